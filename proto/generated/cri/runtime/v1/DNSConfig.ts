@@ -1,0 +1,12 @@
+// Original file: proto/cri/api.proto
+
+
+export interface DNSConfig {
+  'servers'?: (string)[];
+  'searches'?: (string)[];
+}
+
+export interface DNSConfig__Output {
+  'servers': (string)[];
+  'searches': (string)[];
+}
