@@ -1,0 +1,159 @@
+// HTTP to the API servers: connection pools, identity, retries, failover. Knows nothing of resources.
+import { type Dispatcher, Pool } from 'undici';
+import { type Clock, systemClock } from '../process/clock.ts';
+import { berthVersion } from '../process/version.ts';
+import { type ClientConfig, ClientConfigError, type Identity } from './config.ts';
+import { createRateLimiter } from './rate-limiter.ts';
+import { planRetry } from './retry.ts';
+
+export interface HttpRequest {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Path and query. */
+  path: string;
+  headers?: Record<string, string> | undefined;
+  body?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** Upper bound of all attempts together. */
+  timeoutMs?: number | undefined;
+  /** A stream that may stay silent for this long; absent: an ordinary call. */
+  idleTimeoutMs?: number | undefined;
+}
+
+/** An answer whose body has not been read yet. */
+export type HttpAnswer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
+
+export interface Transport {
+  /** Resolves with the first answer that is not to be retried, whatever its code. */
+  request(request: HttpRequest): Promise<HttpAnswer>;
+  close(): Promise<void>;
+}
+
+interface Server {
+  host: string;
+  basePath: string;
+  origin: string;
+}
+
+const callTimeoutMs = 60_000;
+
+function serverOf(url: string): Server {
+  if (!URL.canParse(url)) throw new ClientConfigError(`API server address ${JSON.stringify(url)} is not a URL`);
+  const { origin, host, pathname } = new URL(url);
+  return { origin, host, basePath: pathname.replace(/\/$/, '') };
+}
+
+/** Keeps one pool per server for calls and one for streams, replaced when the client certificate changes. */
+export function createTransport(config: ClientConfig): Transport {
+  const clock: Clock = config.clock ?? systemClock;
+  const servers = config.servers.map(serverOf);
+  const limiter =
+    config.qps === undefined ? undefined : createRateLimiter(clock, config.qps, config.burst ?? config.qps);
+  const userAgent = `berth/${berthVersion}${config.name === undefined ? '' : ` ${config.name}`}`;
+  let closed = false;
+  let pools = new Map<string, Pool>();
+  let poolsCertificate: string | undefined;
+  let preferred = 0;
+  if (servers.length === 0) throw new ClientConfigError('no API server address is configured');
+
+  function poolFor(server: Server, streaming: boolean, identity: Identity): Pool {
+    const certificate = identity.certificate?.certPem;
+    if (certificate !== poolsCertificate) {
+      for (const pool of pools.values()) void pool.close();
+      pools = new Map();
+      poolsCertificate = certificate;
+    }
+    const key = `${streaming}${server.origin}`;
+    const known = pools.get(key);
+    if (known !== undefined) return known;
+    const pool = new Pool(server.origin, {
+      connections: streaming ? null : 64,
+      pipelining: 1,
+      keepAliveTimeout: 30_000,
+      connect: {
+        timeout: 10_000,
+        ...(config.caPem === undefined ? {} : { ca: config.caPem }),
+        ...(config.tlsServerName === undefined ? {} : { servername: config.tlsServerName }),
+        rejectUnauthorized: config.insecureSkipTlsVerify !== true,
+        ...(identity.certificate === undefined
+          ? {}
+          : { cert: identity.certificate.certPem, key: identity.certificate.keyPem }),
+      },
+    });
+    pools.set(key, pool);
+    return pool;
+  }
+
+  async function attempt(request: HttpRequest, server: Server, signal: AbortSignal | undefined): Promise<HttpAnswer> {
+    const identity = (await config.credentials?.current(signal)) ?? {};
+    const pool = poolFor(server, request.idleTimeoutMs !== undefined, identity);
+    const startedMs = clock.monotonicMs();
+    const report = (code: string) => {
+      const durationMs = clock.monotonicMs() - startedMs;
+      config.observer?.finished({ method: request.method, host: server.host, code, durationMs });
+    };
+    try {
+      const answer = await pool.request({
+        method: request.method,
+        path: `${server.basePath}${request.path}`,
+        headers: {
+          'user-agent': userAgent,
+          accept: 'application/json',
+          ...(identity.authorization === undefined ? {} : { authorization: identity.authorization }),
+          ...request.headers,
+        },
+        body: request.body ?? null,
+        headersTimeout: request.timeoutMs ?? callTimeoutMs,
+        bodyTimeout: request.idleTimeoutMs ?? callTimeoutMs,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      report(String(answer.statusCode));
+      return answer;
+    } catch (error) {
+      report('<error>');
+      throw error;
+    }
+  }
+
+  return {
+    async request(request) {
+      const signals: AbortSignal[] = [];
+      if (request.signal !== undefined) signals.push(request.signal);
+      if (request.timeoutMs !== undefined) signals.push(AbortSignal.timeout(request.timeoutMs));
+      const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+      for (let attempts = 1; ; attempts += 1) {
+        signal?.throwIfAborted();
+        if (closed) throw new Error('the API client was closed');
+        await limiter?.take(signal);
+        const server = servers[preferred % servers.length] ?? servers[0];
+        if (server === undefined) throw new ClientConfigError('no API server address is configured');
+        let answer: HttpAnswer | undefined;
+        let failure: unknown;
+        try {
+          answer = await attempt(request, server, signal);
+        } catch (error) {
+          signal?.throwIfAborted();
+          failure = error;
+        }
+        const retry = planRetry({
+          method: request.method,
+          attempts,
+          servers: servers.length,
+          answer: answer === undefined ? undefined : { code: answer.statusCode, headers: answer.headers },
+          failure,
+        });
+        if (answer?.statusCode === 401) config.credentials?.rejected?.();
+        if (retry === undefined) {
+          if (answer === undefined) throw failure;
+          return answer;
+        }
+        if (retry.nextServer) preferred += 1;
+        await answer?.body.dump();
+        if (retry.delayMs > 0) await clock.sleep(retry.delayMs, signal);
+      }
+    },
+    async close() {
+      closed = true;
+      await Promise.all([...pools.values()].map((pool) => pool.destroy()));
+    },
+  };
+}
