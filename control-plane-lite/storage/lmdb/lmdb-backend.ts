@@ -13,10 +13,10 @@ import {
   type Write,
 } from '../backend.ts';
 import { objectBytes, withRevision } from '../object-bytes.ts';
+import { rangeAt } from '../range-at.ts';
 import { lockDataDir } from './data-dir-lock.ts';
 import { encodeRecord } from './log-record.ts';
 import { type Log, openLog, readLog } from './open-log.ts';
-import { rangeAt } from './range-at.ts';
 
 const compactedMark = 'compacted';
 const removalsPerTurn = 2000;

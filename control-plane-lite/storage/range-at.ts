@@ -1,5 +1,5 @@
 // A range of keys as it was at an earlier revision: the present with later changes undone. Pure.
-import type { RangeOptions, RangeResult, StoredEntry, StoreEvent } from '../backend.ts';
+import type { RangeOptions, RangeResult, StoredEntry, StoreEvent } from './backend.ts';
 
 /** `undo` holds every change of the prefix after `revision`, oldest first. */
 export function rangeAt(

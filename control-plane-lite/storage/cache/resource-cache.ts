@@ -1,0 +1,211 @@
+// All objects of one resource as bytes, the recent changes to them, and who watches. Reads never touch the disk
+// unless they go back further than memory does.
+import { type Backend, CompactedError, type StoredEntry, type StoreEvent } from '../backend.ts';
+import { rangeAt } from '../range-at.ts';
+import { type Attributes, type AttributesReader, attributesOf } from './attributes.ts';
+import { SortedKeys } from './sorted-keys.ts';
+
+/** Whether an object belongs to a list or watch. Absent: all do. */
+export type Match = (attributes: Attributes) => boolean;
+
+export interface CacheListOptions {
+  prefix: string;
+  match?: Match | undefined;
+  /** Exactly this revision; absent: now. */
+  revision?: number | undefined;
+  limit?: number | undefined;
+  startAfter?: string | undefined;
+}
+
+export interface CacheList {
+  revision: number;
+  entries: StoredEntry[];
+  more: boolean;
+  /** Objects after the last one of this page; only when nothing filters. */
+  remaining: number | undefined;
+}
+
+export interface WatchNotice {
+  type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  entry: StoredEntry;
+}
+
+export type WatchListener = (notices: readonly WatchNotice[], revision: number) => void;
+
+interface Watcher {
+  prefix: string;
+  match: Match | undefined;
+  listener: WatchListener;
+}
+
+const ringCapacity = 8192;
+
+/** One resource of the watch cache. */
+export class ResourceCache {
+  readonly #prefix: string;
+  readonly #read: AttributesReader;
+  readonly #backend: Backend;
+  readonly #entries = new Map<string, StoredEntry>();
+  readonly #keys = new SortedKeys();
+  readonly #watchers = new Set<Watcher>();
+  #ring: StoreEvent[] = [];
+  /** The ring holds every change after this revision. */
+  #ringFloor = 0;
+  #revision = 0;
+
+  constructor(prefix: string, read: AttributesReader, backend: Backend) {
+    this.#prefix = prefix;
+    this.#read = read;
+    this.#backend = backend;
+  }
+
+  /** Revision of the newest state of the whole store that this cache reflects. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get watcherCount(): number {
+    return this.#watchers.size;
+  }
+
+  load(entry: StoredEntry): void {
+    this.#entries.set(entry.key, entry);
+    this.#keys.add(entry.key);
+  }
+
+  start(revision: number): void {
+    this.#revision = revision;
+    this.#ringFloor = revision;
+  }
+
+  get(key: string): StoredEntry | undefined {
+    return this.#entries.get(key);
+  }
+
+  /** Every entry of a prefix, in key order. */
+  *walk(prefix = this.#prefix): Generator<StoredEntry> {
+    for (const key of this.#keys.range(prefix)) {
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
+  attributes(entry: StoredEntry): Attributes {
+    return attributesOf(entry, this.#read);
+  }
+
+  /** Takes in durable changes of this resource and tells the watchers. `revision` is that of the whole group. */
+  apply(events: readonly StoreEvent[], revision: number): void {
+    for (const event of events) {
+      const { key } = event.entry;
+      if (event.type === 'delete') {
+        this.#entries.delete(key);
+        this.#keys.remove(key);
+      } else {
+        if (!this.#entries.has(key)) this.#keys.add(key);
+        this.#entries.set(key, event.entry);
+      }
+      this.#ring.push(event);
+    }
+    if (this.#ring.length > 2 * ringCapacity) {
+      this.#ringFloor = this.#ring[this.#ring.length - ringCapacity - 1]?.revision ?? this.#ringFloor;
+      this.#ring = this.#ring.slice(-ringCapacity);
+    }
+    this.#revision = revision;
+    if (events.length === 0) return;
+    for (const watcher of this.#watchers) {
+      const notices = this.#noticesFor(watcher, events);
+      if (notices.length > 0) watcher.listener(notices, revision);
+    }
+  }
+
+  advance(revision: number): void {
+    this.#revision = revision;
+  }
+
+  /** Drops remembered changes up to a revision; they can still be read from the store until it compacts them. */
+  trim(revision: number): void {
+    const keep = this.#ring.findIndex((event) => event.revision > revision);
+    this.#ring = keep < 0 ? [] : this.#ring.slice(keep);
+    this.#ringFloor = Math.max(this.#ringFloor, revision);
+  }
+
+  /** Throws CompactedError or FutureRevisionError for a revision that cannot be answered. */
+  async list(options: CacheListOptions): Promise<CacheList> {
+    const { prefix, match, limit = 0, startAfter = '' } = options;
+    const revision = options.revision ?? this.#revision;
+    const source =
+      revision === this.#revision
+        ? this.#walkAfter(prefix, startAfter)
+        : rangeAt(this.walk(prefix), await this.#changesAfter(revision), prefix, revision, { startAfter }).entries;
+    const entries: StoredEntry[] = [];
+    let more = false;
+    let remaining = 0;
+    for (const entry of source) {
+      if (match !== undefined && !match(this.attributes(entry))) continue;
+      if (limit > 0 && entries.length === limit) {
+        more = true;
+        remaining += 1;
+        if (match !== undefined) break;
+        continue;
+      }
+      entries.push(entry);
+    }
+    return { revision, entries, more, remaining: more && match === undefined ? remaining : undefined };
+  }
+
+  /**
+   * Tells `listener` every change after `afterRevision`: first those that already happened, then each as it
+   * becomes durable. Returns how to stop. Throws CompactedError or FutureRevisionError.
+   */
+  async watch(
+    options: { prefix: string; match?: Match | undefined; afterRevision: number },
+    listener: WatchListener,
+  ): Promise<() => void> {
+    const watcher: Watcher = { prefix: options.prefix, match: options.match, listener };
+    let missed: readonly StoreEvent[] = await this.#changesAfter(options.afterRevision);
+    const seen = missed.at(-1)?.revision ?? options.afterRevision;
+    missed = [...missed, ...this.#ring.filter((event) => event.revision > seen)];
+    const notices = this.#noticesFor(watcher, missed);
+    if (notices.length > 0) listener(notices, this.#revision);
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  *#walkAfter(prefix: string, startAfter: string): Generator<StoredEntry> {
+    for (const key of this.#keys.range(prefix, startAfter)) {
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
+  async #changesAfter(revision: number): Promise<StoreEvent[]> {
+    if (revision < this.#ringFloor) return await this.#backend.history(revision, this.#prefix);
+    if (revision < this.#backend.compactedRevision) throw new CompactedError(revision, this.#backend.compactedRevision);
+    let low = 0;
+    let high = this.#ring.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#ring[middle]?.revision ?? 0) <= revision) low = middle + 1;
+      else high = middle;
+    }
+    return this.#ring.slice(low);
+  }
+
+  #noticesFor(watcher: Watcher, events: readonly StoreEvent[]): WatchNotice[] {
+    const notices: WatchNotice[] = [];
+    for (const { type, entry, previous } of events) {
+      if (!entry.key.startsWith(watcher.prefix)) continue;
+      const { match } = watcher;
+      const was = previous !== undefined && (match === undefined || match(this.attributes(previous)));
+      const is = type === 'put' && (match === undefined || match(this.attributes(entry)));
+      if (is) notices.push({ type: was ? 'MODIFIED' : 'ADDED', entry });
+      else if (was) notices.push({ type: 'DELETED', entry });
+    }
+    return notices;
+  }
+}
