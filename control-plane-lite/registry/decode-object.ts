@@ -1,0 +1,147 @@
+// From parsed JSON to an object of the schema: types checked, unknown fields reported and dropped, nulls and
+// empty optional collections dropped, as decoding into the reference's types does. Edits in place.
+import type { Field, ObjectType, Type } from './schema.ts';
+
+/** A value of the wrong type; the message is the decoder's of the reference. */
+export class TypeMismatchError extends Error {
+  readonly code = 'TYPE_MISMATCH';
+
+  constructor(message: string) {
+    super(message);
+    this.name = 'TypeMismatchError';
+  }
+}
+
+const goTypes: Record<string, string> = { boolean: 'bool', number: 'float64', string: 'string' };
+
+function jsonTypeOf(value: unknown): string {
+  if (Array.isArray(value)) return 'array';
+  if (typeof value === 'boolean') return 'bool';
+  return typeof value;
+}
+
+function typeNameOf(type: Type): string {
+  switch (type.kind) {
+    case 'object':
+      return `v1.${type.name.slice(type.name.lastIndexOf('.') + 1)}`;
+    case 'map':
+      return `map[string]${typeNameOf(type.values)}`;
+    case 'list':
+      return `[]${typeNameOf(type.items)}`;
+    case 'scalar':
+      return type.type === 'integer' ? type.format || 'int64' : (goTypes[type.type] ?? type.type);
+    case 'any':
+      return 'interface {}';
+    default:
+      return type satisfies never;
+  }
+}
+
+/** Where a value stands: `struct` is the last named type, `path` the field path from there on, `full` from the top. */
+interface Place {
+  struct: string;
+  path: string;
+  full: string;
+}
+
+function mismatch(value: unknown, type: Type, place: Place): TypeMismatchError {
+  if (type.kind === 'scalar' && type.format === 'date-time' && typeof value === 'string') {
+    const text = JSON.stringify(value);
+    return new TypeMismatchError(`parsing time ${text} as "2006-01-02T15:04:05Z07:00": cannot parse ${text} as "2006"`);
+  }
+  const isNumber = typeof value === 'number' && type.kind === 'scalar';
+  const found = isNumber ? `number${type.type === 'integer' ? ` ${value}` : ''}` : jsonTypeOf(value);
+  const where = `${place.struct}.${place.path}`;
+  return new TypeMismatchError(`json: cannot unmarshal ${found} into Go struct field ${where} of type ${typeNameOf(type)}`);
+}
+
+function isScalarOf(value: unknown, type: Type & { kind: 'scalar' }): boolean {
+  switch (type.type) {
+    case 'string':
+      // Quantities and ports may be written as numbers.
+      if (typeof value === 'number') return type.format === 'int-or-string' || type.format === 'quantity';
+      if (type.format === 'date-time') return typeof value === 'string' && !Number.isNaN(Date.parse(value));
+      return typeof value === 'string';
+    case 'integer':
+      return Number.isInteger(value);
+    case 'number':
+      return typeof value === 'number';
+    case 'boolean':
+      return typeof value === 'boolean';
+    default:
+      return type.type satisfies never;
+  }
+}
+
+const isEmptyCollection = (value: unknown, type: Type): boolean =>
+  (type.kind === 'list' && Array.isArray(value) && value.length === 0) ||
+  (type.kind === 'map' && typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+
+class Decoder {
+  readonly unknown: string[] = [];
+
+  value(value: unknown, type: Type, place: Place): void {
+    switch (type.kind) {
+      case 'any':
+        return;
+      case 'scalar':
+        if (!isScalarOf(value, type)) throw mismatch(value, type, place);
+        return;
+      case 'list':
+        if (!Array.isArray(value)) throw mismatch(value, type, place);
+        for (const [index, item] of value.entries()) {
+          if (item === null) continue;
+          this.value(item, type.items, { ...place, full: `${place.full}[${index}]` });
+        }
+        return;
+      case 'map':
+        if (typeof value !== 'object' || value === null || Array.isArray(value)) throw mismatch(value, type, place);
+        for (const [key, item] of Object.entries(value)) {
+          if (item === null) (value as Record<string, unknown>)[key] = type.values.kind === 'scalar' ? '' : {};
+          else this.value(item, type.values, { ...place, full: `${place.full}.${key}` });
+        }
+        return;
+      case 'object':
+        if (typeof value !== 'object' || value === null || Array.isArray(value)) throw mismatch(value, type, place);
+        this.object(value as Record<string, unknown>, type, place);
+        return;
+      default: {
+        type satisfies never;
+      }
+    }
+  }
+
+  object(object: Record<string, unknown>, type: ObjectType, place: Place): void {
+    const struct = type.name.slice(type.name.lastIndexOf('.') + 1);
+    for (const [name, value] of Object.entries(object)) {
+      const field = type.fields.get(name);
+      const full = place.full === '' ? name : `${place.full}.${name}`;
+      if (field === undefined) {
+        this.unknown.push(full);
+        delete object[name];
+      } else if (value === null) {
+        delete object[name];
+      } else {
+        const path = place.path === '' ? name : `${place.path}.${name}`;
+        this.value(value, field.type, { struct, path: place.struct === '' ? name : path, full });
+        if (isEmptyCollection(value, field.type) && !type.required.has(name)) delete object[name];
+      }
+    }
+    for (const name of type.required) {
+      if (object[name] === undefined && isStruct(type.fields.get(name))) object[name] = {};
+    }
+  }
+}
+
+const isStruct = (field: Field | undefined): boolean => field?.type.kind === 'object';
+
+/**
+ * Checks and cleans `object` in place. Returns the paths of fields that the schema does not know.
+ * Throws TypeMismatchError.
+ */
+export function decodeObject(object: Record<string, unknown>, type: ObjectType): string[] {
+  const decoder = new Decoder();
+  decoder.object(object, type, { struct: '', path: '', full: '' });
+  if (isStruct(type.fields.get('spec'))) object['spec'] ??= {};
+  return decoder.unknown;
+}

@@ -1,0 +1,121 @@
+// The one table of resources that the API server serves: names, verbs, subresources, and where objects are stored.
+import { readFileSync } from 'node:fs';
+import { apiVersionOf, type Resource } from '#kube/api/resource.ts';
+import { storagePrefixOf } from './storage-prefix.ts';
+
+/** An entry of the discovery document of a group version. */
+export interface DiscoveredResource {
+  name: string;
+  singularName: string;
+  namespaced: boolean;
+  kind: string;
+  verbs: string[];
+  group?: string;
+  version?: string;
+  shortNames?: string[];
+  categories?: string[];
+}
+
+export interface Subresource {
+  name: string;
+  kind: string;
+  group: string;
+  version: string;
+  verbs: ReadonlySet<string>;
+}
+
+/** One resource as served in one version. */
+export interface ServedResource {
+  resource: Resource;
+  apiVersion: string;
+  verbs: ReadonlySet<string>;
+  shortNames: readonly string[];
+  categories: readonly string[];
+  subresources: ReadonlyMap<string, Subresource>;
+  /** Objects live below this key; empty for resources that are only computed. */
+  storagePrefix: string;
+  /** The version that is stored: another one where two versions show the same objects. */
+  stored: Resource;
+}
+
+export interface ResourceTable {
+  /** Group versions in the order of discovery. */
+  groupVersions: readonly string[];
+  discovery: Readonly<Record<string, DiscoveredResource[]>>;
+  all: readonly ServedResource[];
+  find(group: string, version: string, plural: string): ServedResource | undefined;
+  /** The served resource of a kind in a version. */
+  findKind(apiVersion: string, kind: string): ServedResource | undefined;
+  /** Throws for a resource that is not served: for those the server itself relies on. */
+  get(resource: Resource): ServedResource;
+}
+
+// Two versions of the same objects: the key is shown from the value's objects.
+const storedElsewhere: Record<string, Pick<Resource, 'group' | 'version'>> = {
+  'events.k8s.io/v1/events': { group: '', version: 'v1' },
+  'autoscaling/v1/horizontalpodautoscalers': { group: 'autoscaling', version: 'v2' },
+};
+
+function splitGroupVersion(groupVersion: string): { group: string; version: string } {
+  const cut = groupVersion.lastIndexOf('/');
+  return { group: cut < 0 ? '' : groupVersion.slice(0, cut), version: groupVersion.slice(cut + 1) };
+}
+
+function serve(groupVersion: string, entry: DiscoveredResource, entries: DiscoveredResource[]): ServedResource {
+  const { group, version } = splitGroupVersion(groupVersion);
+  const resource: Resource = {
+    group,
+    version,
+    plural: entry.name,
+    singular: entry.singularName,
+    kind: entry.kind,
+    namespaced: entry.namespaced,
+  };
+  const subresources = entries
+    .filter(({ name }) => name.startsWith(`${entry.name}/`))
+    .map((sub): [string, Subresource] => {
+      const name = sub.name.slice(entry.name.length + 1);
+      const own = { group: sub.group ?? group, version: sub.version ?? version };
+      return [name, { name, kind: sub.kind, ...own, verbs: new Set(sub.verbs) }];
+    });
+  const stored = { ...resource, ...storedElsewhere[`${groupVersion}/${entry.name}`] };
+  return {
+    resource,
+    apiVersion: apiVersionOf(resource),
+    verbs: new Set(entry.verbs),
+    shortNames: entry.shortNames ?? [],
+    categories: entry.categories ?? [],
+    subresources: new Map(subresources),
+    storagePrefix: entry.verbs.includes('watch') ? storagePrefixOf(stored) : '',
+    stored,
+  };
+}
+
+/** Builds the table from discovery documents by group version. */
+export function buildResourceTable(discovery: Record<string, DiscoveredResource[]>): ResourceTable {
+  const all = Object.entries(discovery).flatMap(([groupVersion, entries]) =>
+    entries.filter(({ name }) => !name.includes('/')).map((entry) => serve(groupVersion, entry, entries)),
+  );
+  const byPath = new Map(all.map((served) => [`${served.apiVersion}/${served.resource.plural}`, served]));
+  const byKind = new Map(all.map((served) => [`${served.apiVersion}/${served.resource.kind}`, served]));
+  const find = (group: string, version: string, plural: string) =>
+    byPath.get(`${group === '' ? version : `${group}/${version}`}/${plural}`);
+  return {
+    groupVersions: Object.keys(discovery),
+    discovery,
+    all,
+    find,
+    findKind: (apiVersion, kind) => byKind.get(`${apiVersion}/${kind}`),
+    get: ({ group, version, plural }) => {
+      const served = find(group, version, plural);
+      if (served === undefined) throw new Error(`${plural} of ${group}/${version} is not served`);
+      return served;
+    },
+  };
+}
+
+/** The resources of the reference version, from kube/api/data. */
+export function loadResourceTable(): ResourceTable {
+  const text = readFileSync(new URL('../../kube/api/data/resources.json', import.meta.url), 'utf8');
+  return buildResourceTable(JSON.parse(text) as Record<string, DiscoveredResource[]>);
+}
