@@ -1,0 +1,88 @@
+// What a pod asks for and may use in all: init containers, sidecars, pod-level resources and overhead included.
+// Source: k8s.io/component-helpers/resource.
+import type { Container, Pod, ResourceRequirements } from './generated/core-v1.ts';
+import { milliValue, quantityValue } from './quantity.ts';
+
+/** Amounts by resource name: cpu in thousandths of a core, everything else in its own unit. */
+export type ResourceAmounts = Map<string, number>;
+
+/** An amount as ResourceAmounts counts it. */
+export function resourceAmount(resource: string, quantity: string): number {
+  return resource === 'cpu' ? milliValue(quantity) : quantityValue(quantity);
+}
+
+export function amountsOf(list: Readonly<Record<string, string>> | undefined): ResourceAmounts {
+  const amounts: ResourceAmounts = new Map();
+  for (const resource in list) amounts.set(resource, resourceAmount(resource, list[resource] ?? '0'));
+  return amounts;
+}
+
+function addTo(sum: ResourceAmounts, amounts: ResourceAmounts): void {
+  for (const [resource, amount] of amounts) sum.set(resource, (sum.get(resource) ?? 0) + amount);
+}
+
+function raiseTo(highest: ResourceAmounts, amounts: ResourceAmounts): void {
+  for (const [resource, amount] of amounts) {
+    if (amount > (highest.get(resource) ?? 0)) highest.set(resource, amount);
+  }
+}
+
+/** A sidecar: an init container that goes on running. */
+export function isSidecar(container: Pick<Container, 'restartPolicy'>): boolean {
+  return container.restartPolicy === 'Always';
+}
+
+function total(pod: Pick<Pod, 'spec'>, amountsFor: (container: Container) => ResourceAmounts): ResourceAmounts {
+  const running: ResourceAmounts = new Map();
+  for (const container of pod.spec?.containers ?? []) addTo(running, amountsFor(container));
+  const sidecars: ResourceAmounts = new Map();
+  const initPeak: ResourceAmounts = new Map();
+  for (const container of pod.spec?.initContainers ?? []) {
+    const own = amountsFor(container);
+    if (isSidecar(container)) {
+      addTo(running, own);
+      addTo(sidecars, own);
+      raiseTo(initPeak, sidecars);
+    } else {
+      const together = new Map(own);
+      addTo(together, sidecars);
+      raiseTo(initPeak, together);
+    }
+  }
+  raiseTo(running, initPeak);
+  return running;
+}
+
+/** Pod-level resources take the place of the containers' sums for the resources that they name. */
+function overridden(amounts: ResourceAmounts, list: Record<string, string> | undefined): ResourceAmounts {
+  for (const [resource, amount] of amountsOf(list)) amounts.set(resource, amount);
+  return amounts;
+}
+
+/** What the scheduler and the node reserve for the pod. */
+export function podRequests(pod: Pick<Pod, 'spec'>): ResourceAmounts {
+  const amounts = overridden(
+    total(pod, (container) => amountsOf(container.resources?.requests)),
+    pod.spec?.resources?.requests,
+  );
+  addTo(amounts, amountsOf(pod.spec?.overhead));
+  return amounts;
+}
+
+/** The pod's upper bounds; a resource that some container may use without limit still sums the limits given. */
+export function podLimits(pod: Pick<Pod, 'spec'>): ResourceAmounts {
+  const amounts = overridden(
+    total(pod, (container) => amountsOf(container.resources?.limits)),
+    pod.spec?.resources?.limits,
+  );
+  for (const [resource, amount] of amountsOf(pod.spec?.overhead)) {
+    const limit = amounts.get(resource);
+    if (limit !== undefined) amounts.set(resource, limit + amount);
+  }
+  return amounts;
+}
+
+/** As above, where every container without a request is counted with its limit: objects that never saw defaulting. */
+export function effectiveRequests(resources: ResourceRequirements | undefined): ResourceAmounts {
+  return new Map([...amountsOf(resources?.limits), ...amountsOf(resources?.requests)]);
+}
