@@ -1,0 +1,58 @@
+// The request for a container (pkg/kubelet/kuberuntime/kuberuntime_container.go).
+import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
+import type { ContainerConfig } from '#proto/generated/cri/runtime/v1/ContainerConfig.ts';
+import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
+import { containerResources, type ResourceSettings } from './container-resources.ts';
+import { expandVariables } from './expand-variables.ts';
+import { containerAnnotations, containerLabels } from './labels.ts';
+import { containerLogPath } from './log-paths.ts';
+import { containerSecurityContext, type ImageUser, type SecuritySettings } from './security-context.ts';
+
+/** Node settings that containers depend on. */
+export interface ContainerSettings {
+  resources: ResourceSettings;
+  security: SecuritySettings;
+}
+
+/** What was prepared for this run of the container. */
+export interface ContainerInputs {
+  restartCount: number;
+  /** The image's id, and the user it names. */
+  imageRef: string;
+  imageUser: ImageUser;
+  environment: ReadonlyMap<string, string>;
+  mounts: Mount[];
+  /** The container whose processes an ephemeral container shares. */
+  targetId?: string | undefined;
+}
+
+/** Builds the request. Throws RunAsNonRootError. */
+export function containerConfig(
+  pod: Pod,
+  container: Container,
+  inputs: ContainerInputs,
+  settings: ContainerSettings,
+): ContainerConfig {
+  const { restartCount, environment } = inputs;
+  const expand = (text: string) => expandVariables(text, (name) => environment.get(name));
+  const { command = [], args = [] } = container;
+  return {
+    metadata: { name: container.name, ...(restartCount === 0 ? {} : { attempt: restartCount }) },
+    image: { image: inputs.imageRef, userSpecifiedImage: container.image ?? '' },
+    ...((command ?? []).length > 0 ? { command: (command ?? []).map(expand) } : {}),
+    ...((args ?? []).length > 0 ? { args: (args ?? []).map(expand) } : {}),
+    ...(container.workingDir === undefined ? {} : { workingDir: container.workingDir }),
+    envs: [...environment].map(([key, value]) => ({ key, value })),
+    mounts: inputs.mounts,
+    labels: containerLabels(pod, container),
+    annotations: containerAnnotations(pod, container, restartCount),
+    logPath: containerLogPath(container.name, restartCount),
+    ...(container.stdin ? { stdin: true } : {}),
+    ...(container.stdinOnce ? { stdinOnce: true } : {}),
+    ...(container.tty ? { tty: true } : {}),
+    linux: {
+      resources: containerResources(pod, container, settings.resources),
+      securityContext: containerSecurityContext(pod, container, inputs.imageUser, settings.security, inputs.targetId),
+    },
+  };
+}

@@ -1,0 +1,113 @@
+// Requests and limits as the numbers the kernel takes: shares, quota, bytes and the score of the OOM killer.
+import { milliValue, quantityValue } from '#kube/api/quantity.ts';
+import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
+import { podQosClass } from '#kube/api/pod-qos.ts';
+import type { LinuxContainerResources } from '#proto/generated/cri/runtime/v1/LinuxContainerResources.ts';
+import { isSidecar } from './pod-containers.ts';
+
+const minShares = 2;
+const maxShares = 262144;
+const minQuotaUs = 1000;
+const systemCriticalPriority = 2_000_000_000;
+
+/** What the node and the configuration contribute. */
+export interface ResourceSettings {
+  memoryCapacityBytes: number;
+  /** Sizes as the runtime names them, for example 2MB. */
+  hugepageSizes: string[];
+  cpuCfsQuota: boolean;
+  cpuCfsQuotaPeriodMs: number;
+}
+
+/** cpu.shares of so many thousandths of a processor. */
+export function milliCpuToShares(milliCpu: number): number {
+  if (milliCpu === 0) return minShares;
+  return Math.min(Math.max(Math.floor((milliCpu * 1024) / 1000), minShares), maxShares);
+}
+
+/** Microseconds of processor time in each period, 0 for no limit. */
+export function milliCpuToQuota(milliCpu: number, periodUs: number): number {
+  return milliCpu === 0 ? 0 : Math.max(Math.floor((milliCpu * periodUs) / 1000), minQuotaUs);
+}
+
+function memoryRequest(container: Container): number {
+  return quantityValue(container.resources?.requests?.['memory']);
+}
+
+function burstableOomScore(requestBytes: number, capacityBytes: number): number {
+  const score = 1000 - Math.floor((1000 * requestBytes) / capacityBytes);
+  // Above every guaranteed pod, below every best effort one.
+  if (score < 3) return 3;
+  return score === 1000 ? 999 : score;
+}
+
+/** oom_score_adj of a container's processes (pkg/kubelet/qos/policy.go). */
+export function oomScoreAdj(pod: Pod, container: Container, memoryCapacityBytes: number): number {
+  if ((pod.spec.priority ?? 0) >= systemCriticalPriority) return -997;
+  switch (podQosClass(pod)) {
+    case 'Guaranteed':
+      return -997;
+    case 'BestEffort':
+      return 1000;
+    default: {
+      const own = burstableOomScore(memoryRequest(container), memoryCapacityBytes);
+      const sidecar = pod.spec.initContainers?.some((item) => item.name === container.name) && isSidecar(container);
+      if (!sidecar) return own;
+      const least = Math.min(...pod.spec.containers.map(memoryRequest));
+      return Math.min(own, burstableOomScore(least, memoryCapacityBytes));
+    }
+  }
+}
+
+/** cpu request and limit in thousandths, the limit standing in for an absent request. */
+function cpuOf(requests: Record<string, string> | undefined, limits: Record<string, string> | undefined) {
+  const limit = milliValue(limits?.['cpu']);
+  const request = requests?.['cpu'] === undefined && limit > 0 ? limit : milliValue(requests?.['cpu']);
+  return { request, limit };
+}
+
+function linuxResources(
+  requests: Record<string, string> | undefined,
+  limits: Record<string, string> | undefined,
+  settings: ResourceSettings,
+): LinuxContainerResources {
+  const cpu = cpuOf(requests, limits);
+  const periodUs = settings.cpuCfsQuotaPeriodMs * 1000;
+  const memoryLimit = quantityValue(limits?.['memory']);
+  const quota = settings.cpuCfsQuota ? milliCpuToQuota(cpu.limit, periodUs) : 0;
+  return {
+    cpuShares: milliCpuToShares(cpu.request),
+    ...(settings.cpuCfsQuota ? { cpuPeriod: periodUs } : {}),
+    ...(quota > 0 ? { cpuQuota: quota } : {}),
+    ...(memoryLimit > 0 ? { memoryLimitInBytes: memoryLimit } : {}),
+  };
+}
+
+/** The resources of one container, swap excluded. */
+export function containerResources(pod: Pod, container: Container, settings: ResourceSettings): LinuxContainerResources {
+  const { requests, limits } = container.resources ?? {};
+  const memoryLimit = quantityValue(limits?.['memory']);
+  return {
+    ...linuxResources(requests, limits, settings),
+    ...(memoryLimit > 0 ? { memorySwapLimitInBytes: memoryLimit } : {}),
+    oomScoreAdj: oomScoreAdj(pod, container, settings.memoryCapacityBytes),
+    hugepageLimits: settings.hugepageSizes.map((pageSize) => ({
+      pageSize,
+      limit: hugepageLimit(limits, pageSize),
+    })),
+  };
+}
+
+function hugepageLimit(limits: Record<string, string> | undefined, pageSize: string): number {
+  const name = `hugepages-${pageSize.replace(/B$/, 'i')}`;
+  return quantityValue(limits?.[name]);
+}
+
+/** The resources of a whole pod, for its sandbox. */
+export function sandboxResources(
+  requests: Record<string, string>,
+  limits: Record<string, string>,
+  settings: ResourceSettings,
+): LinuxContainerResources {
+  return linuxResources(requests, limits, settings);
+}

@@ -1,0 +1,173 @@
+// Security contexts of pod and container as the runtime takes them (pkg/kubelet/kuberuntime/security_context.go).
+import type { Container, Pod, SeccompProfile, SecurityContext } from '#kube/api/generated/core-v1.ts';
+import type { LinuxContainerSecurityContext } from '#proto/generated/cri/runtime/v1/LinuxContainerSecurityContext.ts';
+import type { LinuxSandboxSecurityContext } from '#proto/generated/cri/runtime/v1/LinuxSandboxSecurityContext.ts';
+import type { NamespaceOption } from '#proto/generated/cri/runtime/v1/NamespaceOption.ts';
+import type { SecurityProfile } from '#proto/generated/cri/runtime/v1/SecurityProfile.ts';
+import { containersOf, usesHostNetwork } from './pod-containers.ts';
+
+const maskedPaths = [
+  '/proc/asound',
+  '/proc/acpi',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/sys/firmware',
+  '/sys/devices/virtual/powercap',
+];
+const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+/** The user an image runs as where the pod does not say. */
+export interface ImageUser {
+  uid: number | undefined;
+  username: string;
+}
+
+/** Settings of the node. */
+export interface SecuritySettings {
+  /** Absolute directory of localhost seccomp profiles. */
+  seccompProfileRoot: string;
+  /** Use the runtime's profile where the pod names none. */
+  seccompDefault: boolean;
+}
+
+/** A container that must not be started with the identity it would get. */
+export class RunAsNonRootError extends Error {
+  readonly code = 'RUN_AS_NON_ROOT';
+
+  constructor(message: string) {
+    super(message);
+    this.name = 'RunAsNonRootError';
+  }
+}
+
+/** Namespaces shared with the pod or the node. `targetId` is the container an ephemeral one debugs. */
+export function namespaceOptions(pod: Pod, targetId?: string): NamespaceOption {
+  const pid = pod.spec.hostPID ? 'NODE' : pod.spec.shareProcessNamespace ? 'POD' : targetId ? 'TARGET' : 'CONTAINER';
+  return {
+    network: usesHostNetwork(pod) ? 'NODE' : 'POD',
+    pid,
+    ipc: pod.spec.hostIPC ? 'NODE' : 'POD',
+    ...(pid === 'TARGET' && targetId !== undefined ? { targetId } : {}),
+    usernsOptions: { mode: 'NODE' },
+  };
+}
+
+function effective(pod: Pod, container: Container): SecurityContext {
+  const { runAsUser, runAsGroup, runAsNonRoot, seLinuxOptions, seccompProfile, appArmorProfile } =
+    pod.spec.securityContext ?? {};
+  const own = Object.fromEntries(
+    Object.entries(container.securityContext ?? {}).filter(([, value]) => value !== undefined && value !== null),
+  );
+  return { runAsUser, runAsGroup, runAsNonRoot, seLinuxOptions, seccompProfile, appArmorProfile, ...own };
+}
+
+function seccomp(profile: SeccompProfile | undefined, settings: SecuritySettings): SecurityProfile {
+  switch (profile?.type) {
+    case 'RuntimeDefault':
+      return { profileType: 'RuntimeDefault' };
+    case 'Localhost':
+      return {
+        profileType: 'Localhost',
+        localhostRef: `${settings.seccompProfileRoot}/${profile.localhostProfile ?? ''}`,
+      };
+    case 'Unconfined':
+      return { profileType: 'Unconfined' };
+    default:
+      return { profileType: settings.seccompDefault ? 'RuntimeDefault' : 'Unconfined' };
+  }
+}
+
+function appArmor(context: SecurityContext): SecurityProfile | undefined {
+  const profile = context.appArmorProfile;
+  switch (profile?.type) {
+    case 'RuntimeDefault':
+      return { profileType: 'RuntimeDefault' };
+    case 'Unconfined':
+      return { profileType: 'Unconfined' };
+    case 'Localhost':
+      return { profileType: 'Localhost', localhostRef: profile.localhostProfile ?? '' };
+    default:
+      return undefined;
+  }
+}
+
+function podGroups(pod: Pod): number[] {
+  const { fsGroup, supplementalGroups } = pod.spec.securityContext ?? {};
+  return [...(fsGroup === undefined ? [] : [fsGroup]), ...(supplementalGroups ?? [])];
+}
+
+function verifyNonRoot(pod: Pod, container: Container, context: SecurityContext, user: ImageUser): void {
+  if (context.runAsNonRoot !== true) return;
+  const where = `(pod: "${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})", container: ${container.name})`;
+  if (context.runAsUser !== undefined) {
+    if (context.runAsUser === 0) {
+      throw new RunAsNonRootError(`container's runAsUser breaks non-root policy ${where}`);
+    }
+    return;
+  }
+  if (user.uid === 0 || (user.uid === undefined && user.username === '')) {
+    throw new RunAsNonRootError(`container has runAsNonRoot and image will run as root ${where}`);
+  }
+  if (user.username !== '') {
+    throw new RunAsNonRootError(
+      `container has runAsNonRoot and image has non-numeric user (${user.username}), cannot verify user is non-root ${where}`,
+    );
+  }
+}
+
+/** The security context of one container. Throws RunAsNonRootError. */
+export function containerSecurityContext(
+  pod: Pod,
+  container: Container,
+  user: ImageUser,
+  settings: SecuritySettings,
+  targetId?: string,
+): LinuxContainerSecurityContext {
+  const context = effective(pod, container);
+  verifyNonRoot(pod, container, context, user);
+  const groups = podGroups(pod);
+  const apparmor = appArmor(context);
+  const policy = pod.spec.securityContext?.supplementalGroupsPolicy;
+  const runAsUser = context.runAsUser ?? user.uid ?? (user.username === '' ? 0 : undefined);
+  const { capabilities, seLinuxOptions } = context;
+  return {
+    namespaceOptions: namespaceOptions(pod, targetId),
+    ...(capabilities === undefined
+      ? {}
+      : { capabilities: { addCapabilities: capabilities.add ?? [], dropCapabilities: capabilities.drop ?? [] } }),
+    ...(context.privileged === true ? { privileged: true } : {}),
+    ...(seLinuxOptions === undefined ? {} : { selinuxOptions: seLinuxOptions }),
+    ...(runAsUser === undefined ? { runAsUsername: user.username } : { runAsUser: { value: runAsUser } }),
+    ...(context.runAsGroup === undefined ? {} : { runAsGroup: { value: context.runAsGroup } }),
+    ...(context.readOnlyRootFilesystem === true ? { readonlyRootfs: true } : {}),
+    ...(groups.length > 0 ? { supplementalGroups: groups } : {}),
+    ...(policy === 'Strict' ? { supplementalGroupsPolicy: 'Strict' as const } : {}),
+    ...(context.allowPrivilegeEscalation === false ? { noNewPrivs: true } : {}),
+    ...(context.procMount === 'Unmasked' ? {} : { maskedPaths, readonlyPaths }),
+    seccomp: seccomp(context.seccompProfile, settings),
+    ...(apparmor === undefined ? {} : { apparmor }),
+  };
+}
+
+/** The security context of a pod's sandbox. */
+export function sandboxSecurityContext(pod: Pod): LinuxSandboxSecurityContext {
+  const context = pod.spec.securityContext;
+  const groups = podGroups(pod);
+  const privileged = containersOf(pod).some(({ container }) => container.securityContext?.privileged === true);
+  return {
+    namespaceOptions: namespaceOptions(pod),
+    ...(context?.seLinuxOptions === undefined ? {} : { selinuxOptions: context.seLinuxOptions }),
+    ...(context?.runAsUser === undefined ? {} : { runAsUser: { value: context.runAsUser } }),
+    ...(context?.runAsGroup === undefined ? {} : { runAsGroup: { value: context.runAsGroup } }),
+    ...(groups.length > 0 ? { supplementalGroups: groups } : {}),
+    ...(context?.supplementalGroupsPolicy === 'Strict' ? { supplementalGroupsPolicy: 'Strict' as const } : {}),
+    ...(privileged ? { privileged: true } : {}),
+    seccomp: { profileType: 'RuntimeDefault' },
+  };
+}

@@ -1,0 +1,44 @@
+// What to do about a container that runs: leave it, or replace it because it changed or a probe failed. Pure.
+import type { Container } from '#kube/api/generated/core-v1.ts';
+import { containerHash } from '../container/container-hash.ts';
+import { type ContainerKind, isSidecar } from '../container/pod-containers.ts';
+import type { RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
+import { type PlanInputs, type PodAction, planStart } from './plan-pod-actions.ts';
+import { restartPolicyOf } from './restart-policy.ts';
+
+type Kill = Extract<PodAction, { type: 'killContainer' }>;
+
+function verdict({ probes }: PlanInputs, container: Container, target: RuntimeContainer): Kill | undefined {
+  const { name } = container;
+  if (target.facts.hash !== '' && target.facts.hash !== containerHash(container)) {
+    const message = `Container ${name} definition changed`;
+    return { type: 'killContainer', target, reason: 'ContainerChanged', message, gracePeriodSeconds: undefined };
+  }
+  if (container.livenessProbe !== undefined && probes.liveness(target.id) === 'failure') {
+    const gracePeriodSeconds = container.livenessProbe.terminationGracePeriodSeconds;
+    const message = `Container ${name} failed liveness probe`;
+    return { type: 'killContainer', target, reason: 'LivenessFailed', message, gracePeriodSeconds };
+  }
+  if (container.startupProbe !== undefined && probes.startup(target.id) === 'failure') {
+    const gracePeriodSeconds = container.startupProbe.terminationGracePeriodSeconds;
+    const message = `Container ${name} failed startup probe`;
+    return { type: 'killContainer', target, reason: 'StartupFailed', message, gracePeriodSeconds };
+  }
+  return undefined;
+}
+
+/** An empty list: leave it running. */
+export function planRunningContainer(
+  inputs: PlanInputs,
+  kind: ContainerKind,
+  container: Container,
+  target: RuntimeContainer,
+): PodAction[] {
+  const kill = verdict(inputs, container, target);
+  if (kill === undefined) return [];
+  const restarts =
+    kill.reason === 'ContainerChanged' || isSidecar(container) || restartPolicyOf(inputs.pod, container) !== 'Never';
+  if (!restarts) return [kill];
+  kill.message += ', will be restarted';
+  return [kill, planStart(inputs, kind, container)];
+}
