@@ -1,6 +1,6 @@
 // What a pod asks for and may use in all: init containers, sidecars, pod-level resources and overhead included.
 // Source: k8s.io/component-helpers/resource.
-import type { Container, Pod, ResourceRequirements } from './generated/core-v1.ts';
+import type { Container, Pod } from './generated/core-v1.ts';
 import { milliValue, quantityValue } from './quantity.ts';
 
 /** Amounts by resource name: cpu in thousandths of a core, everything else in its own unit. */
@@ -80,9 +80,4 @@ export function podLimits(pod: Pick<Pod, 'spec'>): ResourceAmounts {
     if (limit !== undefined) amounts.set(resource, limit + amount);
   }
   return amounts;
-}
-
-/** As above, where every container without a request is counted with its limit: objects that never saw defaulting. */
-export function effectiveRequests(resources: ResourceRequirements | undefined): ResourceAmounts {
-  return new Map([...amountsOf(resources?.limits), ...amountsOf(resources?.requests)]);
 }
