@@ -4,9 +4,11 @@
 export interface DNSConfig {
   'servers'?: (string)[];
   'searches'?: (string)[];
+  'options'?: (string)[];
 }
 
 export interface DNSConfig__Output {
   'servers': (string)[];
   'searches': (string)[];
+  'options': (string)[];
 }
