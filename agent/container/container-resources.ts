@@ -1,9 +1,9 @@
 // Requests and limits as the numbers the kernel takes: shares, quota, bytes and the score of the OOM killer.
-import { milliValue, quantityValue } from '#kube/api/quantity.ts';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
-import { podQosClass } from '#kube/api/pod-qos.ts';
+import { qosClassOf } from '#kube/api/pod-qos.ts';
+import { amountsOf, isSidecar, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { quantityValue } from '#kube/api/quantity.ts';
 import type { LinuxContainerResources } from '#proto/generated/cri/runtime/v1/LinuxContainerResources.ts';
-import { isSidecar } from './pod-containers.ts';
 
 const minShares = 2;
 const maxShares = 262144;
@@ -44,7 +44,7 @@ function burstableOomScore(requestBytes: number, capacityBytes: number): number 
 /** oom_score_adj of a container's processes (pkg/kubelet/qos/policy.go). */
 export function oomScoreAdj(pod: Pod, container: Container, memoryCapacityBytes: number): number {
   if ((pod.spec.priority ?? 0) >= systemCriticalPriority) return -997;
-  switch (podQosClass(pod)) {
+  switch (qosClassOf(pod)) {
     case 'Guaranteed':
       return -997;
     case 'BestEffort':
@@ -60,20 +60,20 @@ export function oomScoreAdj(pod: Pod, container: Container, memoryCapacityBytes:
 }
 
 /** cpu request and limit in thousandths, the limit standing in for an absent request. */
-function cpuOf(requests: Record<string, string> | undefined, limits: Record<string, string> | undefined) {
-  const limit = milliValue(limits?.['cpu']);
-  const request = requests?.['cpu'] === undefined && limit > 0 ? limit : milliValue(requests?.['cpu']);
+function cpuOf(requests: ResourceAmounts, limits: ResourceAmounts) {
+  const limit = limits.get('cpu') ?? 0;
+  const request = requests.get('cpu') ?? limit;
   return { request, limit };
 }
 
 function linuxResources(
-  requests: Record<string, string> | undefined,
-  limits: Record<string, string> | undefined,
+  requests: ResourceAmounts,
+  limits: ResourceAmounts,
   settings: ResourceSettings,
 ): LinuxContainerResources {
   const cpu = cpuOf(requests, limits);
   const periodUs = settings.cpuCfsQuotaPeriodMs * 1000;
-  const memoryLimit = quantityValue(limits?.['memory']);
+  const memoryLimit = limits.get('memory') ?? 0;
   const quota = settings.cpuCfsQuota ? milliCpuToQuota(cpu.limit, periodUs) : 0;
   return {
     cpuShares: milliCpuToShares(cpu.request),
@@ -84,11 +84,15 @@ function linuxResources(
 }
 
 /** The resources of one container, swap excluded. */
-export function containerResources(pod: Pod, container: Container, settings: ResourceSettings): LinuxContainerResources {
+export function containerResources(
+  pod: Pod,
+  container: Container,
+  settings: ResourceSettings,
+): LinuxContainerResources {
   const { requests, limits } = container.resources ?? {};
   const memoryLimit = quantityValue(limits?.['memory']);
   return {
-    ...linuxResources(requests, limits, settings),
+    ...linuxResources(amountsOf(requests), amountsOf(limits), settings),
     ...(memoryLimit > 0 ? { memorySwapLimitInBytes: memoryLimit } : {}),
     oomScoreAdj: oomScoreAdj(pod, container, settings.memoryCapacityBytes),
     hugepageLimits: settings.hugepageSizes.map((pageSize) => ({
@@ -103,10 +107,10 @@ function hugepageLimit(limits: Record<string, string> | undefined, pageSize: str
   return quantityValue(limits?.[name]);
 }
 
-/** The resources of a whole pod, for its sandbox. */
+/** The resources of a whole pod, for its sandbox; amounts as kube/api/pod-resources counts them. */
 export function sandboxResources(
-  requests: Record<string, string>,
-  limits: Record<string, string>,
+  requests: ResourceAmounts,
+  limits: ResourceAmounts,
   settings: ResourceSettings,
 ): LinuxContainerResources {
   return linuxResources(requests, limits, settings);

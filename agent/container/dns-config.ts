@@ -31,9 +31,13 @@ export interface DnsResult {
 export function parseResolvConf(text: string): ResolverConfig {
   const result: ResolverConfig = { servers: [], searches: [], options: [] };
   for (const line of text.split('\n')) {
-    const [keyword, ...fields] = line.replace(/[#;].*$/, '').trim().split(/\s+/);
+    const [keyword, ...fields] = line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/);
     if (keyword === 'nameserver' && fields[0] !== undefined) result.servers.push(fields[0]);
-    else if (keyword === 'search') result.searches = fields.map((field) => (field === '.' ? field : field.replace(/\.$/, '')));
+    else if (keyword === 'search')
+      result.searches = fields.map((field) => (field === '.' ? field : field.replace(/\.$/, '')));
     else if (keyword === 'options') result.options = fields;
   }
   return result;
@@ -68,7 +72,10 @@ export function computeDnsConfig(pod: Pod, settings: DnsSettings): DnsResult {
   else {
     if (wantsCluster) {
       const message = `kubelet does not have ClusterDNS IP configured and cannot create Pod using "${policy}" policy. Falling back to "Default" policy.`;
-      warnings.push({ reason: 'MissingClusterDNS', message: `pod: "${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})". ${message}` });
+      warnings.push({
+        reason: 'MissingClusterDNS',
+        message: `pod: "${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})". ${message}`,
+      });
     }
     base = settings.host;
   }

@@ -74,7 +74,8 @@ export function resourceValue(
   if (container === undefined) throw new Error(`container ${named} not found`);
   const [side, ...rest] = selector.resource.split('.');
   const resource = rest.join('.');
-  if (side !== 'limits' && side !== 'requests') throw new Error(`unsupported container resource : ${selector.resource}`);
+  if (side !== 'limits' && side !== 'requests')
+    throw new Error(`unsupported container resource : ${selector.resource}`);
   const { limits, requests } = container.resources ?? {};
   const text = side === 'limits' ? (limits?.[resource] ?? settings.nodeAllocatable[resource]) : requests?.[resource];
   const divisor = parseQuantity(selector.divisor === undefined || selector.divisor === '0' ? '1' : selector.divisor);

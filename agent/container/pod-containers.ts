@@ -33,11 +33,6 @@ export function findContainer(pod: Pod, name: string): ContainerOfPod | undefine
   return containersOf(pod).find(({ container }) => container.name === name);
 }
 
-/** An init container that keeps running beside the ordinary ones (restartPolicy: Always). */
-export function isSidecar(container: Container): boolean {
-  return container.restartPolicy === 'Always';
-}
-
 /** True for pods that share the node's network namespace. */
 export function usesHostNetwork(pod: Pod): boolean {
   return pod.spec.hostNetwork === true;

@@ -1,6 +1,6 @@
 // The request for a pod's sandbox (pkg/kubelet/kuberuntime/kuberuntime_sandbox.go).
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { podLimits, podRequests } from '#kube/api/pod-resources.ts';
+import { amountsOf, podLimits, podRequests } from '#kube/api/pod-resources.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
 import type { PortMapping } from '#proto/generated/cri/runtime/v1/PortMapping.ts';
 import { type ResourceSettings, sandboxResources } from './container-resources.ts';
@@ -41,7 +41,7 @@ export function sandboxConfig(
   const { name, namespace = 'default', uid = '' } = pod.metadata;
   const mappings = usesHostNetwork(pod) ? [] : portMappings(pod);
   const sysctls = Object.fromEntries((pod.spec.securityContext?.sysctls ?? []).map((item) => [item.name, item.value]));
-  const overhead = pod.spec.overhead ?? {};
+  const overhead = amountsOf(pod.spec.overhead);
   return {
     metadata: { name, uid, namespace, ...(attempt === 0 ? {} : { attempt }) },
     // On the host network the pod has the node's name.
@@ -55,7 +55,7 @@ export function sandboxConfig(
       cgroupParent,
       securityContext: sandboxSecurityContext(pod),
       ...(Object.keys(sysctls).length > 0 ? { sysctls } : {}),
-      overhead: Object.keys(overhead).length > 0 ? sandboxResources(overhead, overhead, settings.resources) : {},
+      overhead: overhead.size > 0 ? sandboxResources(overhead, overhead, settings.resources) : {},
       resources: sandboxResources(podRequests(pod), podLimits(pod), settings.resources),
     },
   };

@@ -1,8 +1,9 @@
 // Security contexts of pod and container as the runtime takes them (pkg/kubelet/kuberuntime/security_context.go).
-import type { Container, Pod, SeccompProfile, SecurityContext } from '#kube/api/generated/core-v1.ts';
+import type { Container, Pod, SELinuxOptions, SeccompProfile, SecurityContext } from '#kube/api/generated/core-v1.ts';
 import type { LinuxContainerSecurityContext } from '#proto/generated/cri/runtime/v1/LinuxContainerSecurityContext.ts';
 import type { LinuxSandboxSecurityContext } from '#proto/generated/cri/runtime/v1/LinuxSandboxSecurityContext.ts';
 import type { NamespaceOption } from '#proto/generated/cri/runtime/v1/NamespaceOption.ts';
+import type { SELinuxOption } from '#proto/generated/cri/runtime/v1/SELinuxOption.ts';
 import type { SecurityProfile } from '#proto/generated/cri/runtime/v1/SecurityProfile.ts';
 import { containersOf, usesHostNetwork } from './pod-containers.ts';
 
@@ -97,6 +98,10 @@ function appArmor(context: SecurityContext): SecurityProfile | undefined {
   }
 }
 
+function seLinux({ user = '', role = '', type = '', level = '' }: SELinuxOptions): SELinuxOption {
+  return { user, role, type, level };
+}
+
 function podGroups(pod: Pod): number[] {
   const { fsGroup, supplementalGroups } = pod.spec.securityContext ?? {};
   return [...(fsGroup === undefined ? [] : [fsGroup]), ...(supplementalGroups ?? [])];
@@ -142,7 +147,7 @@ export function containerSecurityContext(
       ? {}
       : { capabilities: { addCapabilities: capabilities.add ?? [], dropCapabilities: capabilities.drop ?? [] } }),
     ...(context.privileged === true ? { privileged: true } : {}),
-    ...(seLinuxOptions === undefined ? {} : { selinuxOptions: seLinuxOptions }),
+    ...(seLinuxOptions === undefined ? {} : { selinuxOptions: seLinux(seLinuxOptions) }),
     ...(runAsUser === undefined ? { runAsUsername: user.username } : { runAsUser: { value: runAsUser } }),
     ...(context.runAsGroup === undefined ? {} : { runAsGroup: { value: context.runAsGroup } }),
     ...(context.readOnlyRootFilesystem === true ? { readonlyRootfs: true } : {}),
@@ -162,7 +167,7 @@ export function sandboxSecurityContext(pod: Pod): LinuxSandboxSecurityContext {
   const privileged = containersOf(pod).some(({ container }) => container.securityContext?.privileged === true);
   return {
     namespaceOptions: namespaceOptions(pod),
-    ...(context?.seLinuxOptions === undefined ? {} : { selinuxOptions: context.seLinuxOptions }),
+    ...(context?.seLinuxOptions === undefined ? {} : { selinuxOptions: seLinux(context.seLinuxOptions) }),
     ...(context?.runAsUser === undefined ? {} : { runAsUser: { value: context.runAsUser } }),
     ...(context?.runAsGroup === undefined ? {} : { runAsGroup: { value: context.runAsGroup } }),
     ...(groups.length > 0 ? { supplementalGroups: groups } : {}),

@@ -41,7 +41,9 @@ export function convertSandbox(status: PodSandboxStatus__Output): RuntimeSandbox
 
 /** The log directory of the pod is the parent of each container's own. */
 function absoluteLogPath(status: ContainerStatus__Output): string {
-  return status.logPath === '' ? '' : join(dirname(dirname(status.logPath)), basename(dirname(status.logPath)), basename(status.logPath));
+  return status.logPath === ''
+    ? ''
+    : join(dirname(dirname(status.logPath)), basename(dirname(status.logPath)), basename(status.logPath));
 }
 
 /** A container as its status describes it; `listed` supplies the sandbox it belongs to. */
@@ -75,8 +77,6 @@ export async function convertContainer(
     imageRef: status.imageRef,
     logPath,
     facts,
-    user: user
-      ? { uid: user.uid, gid: user.gid, supplementalGroups: user.supplementalGroups.map(Number) }
-      : undefined,
+    user: user ? { uid: user.uid, gid: user.gid, supplementalGroups: user.supplementalGroups.map(Number) } : undefined,
   };
 }

@@ -96,7 +96,10 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
     return runtime.podSandboxStatus(listed.id, signal).then(({ status }) => convertSandbox(status), ignoreMissing);
   }
 
-  async function inspectContainer(listed: Container__Output, signal?: AbortSignal): Promise<RuntimeContainer | undefined> {
+  async function inspectContainer(
+    listed: Container__Output,
+    signal?: AbortSignal,
+  ): Promise<RuntimeContainer | undefined> {
     const known = ended.get(listed.id);
     if (known !== undefined) return known;
     const status = await runtime.containerStatus(listed.id, signal).catch(ignoreMissing);

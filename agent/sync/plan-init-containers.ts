@@ -1,6 +1,6 @@
 // The order of init containers: each waits for the one before, sidecars stay and are kept running. Pure.
 import type { Container } from '#kube/api/generated/core-v1.ts';
-import { isSidecar } from '../container/pod-containers.ts';
+import { isSidecar } from '#kube/api/pod-resources.ts';
 import type { RuntimeContainer, RuntimeSandbox } from '../runtime-cache/pod-runtime.ts';
 import { type PlanInputs, type PodAction, planStart } from './plan-pod-actions.ts';
 import { planRunningContainer } from './plan-running-container.ts';

@@ -1,8 +1,13 @@
 // Decides what has to happen to a pod now: from its definition, what the runtime has, probe verdicts and backoffs to
 // a list of actions. Pure. The rules are kubelet's (pkg/kubelet/kuberuntime/kuberuntime_manager.go: computePodActions).
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
-import { asContainer, type ContainerKind, isSidecar, usesHostNetwork } from '../container/pod-containers.ts';
-import { latestContainer, type PodRuntime, type RuntimeContainer, type RuntimeSandbox } from '../runtime-cache/pod-runtime.ts';
+import { asContainer, type ContainerKind, usesHostNetwork } from '../container/pod-containers.ts';
+import {
+  latestContainer,
+  type PodRuntime,
+  type RuntimeContainer,
+  type RuntimeSandbox,
+} from '../runtime-cache/pod-runtime.ts';
 import { planInitContainers } from './plan-init-containers.ts';
 import { planRunningContainer } from './plan-running-container.ts';
 import { shouldRestart } from './restart-policy.ts';
@@ -94,7 +99,9 @@ function planNewSandbox(inputs: PlanInputs, attempt: number): PodAction[] {
   if (pod.spec.restartPolicy === 'Never' && attempt > 0 && observed.containers.length > 0) {
     return [{ type: 'killPod', reason: 'Completed' }];
   }
-  const wanted = pod.spec.containers.filter((container) => shouldRestart(pod, container, latestContainer(observed, container.name), true));
+  const wanted = pod.spec.containers.filter((container) =>
+    shouldRestart(pod, container, latestContainer(observed, container.name), true),
+  );
   if (wanted.length === 0) return [{ type: 'killPod', reason: 'Completed' }];
   const actions: PodAction[] = [];
   if (attempt > 0) actions.push({ type: 'killPod', reason: 'SandboxChanged' });
@@ -137,9 +144,4 @@ export function planPodActions(inputs: PlanInputs): PodAction[] {
   const init = planInitContainers(inputs, sandbox.current);
   if (!init.initialized) return [...removals, ...ephemeral, ...init.actions];
   return [...removals, ...ephemeral, ...init.actions, ...planRegular(inputs)];
-}
-
-/** True for init containers that count as running beside the others. */
-export function isRestartableInit(pod: Pod, name: string): boolean {
-  return (pod.spec.initContainers ?? []).some((container) => container.name === name && isSidecar(container));
 }

@@ -1,7 +1,8 @@
 // What to do about a container that runs: leave it, or replace it because it changed or a probe failed. Pure.
 import type { Container } from '#kube/api/generated/core-v1.ts';
+import { isSidecar } from '#kube/api/pod-resources.ts';
 import { containerHash } from '../container/container-hash.ts';
-import { type ContainerKind, isSidecar } from '../container/pod-containers.ts';
+import type { ContainerKind } from '../container/pod-containers.ts';
 import type { RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
 import { type PlanInputs, type PodAction, planStart } from './plan-pod-actions.ts';
 import { restartPolicyOf } from './restart-policy.ts';

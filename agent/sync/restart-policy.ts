@@ -1,6 +1,6 @@
 // Whether a container that does not run should run again (pkg/kubelet/container/helpers.go, with KEP-5307's rules).
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
-import { isSidecar } from '../container/pod-containers.ts';
+import { isSidecar } from '#kube/api/pod-resources.ts';
 import type { RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
 
 function ruleSaysRestart(container: Container, exitCode: number): boolean {

@@ -1,0 +1,145 @@
+// ContainerStatus entries from what the runtime has (pkg/kubelet/kubelet_pods.go: convertToAPIContainerStatuses). Pure.
+import type {
+  Container,
+  ContainerState,
+  ContainerStateTerminated,
+  ContainerStatus,
+  Pod,
+  VolumeMountStatus,
+} from '#kube/api/generated/core-v1.ts';
+import { isSidecar } from '#kube/api/pod-resources.ts';
+import { formatTime } from '#kube/api/time.ts';
+import type { ContainerKind } from '../container/pod-containers.ts';
+import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
+import { shouldRestart } from '../sync/restart-policy.ts';
+
+/** Why a container is not running, as the last attempt to start it ended: a reason such as CrashLoopBackOff. */
+export interface WaitingReason {
+  reason: string;
+  message: string;
+}
+
+/** What statuses depend on besides the runtime. */
+export interface StatusInputs {
+  pod: Pod;
+  observed: PodRuntime;
+  /** By container name. */
+  waiting: ReadonlyMap<string, WaitingReason>;
+  /** Readiness and start of a running container, as probes see them. */
+  isReady(containerId: string, container: Container): boolean;
+  isStarted(containerId: string, container: Container): boolean;
+  /** For example containerd. */
+  runtimeName: string;
+}
+
+function volumeMounts(container: Container): VolumeMountStatus[] {
+  return (container.volumeMounts ?? []).map(({ name, mountPath, readOnly, recursiveReadOnly }) => ({
+    name,
+    mountPath,
+    ...(readOnly === true
+      ? { readOnly, recursiveReadOnly: recursiveReadOnly === 'Enabled' ? 'Enabled' : 'Disabled' }
+      : {}),
+  }));
+}
+
+function terminated(run: RuntimeContainer, runtimeName: string): ContainerStateTerminated {
+  return {
+    exitCode: run.exitCode,
+    ...(run.reason === '' ? {} : { reason: run.reason }),
+    ...(run.message === '' ? {} : { message: run.message }),
+    startedAt: formatTime(run.startedAtMs),
+    finishedAt: formatTime(run.finishedAtMs),
+    containerID: `${runtimeName}://${run.id}`,
+  };
+}
+
+function stateOf(run: RuntimeContainer, runtimeName: string): ContainerState {
+  switch (run.state) {
+    case 'created':
+      return { waiting: {} };
+    case 'running':
+      return { running: { startedAt: formatTime(run.startedAtMs) } };
+    case 'exited':
+      return { terminated: terminated(run, runtimeName) };
+    default: {
+      const lost = run.finishedAtMs > 0 ? { finishedAt: formatTime(run.finishedAtMs) } : {};
+      const message = 'The container could not be located when the pod was terminated';
+      return { terminated: { exitCode: 137, reason: 'ContainerStatusUnknown', message, ...lost } };
+    }
+  }
+}
+
+function withResources(container: Container): Partial<ContainerStatus> {
+  const { requests, limits } = container.resources ?? {};
+  // Requests follow limits where only these are set; the API server has defaulted them.
+  const hasRequests = requests !== undefined && Object.keys(requests).length > 0;
+  return {
+    ...(hasRequests ? { allocatedResources: requests } : {}),
+    resources: { ...(limits === undefined ? {} : { limits }), ...(hasRequests ? { requests } : {}) },
+  };
+}
+
+function isInitReady(container: Container, run: RuntimeContainer, inputs: StatusInputs): boolean {
+  if (!isSidecar(container)) return run.state === 'exited' && run.exitCode === 0;
+  return run.state === 'running' && inputs.isReady(run.id, container);
+}
+
+function withoutRun(inputs: StatusInputs, container: Container): ContainerStatus {
+  const { pod, waiting } = inputs;
+  const starting = (pod.spec.initContainers ?? []).length > 0 ? 'PodInitializing' : 'ContainerCreating';
+  const why = pod.metadata.deletionTimestamp === undefined ? waiting.get(container.name) : undefined;
+  const mounts = volumeMounts(container);
+  return {
+    name: container.name,
+    state: { waiting: why === undefined ? { reason: starting } : { reason: why.reason, message: why.message } },
+    lastState: {},
+    ready: false,
+    restartCount: 0,
+    image: container.image ?? '',
+    imageID: '',
+    started: false,
+    ...(mounts.length > 0 ? { volumeMounts: mounts } : {}),
+  };
+}
+
+/** The status of one container. */
+export function computeContainerStatus(
+  inputs: StatusInputs,
+  kind: ContainerKind,
+  container: Container,
+): ContainerStatus {
+  const { pod, observed, waiting, runtimeName } = inputs;
+  const runs = observed.containers.filter((item) => item.name === container.name);
+  const [latest, previous] = runs;
+  if (latest === undefined) return withoutRun(inputs, container);
+  const mounts = volumeMounts(container);
+  let state = stateOf(latest, runtimeName);
+  let lastState: ContainerState = previous === undefined ? {} : stateOf(previous, runtimeName);
+  const why = waiting.get(container.name);
+  if (
+    why !== undefined &&
+    latest.state !== 'running' &&
+    kind !== 'ephemeral' &&
+    shouldRestart(pod, container, latest)
+  ) {
+    if (state.terminated !== undefined) lastState = state;
+    state = { waiting: { reason: why.reason, ...(why.message === '' ? {} : { message: why.message }) } };
+  }
+  const running = latest.state === 'running';
+  const ready =
+    kind === 'init' ? isInitReady(container, latest, inputs) : running && inputs.isReady(latest.id, container);
+  return {
+    name: container.name,
+    state,
+    lastState,
+    ready: kind === 'ephemeral' ? false : ready,
+    restartCount: latest.facts.restartCount,
+    image: latest.image,
+    imageID: latest.imageRef,
+    containerID: `${runtimeName}://${latest.id}`,
+    ...(kind === 'ephemeral' ? {} : { started: running && inputs.isStarted(latest.id, container) }),
+    ...(kind === 'ephemeral' ? {} : withResources(container)),
+    ...(mounts.length > 0 ? { volumeMounts: mounts } : {}),
+    ...(latest.user === undefined ? {} : { user: { linux: latest.user } }),
+  };
+}

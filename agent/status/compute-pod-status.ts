@@ -1,0 +1,101 @@
+// The whole PodStatus of a pod on this node (pkg/kubelet/kubelet_pods.go: generateAPIPodStatus). Pure.
+import type { ContainerStatus, Pod, PodStatus, ResourceRequirements } from '#kube/api/generated/core-v1.ts';
+import { qosClassOf } from '#kube/api/pod-qos.ts';
+import { podLimits, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { formatQuantity, milliQuantityOf, parseQuantity, quantityOf } from '#kube/api/quantity.ts';
+import { asContainer, containersOf, usesHostNetwork } from '../container/pod-containers.ts';
+import { podIps } from '../runtime-cache/pod-runtime.ts';
+import { computeConditions } from './compute-conditions.ts';
+import { computeContainerStatus, type StatusInputs } from './compute-container-statuses.ts';
+import { computePhase } from './compute-phase.ts';
+
+/** Inputs of the pod's status beyond those of its containers. */
+export interface PodStatusInputs extends StatusInputs {
+  hostIps: string[];
+  /** No container will run again: the pod was deleted, evicted or has finished. */
+  terminal: boolean;
+  /** Why the pod was ended or refused by the node, where it was. */
+  ended?: { phase: 'Failed'; reason: string; message: string } | undefined;
+}
+
+/** Amounts in the notation the pod's own definition uses for the resource. */
+function formatAmounts(pod: Pod, amounts: ResourceAmounts): Record<string, string> {
+  const written = new Map<string, string>();
+  for (const { container } of containersOf(pod)) {
+    const { requests, limits } = container.resources ?? {};
+    for (const [name, text] of Object.entries({ ...pod.spec.overhead, ...limits, ...requests }))
+      written.set(name, text);
+  }
+  const result: Record<string, string> = {};
+  for (const [name, amount] of [...amounts].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const { format } = parseQuantity(written.get(name) ?? '0');
+    result[name] = formatQuantity(name === 'cpu' ? milliQuantityOf(amount, format) : quantityOf(amount, format));
+  }
+  return result;
+}
+
+function computeResources(pod: Pod): Pick<PodStatus, 'resources' | 'allocatedResources'> {
+  const limits = formatAmounts(pod, podLimits(pod));
+  const requests = formatAmounts(pod, podRequests(pod));
+  const resources: ResourceRequirements = {};
+  if (Object.keys(limits).length > 0) resources.limits = limits;
+  if (Object.keys(requests).length > 0) resources.requests = requests;
+  return { resources, ...(Object.keys(requests).length > 0 ? { allocatedResources: requests } : {}) };
+}
+
+/** A container that never ran, or was lost, in a pod that has ended. */
+function endLost(status: ContainerStatus): ContainerStatus {
+  if (status.state?.waiting === undefined && status.state?.running === undefined) return status;
+  if (status.lastState?.terminated !== undefined && status.state.running === undefined) {
+    return { ...status, state: status.lastState, lastState: {}, ready: false, started: false };
+  }
+  const message = 'The container could not be located when the pod was terminated';
+  const lost = {
+    exitCode: 137,
+    reason: 'ContainerStatusUnknown',
+    message,
+    startedAt: undefined,
+    finishedAt: undefined,
+  };
+  return { ...status, state: { terminated: lost }, ready: false, started: false };
+}
+
+function addresses(inputs: PodStatusInputs): Partial<PodStatus> {
+  const { pod, observed, hostIps } = inputs;
+  const current = usesHostNetwork(pod) ? hostIps : podIps(observed);
+  // A pod keeps its addresses in its status after its sandbox has stopped.
+  const ips = current.length > 0 ? current : (pod.status?.podIPs ?? []).map(({ ip }) => ip);
+  const [hostIP] = hostIps;
+  return {
+    ...(hostIP === undefined ? {} : { hostIP, hostIPs: hostIps.map((ip) => ({ ip })) }),
+    ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
+  };
+}
+
+/** Computes the status. Transition times and the start time are left to the merge with the previous status. */
+export function computePodStatus(inputs: PodStatusInputs): PodStatus {
+  const { pod, observed, terminal, ended } = inputs;
+  const settle = (status: ContainerStatus) => (terminal ? endLost(status) : status);
+  const { initContainers = [], containers, ephemeralContainers = [] } = pod.spec;
+  const initStatuses = initContainers.map((item) => settle(computeContainerStatus(inputs, 'init', item)));
+  const statuses = containers
+    .map((item) => settle(computeContainerStatus(inputs, 'regular', item)))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const ephemeral = ephemeralContainers.map((item) => computeContainerStatus(inputs, 'ephemeral', asContainer(item)));
+  const phase = ended?.phase ?? computePhase(pod, initStatuses, statuses, terminal);
+  const sandbox = observed.sandboxes[0];
+  const sandboxReady = sandbox?.ready === true && (sandbox.hostNetwork || sandbox.ips.length > 0);
+  const { generation } = pod.metadata;
+  return {
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    phase,
+    ...(ended === undefined ? {} : { reason: ended.reason, message: ended.message }),
+    conditions: computeConditions({ pod, phase, initStatuses, statuses, sandboxReady }),
+    ...addresses(inputs),
+    ...(initStatuses.length > 0 ? { initContainerStatuses: initStatuses } : {}),
+    containerStatuses: statuses,
+    ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
+    qosClass: qosClassOf(pod),
+    ...computeResources(pod),
+  };
+}
