@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KubeObject } from '#kube/api/resource.ts';
 import type { WatchEvent } from '#kube/client/types.ts';
-import { initialReflectorState, type ReflectorState, stepReflector } from '#kube/informer/reflector-machine.ts';
+import {
+  initialReflectorState,
+  type ReflectorInput,
+  type ReflectorState,
+  type ReflectorStep,
+  stepReflector,
+} from '#kube/informer/reflector-machine.ts';
 
 function object(name: string, resourceVersion: string, annotations?: Record<string, string>): KubeObject {
   return { metadata: { name, resourceVersion, ...(annotations === undefined ? {} : { annotations }) } };
@@ -14,7 +20,7 @@ function event(type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', value: KubeO
 
 const expired: { type: 'event'; event: WatchEvent<KubeObject> } = {
   type: 'event',
-  event: { type: 'ERROR', object: { kind: 'Status', metadata: {}, code: 410, reason: 'Expired' } },
+  event: { type: 'ERROR', object: { apiVersion: 'v1', kind: 'Status', metadata: {}, code: 410, reason: 'Expired' } },
 };
 
 const watching: ReflectorState<KubeObject> = {
@@ -93,10 +99,11 @@ test('remembers the newest revision of events and bookmarks, and resumes there',
 });
 
 test('lists again after 410, as an event or as an answer', () => {
-  for (const input of [expired, { type: 'failed' as const, why: 'gone' as const }]) {
-    const { state, restart } = stepReflector(watching, input);
-    assert.equal(restart, true);
-    assert.equal(state.phase === 'list' && state.resourceVersion, '');
+  const inputs: ReflectorInput<KubeObject>[] = [expired, { type: 'failed', why: 'gone' }];
+  for (const input of inputs) {
+    const step: ReflectorStep<KubeObject> = stepReflector(watching, input);
+    assert.equal(step.restart, true);
+    assert.equal(step.state.phase === 'list' && step.state.resourceVersion, '');
   }
 });
 
