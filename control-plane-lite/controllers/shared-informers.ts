@@ -1,0 +1,90 @@
+// One local copy of each resource that controllers look at, shared by all of them.
+import type { Logger } from 'pino';
+import type { Deployment, ReplicaSet } from '#kube/api/generated/apps-v1.ts';
+import type { Job } from '#kube/api/generated/batch-v1.ts';
+import type { Lease } from '#kube/api/generated/coordination-v1.ts';
+import type {
+  ConfigMap,
+  Endpoints,
+  Namespace,
+  Node,
+  Pod,
+  Service,
+  ServiceAccount,
+} from '#kube/api/generated/core-v1.ts';
+import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
+import * as resources from '#kube/api/generated/resources.ts';
+import { controllerOf } from '#kube/api/owner-references.ts';
+import type { KubeObject, Resource } from '#kube/api/resource.ts';
+import type { ApiClient } from '#kube/client/types.ts';
+import { createInformer, type InformerOptions } from '#kube/informer/create-informer.ts';
+import type { Informer } from '#kube/informer/types.ts';
+import type { Clock } from '#kube/process/clock.ts';
+
+/** Index of objects by the uid of their managing controller; empty for objects that have none. */
+export const byController = 'controller';
+/** Index of pods by the node they run on. */
+export const byNode = 'node';
+/** Index of EndpointSlices by `namespace/service`. */
+export const byService = 'service';
+
+export interface SharedInformers {
+  configmaps: Informer<ConfigMap>;
+  deployments: Informer<Deployment>;
+  endpoints: Informer<Endpoints>;
+  endpointslices: Informer<EndpointSlice>;
+  jobs: Informer<Job>;
+  leases: Informer<Lease>;
+  namespaces: Informer<Namespace>;
+  nodes: Informer<Node>;
+  pods: Informer<Pod>;
+  replicasets: Informer<ReplicaSet>;
+  serviceaccounts: Informer<ServiceAccount>;
+  services: Informer<Service>;
+}
+
+function controllerUid(object: KubeObject): string[] {
+  return [controllerOf(object)?.uid ?? ''];
+}
+
+/** Creates the informers; `runInformers` starts them. */
+export function createSharedInformers(deps: { client: ApiClient; clock: Clock; logger: Logger }): SharedInformers {
+  const informer = <T extends KubeObject>(
+    resource: Resource<T>,
+    options: Partial<InformerOptions<T>> = {},
+  ): Informer<T> => createInformer({ resource, ...deps, ...options });
+  return {
+    configmaps: informer(resources.configmaps, { fieldSelector: 'metadata.name=kube-root-ca.crt' }),
+    deployments: informer(resources.deployments),
+    endpoints: informer(resources.endpoints),
+    endpointslices: informer(resources.endpointslices, {
+      indexes: {
+        [byService]: ({ metadata }) => [
+          `${metadata.namespace}/${metadata.labels?.['kubernetes.io/service-name'] ?? ''}`,
+        ],
+      },
+    }),
+    jobs: informer(resources.jobs),
+    leases: informer(resources.leases, { namespace: 'kube-node-lease' }),
+    namespaces: informer(resources.namespaces),
+    nodes: informer(resources.nodes),
+    pods: informer(resources.pods, {
+      indexes: { [byController]: controllerUid, [byNode]: (pod) => [pod.spec?.nodeName ?? ''] },
+    }),
+    replicasets: informer(resources.replicasets, { indexes: { [byController]: controllerUid } }),
+    serviceaccounts: informer(resources.serviceaccounts),
+    services: informer(resources.services),
+  };
+}
+
+/** Runs all informers until the signal is aborted. */
+export async function runInformers(informers: SharedInformers, signal: AbortSignal): Promise<void> {
+  await Promise.all(
+    Object.values(informers).map(async (informer: { run(signal: AbortSignal): Promise<void> }) => informer.run(signal)),
+  );
+}
+
+/** Resolves when every informer has its first list. */
+export async function informersSynced(informers: SharedInformers): Promise<void> {
+  await Promise.all(Object.values(informers).map(async (informer: { synced: Promise<void> }) => informer.synced));
+}
