@@ -1,0 +1,169 @@
+// Rules of config maps, secrets, namespaces, nodes, events and custom resource definitions.
+import type { CustomResourceDefinition } from '#kube/api/generated/apiextensions-v1.ts';
+import type { ConfigMap, Event, Node, Secret } from '#kube/api/generated/core-v1.ts';
+import {
+  configMapKeyFaults,
+  dns1035LabelFaults,
+  dns1123SubdomainFaults,
+  qualifiedNameFaults,
+} from '#kube/api/names.ts';
+import {
+  type FieldError,
+  forbiddenField,
+  invalidField,
+  requiredField,
+  tooLongField,
+} from '#kube/errors/field-error.ts';
+import { oneOf, requiredSyntax, sameValue, unchanged } from './field-checks.ts';
+
+/** One mebibyte: the most a config map or secret may hold. */
+const maxDataBytes = 1024 * 1024;
+
+function keys(field: string, map: object | undefined): FieldError[] {
+  return Object.keys(map ?? {}).flatMap((key) =>
+    configMapKeyFaults(key).map((fault) => invalidField(`${field}[${key}]`, key, fault)),
+  );
+}
+
+export function validateConfigMap(map: ConfigMap): FieldError[] {
+  const errors = keys('data', map.data);
+  for (const key of Object.keys(map.data ?? {})) {
+    if (map.binaryData?.[key] !== undefined) {
+      errors.push(invalidField(`data[${key}]`, key, 'duplicate of key present in binaryData'));
+    }
+  }
+  errors.push(...keys('binaryData', map.binaryData));
+  const textBytes = Object.values(map.data ?? {}).reduce((sum, value) => sum + Buffer.byteLength(value), 0);
+  const bytes = Object.values(map.binaryData ?? {}).reduce(
+    (sum, value) => sum + Buffer.byteLength(value, 'base64'),
+    textBytes,
+  );
+  if (bytes > maxDataBytes) errors.push(tooLongField('', maxDataBytes));
+  return errors;
+}
+
+export function validateConfigMapUpdate(map: ConfigMap, previous: ConfigMap): FieldError[] {
+  const errors: FieldError[] = [];
+  if (previous.immutable === true) {
+    if (map.immutable !== true) errors.push(forbiddenField('immutable', 'field is immutable when `immutable` is set'));
+    for (const key of ['data', 'binaryData'] as const) {
+      if (!sameValue(map[key], previous[key]))
+        errors.push(forbiddenField(key, 'field is immutable when `immutable` is set'));
+    }
+  }
+  return [...errors, ...validateConfigMap(map)];
+}
+
+const requiredSecretKeys: Record<string, string[]> = {
+  'kubernetes.io/dockercfg': ['.dockercfg'],
+  'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
+  'kubernetes.io/ssh-auth': ['ssh-privatekey'],
+  'kubernetes.io/tls': ['tls.crt', 'tls.key'],
+};
+
+export function validateSecret(secret: Secret): FieldError[] {
+  const data = secret.data ?? {};
+  const errors = keys('data', data);
+  const bytes = Object.values(data).reduce((sum, value) => sum + Buffer.byteLength(value, 'base64'), 0);
+  if (bytes > maxDataBytes) errors.push(tooLongField('data', maxDataBytes));
+  if (secret.type === 'kubernetes.io/service-account-token') {
+    if (!secret.metadata.annotations?.['kubernetes.io/service-account.name']) {
+      errors.push(requiredField('metadata.annotations[kubernetes.io/service-account.name]'));
+    }
+  }
+  if (secret.type === 'kubernetes.io/basic-auth' && data['username'] === undefined && data['password'] === undefined) {
+    errors.push(requiredField('data[username]'), requiredField('data[password]'));
+  }
+  for (const key of requiredSecretKeys[secret.type ?? ''] ?? []) {
+    const value = data[key];
+    if (value === undefined) errors.push(requiredField(`data[${key}]`));
+    else if (key.startsWith('.docker') && !isJson(value)) {
+      errors.push(invalidField(`data[${key}]`, '<secret contents redacted>', 'invalid JSON'));
+    }
+  }
+  return errors;
+}
+
+function isJson(base64: string): boolean {
+  try {
+    JSON.parse(Buffer.from(base64, 'base64').toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function validateSecretUpdate(secret: Secret, previous: Secret): FieldError[] {
+  const errors = unchanged('type', secret.type, previous.type);
+  if (previous.immutable === true) {
+    if (secret.immutable !== true)
+      errors.push(forbiddenField('immutable', 'field is immutable when `immutable` is set'));
+    if (!sameValue(secret.data, previous.data)) {
+      errors.push(forbiddenField('data', 'field is immutable when `immutable` is set'));
+    }
+  }
+  return [...errors, ...validateSecret(secret)];
+}
+
+export function validateNode({ spec }: Node): FieldError[] {
+  const seen = new Set<string>();
+  return (spec.taints ?? []).flatMap((taint, i) => {
+    const at = `spec.taints[${i}]`;
+    const errors = requiredSyntax(`${at}.key`, taint.key, qualifiedNameFaults);
+    if (taint.effect === '') errors.push(requiredField(`${at}.effect`));
+    else errors.push(...oneOf(`${at}.effect`, taint.effect, ['NoSchedule', 'PreferNoSchedule', 'NoExecute']));
+    const id = `${taint.key}:${taint.effect}`;
+    if (seen.has(id)) {
+      const text = 'taints must be unique by key and effect pair';
+      errors.push({
+        field: at,
+        reason: 'FieldValueDuplicate',
+        message: `Duplicate value: ${JSON.stringify(taint)}: ${text}`,
+      });
+    }
+    seen.add(id);
+    return errors;
+  });
+}
+
+/** A node's pod ranges and provider id are set once. */
+export function validateNodeUpdate(node: Node, previous: Node): FieldError[] {
+  const errors = validateNode(node);
+  if ((previous.spec.podCIDRs ?? []).length > 0 && !sameValue(node.spec.podCIDRs, previous.spec.podCIDRs)) {
+    errors.push(forbiddenField('spec.podCIDRs', 'node updates may not change podCIDR except from "" to valid'));
+  }
+  if (previous.spec.providerID && node.spec.providerID !== previous.spec.providerID) {
+    errors.push(forbiddenField('spec.providerID', 'node updates may not change providerID except from "" to valid'));
+  }
+  return errors;
+}
+
+export function validateEvent(event: Event): FieldError[] {
+  const involved = event.involvedObject.namespace ?? '';
+  const { namespace } = event.metadata;
+  const matches = involved === '' ? namespace === 'default' || namespace === 'kube-system' : involved === namespace;
+  return matches ? [] : [invalidField('involvedObject.namespace', involved, 'does not match event.namespace')];
+}
+
+export function validateCustomResourceDefinition({ metadata, spec }: CustomResourceDefinition): FieldError[] {
+  const errors: FieldError[] = [];
+  if (metadata.name !== `${spec.names.plural}.${spec.group}`) {
+    errors.push(invalidField('metadata.name', metadata.name, 'must be spec.names.plural+"."+spec.group'));
+  }
+  errors.push(...requiredSyntax('spec.group', spec.group, dns1123SubdomainFaults));
+  errors.push(...oneOf('spec.scope', spec.scope, ['Cluster', 'Namespaced']));
+  for (const [i, version] of spec.versions.entries()) {
+    const at = `spec.versions[${i}]`;
+    errors.push(...requiredSyntax(`${at}.name`, version.name, dns1035LabelFaults));
+    if (version.schema?.openAPIV3Schema === undefined) errors.push(requiredField(`${at}.schema.openAPIV3Schema`));
+  }
+  const stored = spec.versions.filter((version) => version.storage).length;
+  if (stored !== 1) {
+    errors.push(
+      invalidField('spec.versions', spec.versions, 'must have exactly one version marked as storage version'),
+    );
+  }
+  errors.push(...requiredSyntax('spec.names.plural', spec.names.plural, dns1035LabelFaults));
+  errors.push(...requiredSyntax('spec.names.kind', spec.names.kind.toLowerCase(), dns1035LabelFaults));
+  return errors;
+}
