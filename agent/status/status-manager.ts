@@ -1,0 +1,127 @@
+// Holds the status of every pod on the node and makes the API server's copy equal to it; deletes pods there when they
+// have ended here. One queue owns the retries.
+import type { Logger } from 'pino';
+import type { Pod, PodStatus } from '#kube/api/generated/core-v1.ts';
+import { pods } from '#kube/api/generated/resources.ts';
+import type { ApiClient } from '#kube/client/types.ts';
+import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import { createWorkQueue } from '#kube/queue/work-queue.ts';
+import { mergePodStatus } from './merge-pod-status.ts';
+import { planStatusPatch } from './plan-status-patch.ts';
+
+const concurrency = 16;
+
+export interface StatusManagerOptions {
+  client: ApiClient;
+  clock: Clock;
+  logger: Logger;
+  /** Told how long a change waited for the API server to have it. */
+  observeSync?: (durationMs: number) => void;
+}
+
+interface Entry {
+  /** The pod as the API server last showed it. */
+  pod: Pod;
+  /** What the API server should have. */
+  status: PodStatus | undefined;
+  changedAtMs: number;
+  /** Nothing of the pod is left on this node. */
+  finished: boolean;
+}
+
+/** The statuses, by uid of the pod object on the API server. */
+export interface StatusManager {
+  /** The API server showed this version of the pod. */
+  observe(pod: Pod): void;
+  /** Records a computed status. `mayRun`: containers could still be running. */
+  set(pod: Pod, status: PodStatus, options: { mayRun: boolean }): void;
+  /** The newest status of the pod, sent or not. */
+  get(uid: string): PodStatus | undefined;
+  /** The pod's containers, volumes and cgroups are gone: its object may be deleted. */
+  finish(pod: Pod): void;
+  /** The pod is no longer on the API server. */
+  forget(uid: string): void;
+  /** Settles what is pending, then resolves. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Creates the manager; statuses are sent while `run` runs. */
+export function createStatusManager(options: StatusManagerOptions): StatusManager {
+  const { client, clock, logger } = options;
+  const entries = new Map<string, Entry>();
+  const queue = createWorkQueue<string>({ clock, logger, baseDelayMs: 100, maxDelayMs: 10_000 });
+
+  function entryOf(pod: Pod): Entry {
+    const uid = pod.metadata.uid ?? '';
+    let entry = entries.get(uid);
+    if (entry === undefined) {
+      entry = { pod, status: undefined, changedAtMs: 0, finished: false };
+      entries.set(uid, entry);
+    }
+    return entry;
+  }
+
+  async function deletePod(uid: string, entry: Entry, signal: AbortSignal): Promise<void> {
+    const { name, namespace } = entry.pod.metadata;
+    const body = { gracePeriodSeconds: 0, preconditions: { uid } };
+    try {
+      await client.delete(pods, { namespace, name }, body, { signal });
+    } catch (error) {
+      // Gone, or another pod of that name: either way this one is no more.
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+    entries.delete(uid);
+  }
+
+  async function sync(uid: string, signal: AbortSignal): Promise<void> {
+    const entry = entries.get(uid);
+    if (entry?.status === undefined) return;
+    const { name, namespace } = entry.pod.metadata;
+    const patch = planStatusPatch(uid, entry.pod.status, entry.status);
+    if (patch !== undefined) {
+      const { changedAtMs } = entry;
+      try {
+        const written = await client.patch(pods, { namespace, name }, 'strategic', patch, {
+          subresource: 'status',
+          signal,
+        });
+        entry.pod = { ...written, metadata: { ...written.metadata } };
+        options.observeSync?.(clock.monotonicMs() - changedAtMs);
+      } catch (error) {
+        if (isNotFound(error) || isConflict(error)) {
+          entries.delete(uid);
+          return;
+        }
+        throw error;
+      }
+    }
+    if (entry.finished && entry.pod.metadata.deletionTimestamp !== undefined) await deletePod(uid, entry, signal);
+  }
+
+  return {
+    observe(pod) {
+      const uid = pod.metadata.uid ?? '';
+      const entry = entries.get(uid);
+      if (entry === undefined) return;
+      entry.pod = pod;
+      if (entry.status !== undefined) queue.add(uid);
+    },
+    set(pod, status, { mayRun }) {
+      const entry = entryOf(pod);
+      const previous = entry.status ?? entry.pod.status;
+      entry.status = mergePodStatus(previous, status, { mayRun, nowMs: clock.now() });
+      entry.changedAtMs = clock.monotonicMs();
+      queue.add(pod.metadata.uid ?? '');
+    },
+    get: (uid) => entries.get(uid)?.status,
+    finish(pod) {
+      const entry = entryOf(pod);
+      entry.finished = true;
+      entry.status ??= entry.pod.status ?? {};
+      queue.add(pod.metadata.uid ?? '');
+    },
+    forget: (uid) => void entries.delete(uid),
+    run: (signal) => queue.run(sync, { concurrency, signal }),
+  };
+}

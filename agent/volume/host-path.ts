@@ -1,0 +1,45 @@
+// hostPath volumes: a path of the node, checked or created as its type says.
+import { mkdir, open, stat } from 'node:fs/promises';
+import type { HostPathVolumeSource } from '#kube/api/generated/core-v1.ts';
+import { VolumeError } from './payload.ts';
+
+type Kind = 'directory' | 'file' | 'socket' | 'characterDevice' | 'blockDevice' | 'other' | 'missing';
+
+async function kindOf(path: string): Promise<Kind> {
+  try {
+    const info = await stat(path);
+    if (info.isDirectory()) return 'directory';
+    if (info.isFile()) return 'file';
+    if (info.isSocket()) return 'socket';
+    if (info.isCharacterDevice()) return 'characterDevice';
+    return info.isBlockDevice() ? 'blockDevice' : 'other';
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'missing';
+    throw error;
+  }
+}
+
+/** Makes sure that the path is what the pod expects. Throws VolumeError. */
+export async function ensureHostPath({ path, type = '' }: HostPathVolumeSource): Promise<void> {
+  if (type === '') return;
+  let kind = await kindOf(path);
+  if (type === 'DirectoryOrCreate' && kind === 'missing') {
+    await mkdir(path, { recursive: true, mode: 0o755 });
+    kind = 'directory';
+  } else if (type === 'FileOrCreate' && kind === 'missing') {
+    await (await open(path, 'a', 0o644)).close();
+    kind = 'file';
+  }
+  const wanted: Record<string, [Kind, string]> = {
+    DirectoryOrCreate: ['directory', 'a directory'],
+    Directory: ['directory', 'a directory'],
+    FileOrCreate: ['file', 'a file'],
+    File: ['file', 'a file'],
+    Socket: ['socket', 'a socket file'],
+    CharDevice: ['characterDevice', 'a character device'],
+    BlockDevice: ['blockDevice', 'a block device'],
+  };
+  const [expected, words] = wanted[type] ?? ['missing', ''];
+  if (words === '') throw new VolumeError(`${type} is an invalid volume type`);
+  if (kind !== expected) throw new VolumeError(`hostPath type check failed: ${path} is not ${words}`);
+}
