@@ -13,7 +13,7 @@ export interface Mounter {
 }
 
 /** Undoes the octal escapes of /proc/self/mountinfo. */
-function unescape(path: string): string {
+function unescapeOctal(path: string): string {
   return path.replace(/\\(\d{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
@@ -21,7 +21,7 @@ function unescape(path: string): string {
 export function parseMountPoints(mountinfo: string, directory: string): string[] {
   return mountinfo
     .split('\n')
-    .map((line) => unescape(line.split(' ')[4] ?? ''))
+    .map((line) => unescapeOctal(line.split(' ')[4] ?? ''))
     .filter((path) => path === directory || path.startsWith(`${directory}/`))
     .sort((a, b) => b.length - a.length);
 }
