@@ -1,0 +1,25 @@
+// What the agent needs of a cgroup hierarchy, whichever version the kernel has.
+
+/** Limits of one cgroup; absent ones are left as they are. */
+export interface CgroupLimits {
+  cpuShares?: number | undefined;
+  cpuPeriodUs?: number | undefined;
+  /** Negative: no limit. */
+  cpuQuotaUs?: number | undefined;
+  /** Negative: no limit. */
+  memoryBytes?: number | undefined;
+  /** Negative: no limit. */
+  pids?: number | undefined;
+}
+
+/** Names are paths from the root of the hierarchy, for example /kubepods/burstable. */
+export interface CgroupFs {
+  readonly version: 1 | 2;
+  /** Creates the cgroup and its parents; the limits are set whether or not it existed. */
+  ensure(name: string, limits: CgroupLimits): Promise<void>;
+  /** Removes the cgroup and everything below it, killing processes that are left. Absent ones are no error. */
+  remove(name: string): Promise<void>;
+  exists(name: string): Promise<boolean>;
+  /** Names of the direct children. */
+  children(name: string): Promise<string[]>;
+}

@@ -1,0 +1,84 @@
+// The cgroups that hold pods: one for all of them, one per class, one per pod. Containers' own are the runtime's.
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { qosClassOf, type QosClass } from '#kube/api/pod-qos.ts';
+import type { ResourceAmounts } from '#kube/api/pod-resources.ts';
+import type { CgroupFs } from './cgroup-fs.ts';
+import {
+  type CgroupDriver,
+  cgroupParent,
+  cgroupPath,
+  parseCgroupRoot,
+  podCgroup,
+  podUidOfCgroup,
+  qosCgroup,
+} from './cgroup-names.ts';
+import { computeBurstableShares, computeNodeLimits, computePodLimits, type LimitSettings } from './compute-limits.ts';
+
+const classes: readonly QosClass[] = ['Guaranteed', 'Burstable', 'BestEffort'];
+
+export interface CgroupManagerOptions {
+  fs: CgroupFs;
+  driver: CgroupDriver;
+  /** cgroupRoot of the configuration. */
+  root: string;
+  /** cgroupsPerQOS: without it no cgroups are made and the runtime places pods. */
+  perQos: boolean;
+  limits: LimitSettings;
+  enforceAllocatable: boolean;
+}
+
+export interface CgroupManager {
+  /** What the runtime is told as parent of the pod's containers. */
+  parentOf(pod: Pod): string;
+  /** The path of the pod's cgroup below the hierarchy's root. */
+  pathOf(pod: Pod): string;
+  /** The path of the cgroup of all pods. */
+  readonly podsPath: string;
+  ensureNode(allocatable: ResourceAmounts): Promise<void>;
+  ensurePod(pod: Pod): Promise<void>;
+  /** Sets the classes' shares to what the running pods ask for. */
+  updateClasses(pods: readonly Pod[]): Promise<void>;
+  /** Kills what is left of the pod and removes its cgroup, whatever its class. */
+  removePod(podUid: string): Promise<void>;
+  /** Uids of pods that have a cgroup. */
+  listPods(): Promise<string[]>;
+}
+
+/** Creates the manager. */
+export function createCgroupManager(options: CgroupManagerOptions): CgroupManager {
+  const { fs, driver, perQos } = options;
+  const root = parseCgroupRoot(options.root);
+  const path = (name: readonly string[]) => cgroupPath(name, driver);
+  const nameOf = (pod: Pod) => podCgroup(root, qosClassOf(pod), pod.metadata.uid ?? '');
+  let burstableShares = 0;
+
+  return {
+    parentOf: (pod) => (perQos ? cgroupParent(nameOf(pod), driver) : ''),
+    pathOf: (pod) => path(nameOf(pod)),
+    podsPath: path(qosCgroup(root, 'Guaranteed')),
+    async ensureNode(allocatable) {
+      if (!perQos) return;
+      await fs.ensure(path(qosCgroup(root, 'Guaranteed')), computeNodeLimits(allocatable, options.enforceAllocatable));
+      await fs.ensure(path(qosCgroup(root, 'Burstable')), {});
+      await fs.ensure(path(qosCgroup(root, 'BestEffort')), { cpuShares: 2 });
+    },
+    async ensurePod(pod) {
+      if (perQos) await fs.ensure(path(nameOf(pod)), computePodLimits(pod, options.limits));
+    },
+    async updateClasses(pods) {
+      const shares = computeBurstableShares(pods);
+      if (!perQos || shares === burstableShares) return;
+      await fs.ensure(path(qosCgroup(root, 'Burstable')), { cpuShares: shares });
+      burstableShares = shares;
+    },
+    async removePod(podUid) {
+      if (!perQos) return;
+      for (const qos of classes) await fs.remove(path(podCgroup(root, qos, podUid)));
+    },
+    async listPods() {
+      if (!perQos) return [];
+      const found = await Promise.all(classes.map((qos) => fs.children(path(qosCgroup(root, qos)))));
+      return found.flat().flatMap((entry) => podUidOfCgroup(entry) ?? []);
+    },
+  };
+}
