@@ -1,6 +1,6 @@
 // The cgroups that hold pods: one for all of them, one per class, one per pod. Containers' own are the runtime's.
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { qosClassOf, type QosClass } from '#kube/api/pod-qos.ts';
+import { type QosClass, qosClassOf } from '#kube/api/pod-qos.ts';
 import type { ResourceAmounts } from '#kube/api/pod-resources.ts';
 import type { CgroupFs } from './cgroup-fs.ts';
 import {

@@ -2,8 +2,8 @@
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { podLimits, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
-import { containersOf } from '../container/pod-containers.ts';
 import { milliCpuToQuota, milliCpuToShares } from '../container/container-resources.ts';
+import { containersOf } from '../container/pod-containers.ts';
 import type { CgroupLimits } from './cgroup-fs.ts';
 
 /** Settings of the node. */

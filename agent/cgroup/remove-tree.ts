@@ -25,7 +25,8 @@ export async function removeCgroupTree(directory: string, clock: Clock, kill: (p
     throw error;
   });
   if (entries === undefined) return;
-  for (const entry of entries) if (entry.isDirectory()) await removeCgroupTree(join(directory, entry.name), clock, kill);
+  for (const entry of entries)
+    if (entry.isDirectory()) await removeCgroupTree(join(directory, entry.name), clock, kill);
   for (let attempt = 1; ; attempt += 1) {
     try {
       await rmdir(directory);
