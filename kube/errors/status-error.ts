@@ -48,3 +48,7 @@ export const isUnauthorized = (error: unknown): boolean => hasReason(error, 'Una
 export const isTooManyRequests = (error: unknown): boolean => hasReason(error, 'TooManyRequests');
 /** The resourceVersion asked for is no longer held: list again. */
 export const isGone = (error: unknown): boolean => hasReason(error, 'Expired') || hasReason(error, 'Gone');
+/** The namespace is being deleted: nothing can be created in it any more. */
+export function isNamespaceTerminating(error: unknown): boolean {
+  return error instanceof StatusError && error.causes.some((cause) => cause.reason === 'NamespaceTerminating');
+}

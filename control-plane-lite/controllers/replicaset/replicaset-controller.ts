@@ -6,7 +6,7 @@ import { labelSelectorMatches } from '#kube/api/label-selector.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
 import { isPodActive, isPodAvailable, isPodReady } from '#kube/api/pod-state.ts';
 import { objectKey } from '#kube/api/resource.ts';
-import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
+import { isConflict, isNamespaceTerminating, isNotFound } from '#kube/errors/status-error.ts';
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
@@ -67,6 +67,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
         owned.created(pod);
         recorder.event(reference, 'Normal', 'SuccessfulCreate', `Created pod: ${pod.metadata.name}`);
       } catch (cause) {
+        if (isNamespaceTerminating(cause)) return;
         recorder.event(reference, 'Warning', 'FailedCreate', `Error creating: ${(cause as Error).message}`);
         throw cause;
       }
