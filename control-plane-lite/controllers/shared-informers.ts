@@ -28,6 +28,9 @@ export const byNode = 'node';
 /** Index of EndpointSlices by `namespace/service`. */
 export const byService = 'service';
 
+/** Index of services by the first pair of their selector: `namespace/key=value`. */
+export const bySelectorPair = 'selector-pair';
+
 export interface SharedInformers {
   configmaps: Informer<ConfigMap>;
   deployments: Informer<Deployment>;
@@ -45,6 +48,22 @@ export interface SharedInformers {
 
 function controllerUid(object: KubeObject): string[] {
   return [controllerOf(object)?.uid ?? ''];
+}
+
+function firstSelectorPair({ metadata, spec }: Service): string[] {
+  const pair = Object.entries(spec?.selector ?? {})[0];
+  return pair === undefined ? [] : [`${metadata.namespace}/${pair[0]}=${pair[1]}`];
+}
+
+/** Services of the pod's namespace that may select it; the caller compares the whole selector. */
+export function servicesForLabels(
+  services: Informer<Service>,
+  namespace: string,
+  labels: Record<string, string> | undefined,
+): Service[] {
+  return Object.entries(labels ?? {}).flatMap(([key, value]) =>
+    services.byIndex(bySelectorPair, `${namespace}/${key}=${value}`),
+  );
 }
 
 /** Creates the informers; `runInformers` starts them. */
@@ -73,7 +92,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     }),
     replicasets: informer(resources.replicasets, { indexes: { [byController]: controllerUid } }),
     serviceaccounts: informer(resources.serviceaccounts),
-    services: informer(resources.services),
+    services: informer(resources.services, { indexes: { [bySelectorPair]: firstSelectorPair } }),
   };
 }
 
