@@ -1,0 +1,69 @@
+// Constructs all controllers on one set of informers and runs them together.
+import type { Logger } from 'pino';
+import type { ApiClient } from '#kube/client/types.ts';
+import { createEventRecorder } from '#kube/events/event-recorder.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import { type Component, runGroup } from '#kube/process/component.ts';
+import type { QueueObserver } from '#kube/queue/work-queue.ts';
+import type { Controller, ControllerContext } from './controller.ts';
+import { createDeploymentController } from './deployment/deployment-controller.ts';
+import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
+import { createEndpointsController } from './endpoints/endpoints-controller.ts';
+import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
+import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
+import { createServiceAccountController } from './service-account/service-account-controller.ts';
+import { createSharedInformers, informersSynced, runInformers } from './shared-informers.ts';
+
+export interface ControllersDeps {
+  /** For the informers: identifies as system:kube-controller-manager. */
+  sharedClient: ApiClient;
+  /** For a controller's writes: identifies as its service account in kube-system. */
+  clientFor(controller: string): ApiClient;
+  logger: Logger;
+  clock: Clock;
+  /** Published to every namespace as kube-root-ca.crt. */
+  rootCaPem: string;
+  /** Nodes get their pod ranges from it. */
+  clusterCidr: string;
+  queueObserver?: (name: string) => QueueObserver;
+}
+
+/** Everything runs in the process of the caller; nothing is started before `run`. */
+export function createControllers(deps: ControllersDeps): Component {
+  const { sharedClient, clock } = deps;
+  const logger = deps.logger.child({ component: 'controllers' });
+  const informers = createSharedInformers({ client: sharedClient, clock, logger });
+  const ready = Promise.withResolvers<void>();
+
+  /** `component` is the name in events; upstream's where it differs from the service account's. */
+  function contextFor(name: string, component = name): ControllerContext {
+    const client = deps.clientFor(name);
+    const own = logger.child({ controller: name });
+    const recorder = createEventRecorder({ client, component, host: '', clock, logger: own });
+    return { name, informers, client, recorder, clock, logger: own, queueObserver: deps.queueObserver?.(name) };
+  }
+
+  const controllers: Controller[] = [
+    createServiceAccountController(contextFor('service-account-controller')),
+    createRootCaPublisher(contextFor('root-ca-cert-publisher'), deps.rootCaPem),
+    createEndpointSliceController(contextFor('endpointslice-controller', 'endpoint-slice-controller')),
+    createEndpointsController(contextFor('endpoint-controller')),
+    createReplicaSetController(contextFor('replicaset-controller')),
+    createDeploymentController(contextFor('deployment-controller')),
+  ];
+
+  async function runControllers(signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<void>();
+    signal.addEventListener('abort', () => aborted.resolve(), { once: true });
+    await Promise.race([informersSynced(informers), aborted.promise]);
+    if (signal.aborted) return;
+    ready.resolve();
+    await runGroup(controllers, signal);
+  }
+
+  return {
+    ready: ready.promise,
+    run: async (signal) =>
+      runGroup([{ run: async (inner) => runInformers(informers, inner) }, { run: runControllers }], signal),
+  };
+}
