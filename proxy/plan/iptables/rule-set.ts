@@ -1,0 +1,123 @@
+// The whole desired state of one family, kept by service port so that a change is found without
+// planning everything again, and the difference between two states as iptables-restore input.
+import { isServiceChain } from './chain-names.ts';
+import { type BasePlan, type BasePlanOptions, nodePortRules, sharedChains } from './plan-base.ts';
+import type { Chains, ServiceRules, Table } from './rules.ts';
+
+export const tables: readonly Table[] = ['mangle', 'filter', 'nat'];
+
+/** Lines for one table of iptables-restore, between `*table` and `COMMIT`. */
+export interface TableChange {
+  table: Table;
+  lines: string[];
+}
+
+function append(lines: string[], chain: string, rules: readonly string[]): void {
+  for (const text of rules) lines.push(`-A ${chain} ${text}`);
+}
+
+/**
+ * The complete content of our chains, declared (and so flushed) first. `stale` are service chains that
+ * exist but are no longer wanted: they are flushed and deleted in the same transaction.
+ */
+export function planFull(
+  base: BasePlan,
+  options: BasePlanOptions,
+  services: Iterable<ServiceRules>,
+  stale: readonly string[],
+): TableChange[] {
+  const changes = tables.map((table) => ({ table, declared: [] as string[], lines: [] as string[] }));
+  const of = Object.fromEntries(changes.map((change) => [change.table, change])) as Record<
+    Table,
+    (typeof changes)[number]
+  >;
+  for (const table of tables) {
+    for (const [chain, rules] of base.chains[table]) {
+      of[table].declared.push(`:${chain} - [0:0]`);
+      append(of[table].lines, chain, rules);
+    }
+    for (const chain of sharedChains[table]) of[table].declared.push(`:${chain} - [0:0]`);
+  }
+  const wanted = new Set<string>();
+  for (const { chains, shared } of services) {
+    for (const [chain, rules] of chains) {
+      wanted.add(chain);
+      of.nat.declared.push(`:${chain} - [0:0]`);
+      append(of.nat.lines, chain, rules);
+    }
+    for (const { table, chain, rule } of shared) of[table].lines.push(`-A ${chain} ${rule}`);
+  }
+  append(of.nat.lines, 'KUBE-SERVICES', nodePortRules(options));
+  for (const chain of stale.filter((name) => isServiceChain(name) && !wanted.has(name))) {
+    of.nat.declared.push(`:${chain} - [0:0]`);
+    of.nat.lines.push(`-X ${chain}`);
+  }
+  return changes.map(({ table, declared, lines }) => ({ table, lines: [...declared, ...lines] }));
+}
+
+function sameRules(a: readonly string[] | undefined, b: readonly string[]): boolean {
+  return a !== undefined && a.length === b.length && a.every((text, i) => text === b[i]);
+}
+
+const none: ServiceRules = { chains: new Map(), shared: [] };
+
+/** Chains that differ are declared again and filled; the others are not named. */
+function changedChains(before: Chains, after: Chains): { declared: string[]; lines: string[]; deleted: string[] } {
+  const declared: string[] = [];
+  const lines: string[] = [];
+  const deleted: string[] = [];
+  for (const [chain, rules] of after) {
+    if (sameRules(before.get(chain), rules)) continue;
+    declared.push(`:${chain} - [0:0]`);
+    append(lines, chain, rules);
+  }
+  for (const chain of before.keys()) {
+    if (after.has(chain)) continue;
+    declared.push(`:${chain} - [0:0]`);
+    deleted.push(`-X ${chain}`);
+  }
+  return { declared, lines, deleted };
+}
+
+/**
+ * The difference for the service ports that changed. New rules of shared chains are inserted at the top,
+ * where their order does not matter; nothing unchanged is named. Empty when nothing differs.
+ */
+export function planDelta(changed: Iterable<{ before?: ServiceRules; after?: ServiceRules }>): TableChange[] {
+  const inserts: Record<Table, string[]> = { mangle: [], filter: [], nat: [] };
+  const removals: Record<Table, string[]> = { mangle: [], filter: [], nat: [] };
+  const declared: string[] = [];
+  const fills: string[] = [];
+  const deleted: string[] = [];
+  for (const { before = none, after = none } of changed) {
+    const chains = changedChains(before.chains, after.chains);
+    declared.push(...chains.declared);
+    fills.push(...chains.lines);
+    deleted.push(...chains.deleted);
+    const line = ({ chain, rule }: ServiceRules['shared'][number]) => `${chain} ${rule}`;
+    const old = new Set(before.shared.map((entry) => `${entry.table} ${line(entry)}`));
+    const now = new Set(after.shared.map((entry) => `${entry.table} ${line(entry)}`));
+    for (const entry of after.shared) {
+      if (!old.has(`${entry.table} ${line(entry)}`)) inserts[entry.table].push(`-I ${line(entry)}`);
+    }
+    for (const entry of before.shared) {
+      if (!now.has(`${entry.table} ${line(entry)}`)) removals[entry.table].push(`-D ${line(entry)}`);
+    }
+  }
+  return tables
+    .map((table) => ({
+      table,
+      lines: [
+        ...(table === 'nat' ? [...declared, ...fills] : []),
+        ...inserts[table],
+        ...removals[table],
+        ...(table === 'nat' ? deleted : []),
+      ],
+    }))
+    .filter((change) => change.lines.length > 0);
+}
+
+/** The text iptables-restore reads. */
+export function formatRestore(changes: readonly TableChange[]): string {
+  return changes.map(({ table, lines }) => `*${table}\n${lines.join('\n')}\nCOMMIT\n`).join('');
+}
