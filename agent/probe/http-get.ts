@@ -1,0 +1,88 @@
+// HTTP requests of probes and hooks: to the pod's address, certificates not verified, redirects followed within the
+// same host only (pkg/probe/http).
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { Container, HTTPGetAction } from '#kube/api/generated/core-v1.ts';
+
+const maxBodyBytes = 10 * 1024;
+const maxRedirects = 10;
+
+/** Where a request goes. */
+export interface HttpTarget {
+  url: URL;
+  headers: Record<string, string>;
+}
+
+/** An answer: `body` is cut off at 10 KiB. `redirected` names a target on another host that was not followed. */
+export interface HttpAnswer {
+  status: number;
+  statusText: string;
+  body: string;
+}
+
+/** Makes one GET request. Rejects when there is no answer in time. */
+export type HttpGet = (target: HttpTarget, timeoutMs: number, signal: AbortSignal) => Promise<HttpAnswer>;
+
+/** The number behind a port's number or name. Throws when the container has no such port. */
+export function resolvePort(port: number | string, container: Container): number {
+  if (typeof port === 'number') return port;
+  const named = (container.ports ?? []).find((item) => item.name === port)?.containerPort;
+  const resolved = named ?? (/^\d+$/.test(port) ? Number(port) : undefined);
+  if (resolved === undefined) throw new Error(`couldn't find port: ${JSON.stringify(port)} in ${container.name}`);
+  return resolved;
+}
+
+/** The request of an httpGet action. */
+export function httpTarget(action: HTTPGetAction, container: Container, podHost: string): HttpTarget {
+  const host = action.host !== undefined && action.host !== '' ? action.host : podHost;
+  const scheme = (action.scheme ?? 'HTTP').toLowerCase();
+  const authority = `${host.includes(':') ? `[${host}]` : host}:${resolvePort(action.port, container)}`;
+  const path = action.path ?? '/';
+  const url = new URL(`${scheme}://${authority}${path.startsWith('/') ? path : `/${path}`}`);
+  const headers: Record<string, string> = { 'User-Agent': 'kube-probe/1.36', Accept: '*/*', Connection: 'close' };
+  for (const { name, value } of action.httpHeaders ?? []) headers[name] = value;
+  return { url, headers };
+}
+
+async function readBody(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response) {
+    chunks.push(chunk as Buffer);
+    size += (chunk as Buffer).length;
+    if (size >= maxBodyBytes) break;
+  }
+  response.destroy();
+  return Buffer.concat(chunks).subarray(0, maxBodyBytes).toString('utf8');
+}
+
+function get({ url, headers }: HttpTarget, signal: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const options = { method: 'GET', headers, signal, agent: false as const };
+    const request =
+      url.protocol === 'https:'
+        ? httpsRequest(url, { ...options, rejectUnauthorized: false })
+        : httpRequest(url, options);
+    request.once('response', resolve);
+    request.once('error', reject);
+    request.end();
+  });
+}
+
+/** Requests over the network of this machine. */
+export const systemHttpGet: HttpGet = async (target, timeoutMs, signal) => {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  let { url } = target;
+  for (let redirects = 0; ; redirects += 1) {
+    const response = await get({ url, headers: target.headers }, limit);
+    const status = response.statusCode ?? 0;
+    const { location } = response.headers;
+    const body = await readBody(response);
+    const next = status >= 300 && status < 400 && location !== undefined ? new URL(location, url) : undefined;
+    if (next === undefined || next.hostname !== url.hostname) {
+      return { status, statusText: response.statusMessage ?? '', body };
+    }
+    if (redirects >= maxRedirects) throw new Error(`stopped after ${maxRedirects} redirects`);
+    url = next;
+  }
+};

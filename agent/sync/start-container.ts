@@ -1,0 +1,170 @@
+// Starts one container: image, environment, mounts, creation, start, hook, with the events of each step
+// (pkg/kubelet/kuberuntime/kuberuntime_container.go: startContainer).
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Container, Pod, Service } from '#kube/api/generated/core-v1.ts';
+import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
+import { type ContainerSettings, containerConfig } from '../container/container-config.ts';
+import { containerMounts } from '../container/container-mounts.ts';
+import type { DownwardSettings } from '../container/downward-value.ts';
+import { buildEnvironment, ContainerConfigError, type EnvironmentSources } from '../container/environment.ts';
+import { podHostnameAndDomain } from '../container/hostname.ts';
+import { hostsFile } from '../container/hosts-file.ts';
+import type { ContainerKind } from '../container/pod-containers.ts';
+import { RunAsNonRootError } from '../container/security-context.ts';
+import { serviceEnvironment } from '../container/service-environment.ts';
+import { type EnsureImage, ImageError } from '../image/ensure-image.ts';
+import type { RegistryCredential } from '../image/pull-credentials.ts';
+import type { Mounter } from '../volume/mounter.ts';
+import { hostsFilePath } from '../volume/pod-paths.ts';
+import type { PreparedVolume } from '../volume/volume-manager.ts';
+import type { RecordPodEvent } from './pod-events.ts';
+import { type HookTools, runHook } from './run-hook.ts';
+
+/** What starting containers needs of the node. */
+export interface StartTools extends HookTools {
+  ensureImage: EnsureImage;
+  record: RecordPodEvent;
+  mounter: Mounter;
+  rootDir: string;
+  clusterDomain: string;
+  container: ContainerSettings;
+  services(): readonly Service[];
+  sources(pod: Pod): EnvironmentSources;
+  credentials(pod: Pod): Promise<RegistryCredential[]>;
+  downward(pod: Pod, podIps: string[]): DownwardSettings;
+  readHostsFile(): Promise<string>;
+}
+
+/** The pod around the container. */
+export interface StartTarget {
+  pod: Pod;
+  sandboxId: string;
+  sandboxConfig: PodSandboxConfig;
+  podIps: string[];
+  volumes: ReadonlyMap<string, PreparedVolume>;
+}
+
+/** Which run of which container. */
+export interface StartRequest {
+  kind: ContainerKind;
+  container: Container;
+  restartCount: number;
+  /** The container an ephemeral one looks into. */
+  targetId?: string | undefined;
+}
+
+/** A container that could not be started; `reason` is what its status shows. */
+export class StartError extends Error {
+  readonly code = 'START_CONTAINER';
+  readonly reason: string;
+  readonly retryAfterMs: number | undefined;
+  /** Set when the container runs and has to be stopped again. */
+  readonly startedId: string | undefined;
+
+  constructor(
+    reason: string,
+    message: string,
+    options: ErrorOptions & { retryAfterMs?: number | undefined; startedId?: string } = {},
+  ) {
+    super(message, options);
+    this.name = 'StartError';
+    this.reason = reason;
+    this.retryAfterMs = options.retryAfterMs;
+    this.startedId = options.startedId;
+  }
+}
+
+async function writeHostsFile(tools: StartTools, { pod, podIps }: StartTarget): Promise<void> {
+  const path = hostsFilePath(tools.rootDir, pod.metadata.uid ?? '');
+  const { hostname, domain } = podHostnameAndDomain(pod, tools.clusterDomain);
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+  const hostText = pod.spec.hostNetwork === true ? await tools.readHostsFile() : '';
+  await writeFile(path, hostsFile(pod, { ips: podIps, hostname, domain }, hostText), { mode: 0o644 });
+}
+
+async function prepare(
+  tools: StartTools,
+  target: StartTarget,
+  request: StartRequest,
+  imageId: string,
+  imageUser: { uid: number | undefined; username: string },
+) {
+  const { pod } = target;
+  const { container } = request;
+  const links = pod.spec.enableServiceLinks ?? true;
+  const services = serviceEnvironment(tools.services(), pod.metadata.namespace ?? '', links);
+  const downward = tools.downward(pod, target.podIps);
+  const environment = await buildEnvironment(pod, container, services, tools.sources(pod), downward);
+  await writeHostsFile(tools, target);
+  const { rootDir, mounter } = tools;
+  const mounts = await containerMounts(pod, container, { rootDir, mounter, volumes: target.volumes, environment });
+  const { restartCount, targetId } = request;
+  return containerConfig(
+    pod,
+    container,
+    { restartCount, imageRef: imageId, imageUser, environment, mounts, targetId },
+    tools.container,
+  );
+}
+
+/** Starts the container and returns its id. Throws StartError; every failure is recorded as an event. */
+export async function startContainer(
+  tools: StartTools,
+  target: StartTarget,
+  request: StartRequest,
+  signal: AbortSignal,
+): Promise<string> {
+  const { pod, sandboxId, sandboxConfig } = target;
+  const { container } = request;
+  const { name } = container;
+  const fail = (reason: string, message: string, cause: unknown, retryAfterMs?: number): StartError => {
+    tools.record(pod, 'Warning', 'Failed', `Error: ${message}`, name);
+    return new StartError(reason, message, { cause, retryAfterMs });
+  };
+
+  const image = await tools
+    .ensureImage(pod, container, sandboxConfig, () => tools.credentials(pod), signal)
+    .catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (error instanceof ImageError) {
+        tools.record(pod, 'Warning', 'Failed', `Error: ${error.reason}`, name);
+        throw new StartError(error.reason, error.message, { cause: error, retryAfterMs: error.retryAfterMs });
+      }
+      throw fail('ImageInspectError', (error as Error).message, error);
+    });
+
+  const config = await prepare(tools, target, request, image.id, image.user).catch((error: unknown) => {
+    signal.throwIfAborted();
+    const known = error instanceof ContainerConfigError || error instanceof RunAsNonRootError;
+    throw fail(known ? 'CreateContainerConfigError' : 'CreateContainerError', (error as Error).message, error);
+  });
+
+  await mkdir(join(sandboxConfig.logDirectory ?? '', name), { recursive: true, mode: 0o755 });
+  const containerId = await tools.runtime
+    .createContainer(sandboxId, config, sandboxConfig, signal)
+    .catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw fail('CreateContainerError', (error as Error).message, error);
+    });
+  tools.record(pod, 'Normal', 'Created', 'Container created', name);
+
+  await tools.runtime.startContainer(containerId, signal).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw fail('RunContainerError', (error as Error).message, error);
+  });
+  tools.record(pod, 'Normal', 'Started', 'Container started', name);
+
+  const postStart = container.lifecycle?.postStart;
+  if (postStart !== undefined) {
+    const host = target.podIps[0] ?? '127.0.0.1';
+    try {
+      await runHook(tools, postStart, { container, containerId, host }, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      tools.record(pod, 'Warning', 'FailedPostStartHook', 'PostStartHook failed', name);
+      throw new StartError('PostStartHookError', 'PostStartHook failed', { cause: error, startedId: containerId });
+    }
+  }
+  return containerId;
+}
