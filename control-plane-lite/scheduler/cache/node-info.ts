@@ -1,0 +1,70 @@
+// A node with what its pods take of it.
+import type { Node } from '#kube/api/generated/core-v1.ts';
+import { amountsOf, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import type { HostPort, PodInfo } from '../framework/pod-info.ts';
+
+export interface NodeInfo {
+  readonly name: string;
+  node: Node;
+  zone: string;
+  allocatable: ResourceAmounts;
+  requested: ResourceAmounts;
+  scoredCpu: number;
+  scoredMemory: number;
+  pods: Map<string, PodInfo>;
+  /** Pods of each group on this node. */
+  groups: Map<string, number>;
+  hostPorts: HostPort[];
+}
+
+export const zoneLabel = 'topology.kubernetes.io/zone';
+
+export function createNodeInfo(node: Node): NodeInfo {
+  return {
+    name: node.metadata.name,
+    node,
+    zone: node.metadata.labels?.[zoneLabel] ?? '',
+    allocatable: amountsOf(node.status?.allocatable),
+    requested: new Map(),
+    scoredCpu: 0,
+    scoredMemory: 0,
+    pods: new Map(),
+    groups: new Map(),
+    hostPorts: [],
+  };
+}
+
+/** Takes over a new version of the node object. */
+export function updateNode(info: NodeInfo, node: Node): void {
+  info.node = node;
+  info.zone = node.metadata.labels?.[zoneLabel] ?? '';
+  info.allocatable = amountsOf(node.status?.allocatable);
+}
+
+function count(info: NodeInfo, pod: PodInfo, sign: 1 | -1): void {
+  for (const [resource, amount] of pod.requests) {
+    info.requested.set(resource, (info.requested.get(resource) ?? 0) + sign * amount);
+  }
+  info.scoredCpu += sign * pod.scoredCpu;
+  info.scoredMemory += sign * pod.scoredMemory;
+  if (pod.group !== '') {
+    const left = (info.groups.get(pod.group) ?? 0) + sign;
+    if (left > 0) info.groups.set(pod.group, left);
+    else info.groups.delete(pod.group);
+  }
+}
+
+export function addPod(info: NodeInfo, pod: PodInfo): void {
+  if (info.pods.has(pod.uid)) removePod(info, pod.uid);
+  info.pods.set(pod.uid, pod);
+  info.hostPorts.push(...pod.hostPorts);
+  count(info, pod, 1);
+}
+
+export function removePod(info: NodeInfo, uid: string): void {
+  const pod = info.pods.get(uid);
+  if (pod === undefined) return;
+  info.pods.delete(uid);
+  count(info, pod, -1);
+  if (pod.hostPorts.length > 0) info.hostPorts = [...info.pods.values()].flatMap(({ hostPorts }) => hostPorts);
+}

@@ -1,0 +1,85 @@
+// What scheduling needs to know of a pod, computed once.
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { controllerOf } from '#kube/api/owner-references.ts';
+import { podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+
+/** A port of the node that the pod takes. */
+export interface HostPort {
+  ip: string;
+  protocol: string;
+  port: number;
+}
+
+export interface PodInfo {
+  pod: Pod;
+  /** `namespace/name`. */
+  key: string;
+  uid: string;
+  requests: ResourceAmounts;
+  /** Requests for ranking: containers that ask for nothing count as 100m and 200 MiB. */
+  scoredCpu: number;
+  scoredMemory: number;
+  hostPorts: HostPort[];
+  priority: number;
+  /** Pods of one group are spread; empty for pods that belong to none. */
+  group: string;
+  /** Pods with equal class fit the same nodes and rank them alike. */
+  schedulingClass: string;
+  /** Whether its place depends on where other pods are, by affinity or hard spreading. */
+  dependsOnPods: boolean;
+}
+
+const defaultCpu = 100;
+const defaultMemory = 200 * 1024 * 1024;
+
+function hostPortsOf(pod: Pod): HostPort[] {
+  return (pod.spec?.containers ?? []).flatMap((container) =>
+    (container.ports ?? []).flatMap(({ hostPort = 0, hostIP = '', protocol = 'TCP' }) =>
+      hostPort > 0 ? [{ ip: hostIP === '' ? '0.0.0.0' : hostIP, protocol, port: hostPort }] : [],
+    ),
+  );
+}
+
+function scored(pod: Pod, requests: ResourceAmounts, resource: 'cpu' | 'memory', fallback: number): number {
+  const silent = (pod.spec?.containers ?? []).filter(({ resources }) => resources?.requests?.[resource] === undefined);
+  const podLevel = pod.spec?.resources?.requests?.[resource] !== undefined;
+  return (requests.get(resource) ?? 0) + (podLevel ? 0 : silent.length * fallback);
+}
+
+/** Computes all facts; called once for each version of a pod's spec. */
+export function createPodInfo(pod: Pod): PodInfo {
+  const { metadata, spec } = pod;
+  const requests = podRequests(pod);
+  const hostPorts = hostPortsOf(pod);
+  const owner = controllerOf(pod);
+  const group = owner === undefined ? '' : `${metadata.namespace}/${owner.uid}`;
+  const affinity = spec?.affinity;
+  const scoredCpu = scored(pod, requests, 'cpu', defaultCpu);
+  const scoredMemory = scored(pod, requests, 'memory', defaultMemory);
+  const schedulingClass = JSON.stringify([
+    [...requests],
+    scoredCpu,
+    scoredMemory,
+    spec?.nodeSelector,
+    affinity?.nodeAffinity,
+    spec?.tolerations,
+    hostPorts,
+    group,
+  ]);
+  return {
+    pod,
+    key: `${metadata.namespace}/${metadata.name}`,
+    uid: metadata.uid ?? '',
+    requests,
+    scoredCpu,
+    scoredMemory,
+    hostPorts,
+    priority: spec?.priority ?? 0,
+    group,
+    schedulingClass,
+    dependsOnPods:
+      affinity?.podAffinity !== undefined ||
+      affinity?.podAntiAffinity !== undefined ||
+      (spec?.topologySpreadConstraints ?? []).length > 0,
+  };
+}
