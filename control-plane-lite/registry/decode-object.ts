@@ -52,7 +52,9 @@ function mismatch(value: unknown, type: Type, place: Place): TypeMismatchError {
   const isNumber = typeof value === 'number' && type.kind === 'scalar';
   const found = isNumber ? `number${type.type === 'integer' ? ` ${value}` : ''}` : jsonTypeOf(value);
   const where = `${place.struct}.${place.path}`;
-  return new TypeMismatchError(`json: cannot unmarshal ${found} into Go struct field ${where} of type ${typeNameOf(type)}`);
+  return new TypeMismatchError(
+    `json: cannot unmarshal ${found} into Go struct field ${where} of type ${typeNameOf(type)}`,
+  );
 }
 
 function isScalarOf(value: unknown, type: Type & { kind: 'scalar' }): boolean {
@@ -79,6 +81,11 @@ const isEmptyCollection = (value: unknown, type: Type): boolean =>
 
 class Decoder {
   readonly unknown: string[] = [];
+  readonly #isPartial: boolean;
+
+  constructor(isPartial: boolean) {
+    this.#isPartial = isPartial;
+  }
 
   value(value: unknown, type: Type, place: Place): void {
     switch (type.kind) {
@@ -106,7 +113,7 @@ class Decoder {
         this.object(value as Record<string, unknown>, type, place);
         return;
       default: {
-        type satisfies never;
+        throw new Error(`no such type: ${String(type satisfies never)}`);
       }
     }
   }
@@ -124,9 +131,10 @@ class Decoder {
       } else {
         const path = place.path === '' ? name : `${place.path}.${name}`;
         this.value(value, field.type, { struct, path: place.struct === '' ? name : path, full });
-        if (isEmptyCollection(value, field.type) && !type.required.has(name)) delete object[name];
+        if (!this.#isPartial && isEmptyCollection(value, field.type) && !type.required.has(name)) delete object[name];
       }
     }
+    if (this.#isPartial) return;
     for (const name of type.required) {
       if (object[name] === undefined && isStruct(type.fields.get(name))) object[name] = {};
     }
@@ -137,11 +145,11 @@ const isStruct = (field: Field | undefined): boolean => field?.type.kind === 'ob
 
 /**
  * Checks and cleans `object` in place. Returns the paths of fields that the schema does not know.
- * Throws TypeMismatchError.
+ * A partial object, as server-side apply takes it, gets nothing added. Throws TypeMismatchError.
  */
-export function decodeObject(object: Record<string, unknown>, type: ObjectType): string[] {
-  const decoder = new Decoder();
+export function decodeObject(object: Record<string, unknown>, type: ObjectType, isPartial = false): string[] {
+  const decoder = new Decoder(isPartial);
   decoder.object(object, type, { struct: '', path: '', full: '' });
-  if (isStruct(type.fields.get('spec'))) object['spec'] ??= {};
+  if (!isPartial && isStruct(type.fields.get('spec'))) object['spec'] ??= {};
   return decoder.unknown;
 }

@@ -32,9 +32,13 @@ export interface WatchNotice {
 
 export type WatchListener = (notices: readonly WatchNotice[], revision: number) => void;
 
-interface Watcher {
+/** The objects that a watch is about. */
+export interface Selection {
   prefix: string;
   match: Match | undefined;
+}
+
+interface Watcher extends Selection {
   listener: WatchListener;
 }
 
@@ -159,19 +163,19 @@ export class ResourceCache {
   }
 
   /**
-   * Tells `listener` every change after `afterRevision`: first those that already happened, then each as it
-   * becomes durable. Returns how to stop. Throws CompactedError or FutureRevisionError.
+   * Hands the changes after `afterRevision` that already happened to `begin`. What `begin` follows from then on
+   * it misses nothing of. Throws CompactedError or FutureRevisionError.
    */
-  async watch(
-    options: { prefix: string; match?: Match | undefined; afterRevision: number },
-    listener: WatchListener,
-  ): Promise<() => void> {
-    const watcher: Watcher = { prefix: options.prefix, match: options.match, listener };
-    let missed: readonly StoreEvent[] = await this.#changesAfter(options.afterRevision);
-    const seen = missed.at(-1)?.revision ?? options.afterRevision;
-    missed = [...missed, ...this.#ring.filter((event) => event.revision > seen)];
-    const notices = this.#noticesFor(watcher, missed);
-    if (notices.length > 0) listener(notices, this.#revision);
+  async resume(selection: Selection, afterRevision: number, begin: WatchListener): Promise<void> {
+    const before = await this.#changesAfter(afterRevision);
+    const seen = before.at(-1)?.revision ?? afterRevision;
+    const missed = [...before, ...this.#ring.filter((event) => event.revision > seen)];
+    begin(this.#noticesFor(selection, missed), this.#revision);
+  }
+
+  /** Tells `listener` each change from now on, as it becomes durable. Returns how to stop. */
+  follow(selection: Selection, listener: WatchListener): () => void {
+    const watcher: Watcher = { ...selection, listener };
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
   }
@@ -196,7 +200,7 @@ export class ResourceCache {
     return this.#ring.slice(low);
   }
 
-  #noticesFor(watcher: Watcher, events: readonly StoreEvent[]): WatchNotice[] {
+  #noticesFor(watcher: Selection, events: readonly StoreEvent[]): WatchNotice[] {
     const notices: WatchNotice[] = [];
     for (const { type, entry, previous } of events) {
       if (!entry.key.startsWith(watcher.prefix)) continue;

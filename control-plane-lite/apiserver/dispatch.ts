@@ -1,0 +1,62 @@
+// From an authorized request to the handler of its resource, verb and subresource.
+import type { ServedResource } from '../registry/resource-table.ts';
+import { methodNotSupported } from '../registry/status-errors.ts';
+import type { ApiContext, ResourceHandler } from './api-context.ts';
+import { patchObject } from './handlers/patch.ts';
+import { getObject, listObjects } from './handlers/read.ts';
+import { watchObjects } from './handlers/watch.ts';
+import { deleteMany, deleteOne, postObject, putObject } from './handlers/write.ts';
+import { type Exchange, sendText } from './http/exchange.ts';
+
+const verbHandlers: Record<string, ResourceHandler> = {
+  get: getObject,
+  list: listObjects,
+  watch: watchObjects,
+  create: postObject,
+  update: putObject,
+  patch: patchObject,
+  delete: deleteOne,
+  deletecollection: deleteMany,
+};
+
+/** Handlers by `plural/subresource`, or by `subresource` alone for those of many resources; then by verb. */
+export type SubresourceHandlers = Readonly<Record<string, Readonly<Record<string, ResourceHandler>>>>;
+
+/** Handlers of resources that are computed and not stored, by group and plural. */
+export type VirtualHandlers = Readonly<Record<string, ResourceHandler>>;
+
+export interface Routes {
+  subresources: SubresourceHandlers;
+  virtual: VirtualHandlers;
+}
+
+const actions: Record<string, string> = { deletecollection: 'delete', update: 'update', patch: 'patch' };
+
+function handlerFor(routes: Routes, exchange: Exchange, served: ServedResource): ResourceHandler | undefined {
+  const { verb, subresource } = exchange.info;
+  const { plural, group } = served.resource;
+  if (subresource !== '') {
+    const known = served.subresources.get(subresource);
+    if (known === undefined) return undefined;
+    const handlers = routes.subresources[`${plural}/${subresource}`] ?? routes.subresources[subresource];
+    return handlers?.[verb];
+  }
+  const virtual = routes.virtual[`${group}/${plural}`];
+  if (virtual !== undefined) return served.verbs.has(verb) ? virtual : undefined;
+  return served.verbs.has(verb) || (verb === 'watch' && served.verbs.has('watch')) ? verbHandlers[verb] : undefined;
+}
+
+/** Serves a resource request, or answers 404 or 405. */
+export async function dispatch(api: ApiContext, routes: Routes, exchange: Exchange): Promise<void> {
+  const { info } = exchange;
+  const served = api.registry.table.find(info.group, info.version, info.plural);
+  const isUnknownSubresource =
+    served !== undefined && info.subresource !== '' && !served.subresources.has(info.subresource);
+  if (served === undefined || isUnknownSubresource) {
+    sendText(exchange, 404, '404 page not found\n');
+    return;
+  }
+  const handler = handlerFor(routes, exchange, served);
+  if (handler === undefined) throw methodNotSupported(served.resource, actions[info.verb] ?? info.verb);
+  await handler(api, exchange, served);
+}

@@ -1,0 +1,87 @@
+// GET of one object and of lists: bytes from the watch cache, in the form that was asked for.
+
+import { failure } from '#kube/errors/status-error.ts';
+import { objectKeyIn } from '../../registry/object-reader.ts';
+import { cacheOf } from '../../registry/registry.ts';
+import type { ServedResource } from '../../registry/resource-table.ts';
+import { notFound } from '../../registry/status-errors.ts';
+import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
+import type { CacheList } from '../../storage/cache/resource-cache.ts';
+import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
+import type { Exchange } from '../http/exchange.ts';
+import { sendBytes } from '../http/exchange.ts';
+import {
+  encodeContinue,
+  type ParsedListOptions,
+  parseListOptions,
+  parseResourceVersion,
+} from '../http/list-options.ts';
+import { negotiate } from '../http/negotiate.ts';
+import { representerFor } from '../representation.ts';
+
+export const getObject: ResourceHandler = (api, exchange, served) => {
+  const { info } = exchange;
+  const representer = representerFor(negotiate(exchange.request.headers.accept), served, info.query, {
+    ...api,
+    parse: api.registry.parse,
+  });
+  const wanted = parseResourceVersion(info.query.get('resourceVersion') ?? '');
+  const cache = cacheOf(api.registry, served);
+  if (wanted !== undefined && wanted > cache.revision) throw new FutureRevisionError(wanted, cache.revision);
+  const entry = cache.get(objectKeyIn(served.storagePrefix, namespaceOf(exchange, served), info.name));
+  if (entry === undefined) throw notFound(served.resource, info.name);
+  sendBytes(exchange, 200, representer.contentType, representer.one(entry));
+};
+
+/** The key prefix that a request's namespace selects; an empty namespace selects all. */
+export function prefixOf(exchange: Exchange, served: ServedResource): string {
+  const namespace = namespaceOf(exchange, served);
+  return namespace === '' ? served.storagePrefix : `${served.storagePrefix}${namespace}/`;
+}
+
+/** The entries that a request selects. Throws StatusError, CompactedError or FutureRevisionError. */
+export async function selectEntries(
+  api: ApiContext,
+  exchange: Exchange,
+  served: ServedResource,
+  options: ParsedListOptions,
+): Promise<CacheList> {
+  const cache = cacheOf(api.registry, served);
+  const exact = options.resourceVersionMatch === 'Exact' ? options.resourceVersion : undefined;
+  const atLeast = options.resourceVersion ?? 0;
+  if (exact === undefined && atLeast > cache.revision) throw new FutureRevisionError(atLeast, cache.revision);
+  try {
+    return await cache.list({
+      prefix: prefixOf(exchange, served),
+      match: options.match,
+      revision: options.continueRevision ?? exact,
+      limit: options.limit,
+      startAfter: options.startAfter,
+    });
+  } catch (error) {
+    if (error instanceof CompactedError && options.continueRevision !== undefined) {
+      throw failure(410, 'Expired', 'The provided continue parameter is too old to display a consistent list result.');
+    }
+    throw error;
+  }
+}
+
+/** The JSON of a list's metadata. */
+export function listMetaOf(list: CacheList): string {
+  const last = list.entries.at(-1);
+  return JSON.stringify({
+    resourceVersion: String(list.revision),
+    ...(list.more && last !== undefined ? { continue: encodeContinue(list.revision, last.key) } : {}),
+    ...(list.remaining === undefined ? {} : { remainingItemCount: list.remaining }),
+  });
+}
+
+export const listObjects: ResourceHandler = async (api, exchange, served) => {
+  const { info } = exchange;
+  const representer = representerFor(negotiate(exchange.request.headers.accept), served, info.query, {
+    ...api,
+    parse: api.registry.parse,
+  });
+  const list = await selectEntries(api, exchange, served, parseListOptions(info.query, served.resource));
+  sendBytes(exchange, 200, representer.contentType, representer.many(list.entries, listMetaOf(list)));
+};

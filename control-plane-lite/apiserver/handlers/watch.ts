@@ -1,0 +1,135 @@
+// GET with watch: initial state where wanted, then events as they become durable, bookmarks, and an orderly end.
+import { randomInt } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import { cacheOf } from '../../registry/registry.ts';
+import type { ServedResource } from '../../registry/resource-table.ts';
+import { FutureRevisionError } from '../../storage/backend.ts';
+import type { ResourceCache } from '../../storage/cache/resource-cache.ts';
+import type { ApiContext, ResourceHandler } from '../api-context.ts';
+import type { Exchange } from '../http/exchange.ts';
+import { type ParsedListOptions, parseListOptions } from '../http/list-options.ts';
+import { type Negotiated, negotiate } from '../http/negotiate.ts';
+import { asStatusError } from '../http/send-error.ts';
+import { type Representer, representerFor } from '../representation.ts';
+import { frameEvent } from '../watch/watch-hub.ts';
+import { prefixOf } from './read.ts';
+
+const bookmarkEveryMs = 60_000;
+const minTimeoutSeconds = 1800;
+/** A client that reads this much slower than the cluster changes is cut off and lists again. */
+const maxBufferedBytes = 64 * 1024 * 1024;
+
+function bookmarkFrame(
+  served: ServedResource,
+  negotiated: Negotiated,
+  revision: number,
+  isInitialEnd: boolean,
+): Buffer {
+  const annotations = isInitialEnd ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {};
+  const metadata = { resourceVersion: String(revision), creationTimestamp: null, ...annotations };
+  const object =
+    negotiated.representation === 'table'
+      ? {
+          kind: 'Table',
+          apiVersion: `meta.k8s.io/${negotiated.metaVersion}`,
+          metadata: { resourceVersion: String(revision) },
+          columnDefinitions: null,
+          rows: [{ cells: [], object: { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata } }],
+        }
+      : negotiated.representation === 'metadata'
+        ? { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${negotiated.metaVersion}`, metadata }
+        : { kind: served.resource.kind, apiVersion: served.apiVersion, metadata };
+  return frameEvent('BOOKMARK', Buffer.from(JSON.stringify(object)));
+}
+
+function writer(response: ServerResponse): (frames: Buffer) => void {
+  return (frames) => {
+    if (response.destroyed || response.writableEnded) return;
+    response.write(frames);
+    if (response.writableLength > maxBufferedBytes) response.destroy();
+  };
+}
+
+/** Writes the current state as ADDED events. Returns its revision. */
+async function sendInitialState(
+  cache: ResourceCache,
+  exchange: Exchange,
+  served: ServedResource,
+  options: ParsedListOptions,
+  representer: Representer,
+  write: (frames: Buffer) => void,
+): Promise<number> {
+  const { revision, entries } = await cache.list({ prefix: prefixOf(exchange, served), match: options.match });
+  if (entries.length > 0) write(Buffer.concat(entries.map((entry) => frameEvent('ADDED', representer.event(entry)))));
+  return revision;
+}
+
+function isShared(negotiated: Negotiated): boolean {
+  return negotiated.representation === 'object';
+}
+
+/** Resolves when the stream is over: timed out, left by the client, or the server stops. */
+function untilOver(api: ApiContext, response: ServerResponse, timeoutMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(end, timeoutMs);
+    function end(): void {
+      clearTimeout(timer);
+      response.off('close', end);
+      api.stopping.removeEventListener('abort', end);
+      resolve();
+    }
+    response.on('close', end);
+    api.stopping.addEventListener('abort', end);
+    if (api.stopping.aborted || response.destroyed) end();
+  });
+}
+
+export const watchObjects: ResourceHandler = async (api, exchange, served) => {
+  const { info, response } = exchange;
+  const negotiated = negotiate(exchange.request.headers.accept);
+  const deps = { ...api, parse: api.registry.parse };
+  const representer = representerFor(negotiated, served, info.query, deps);
+  const options = parseListOptions(info.query, served.resource);
+  const cache = cacheOf(api.registry, served);
+  const from = options.resourceVersion ?? 0;
+  if (from > cache.revision) throw new FutureRevisionError(from, cache.revision);
+  const wantsInitial = options.sendInitialEvents ?? from === 0;
+  const write = writer(response);
+  const begin = () => {
+    response.writeHead(200, {
+      'Content-Type': representer.contentType,
+      'Cache-Control': 'no-cache, private',
+      ...(exchange.warnings.length > 0 ? { Warning: exchange.warnings } : {}),
+    });
+    response.flushHeaders();
+  };
+  begin();
+  let stop = (): void => undefined;
+  try {
+    const after = wantsInitial
+      ? await sendInitialState(cache, exchange, served, options, representer, write)
+      : from === 0
+        ? cache.revision
+        : from;
+    const prefix = prefixOf(exchange, served);
+    const shareKey = isShared(negotiated) ? `${served.apiVersion}\n${prefix}\n${options.selection}` : undefined;
+    const selection = { cache, prefix, match: options.match, shareKey, encode: representer.event };
+    if (wantsInitial && options.sendInitialEvents === true && options.allowBookmarks) {
+      write(bookmarkFrame(served, negotiated, after, true));
+    }
+    stop = await api.watches.open(selection, after, write);
+  } catch (error) {
+    // The stream has begun: failures travel in it, as events.
+    response.end(frameEvent('ERROR', Buffer.from(JSON.stringify(asStatusError(error).status))));
+    return;
+  }
+  const bookmarks = options.allowBookmarks
+    ? setInterval(() => write(bookmarkFrame(served, negotiated, cache.revision, false)), bookmarkEveryMs)
+    : undefined;
+  const seconds =
+    options.timeoutSeconds > 0 ? options.timeoutSeconds : randomInt(minTimeoutSeconds, 2 * minTimeoutSeconds);
+  await untilOver(api, response, seconds * 1000);
+  clearInterval(bookmarks);
+  stop();
+  response.end();
+};

@@ -1,0 +1,99 @@
+// From a request's body to a checked object: media type, syntax, kind, types, unknown fields.
+import { parse as parseYaml } from 'yaml';
+import type { KubeObject } from '#kube/api/resource.ts';
+import { failure, type StatusError } from '#kube/errors/status-error.ts';
+import { decodeObject, TypeMismatchError } from '../../registry/decode-object.ts';
+import type { Schema } from '../../registry/schema.ts';
+import { badRequest } from '../../registry/status-errors.ts';
+import { describeJsonError } from './go-json-error.ts';
+
+/** The kind that a body is decoded as. */
+export interface ExpectedKind {
+  group: string;
+  version: string;
+  kind: string;
+}
+
+export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
+
+const acceptedTypes = ['application/json', 'application/yaml'];
+const summaryLimit = 256;
+
+/** Reads the fieldValidation parameter. Throws StatusError for another value. */
+export function parseFieldValidation(query: URLSearchParams): FieldValidation {
+  const value = query.get('fieldValidation') ?? '';
+  if (value === '' || value === 'Warn') return 'Warn';
+  if (value === 'Strict' || value === 'Ignore') return value;
+  const message = `fieldValidation: Unsupported value: ${JSON.stringify(value)}: supported values: "", "Ignore", "Strict", "Warn"`;
+  throw failure(422, 'Invalid', `CreateOptions.meta.k8s.io "" is invalid: ${message}`, {
+    group: 'meta.k8s.io',
+    kind: 'CreateOptions',
+  });
+}
+
+function unsupportedMediaType(): StatusError {
+  const message = `the body of the request was in an unknown format - accepted media types include: ${acceptedTypes.join(', ')}`;
+  return failure(415, 'UnsupportedMediaType', message, {});
+}
+
+function summarise(body: Buffer): string {
+  if (body[0] === 0x7b) return body.subarray(0, summaryLimit).toString();
+  return body.subarray(0, summaryLimit).toString('hex');
+}
+
+/** Parses a body as JSON or YAML. Throws StatusError 415 or 400. */
+export function parseBody(body: Buffer, contentType: string | undefined, kind: string): unknown {
+  const type = (contentType ?? '').split(';')[0]?.trim() ?? '';
+  const text = body.toString();
+  try {
+    if (type === '' || type === 'application/json') return JSON.parse(text);
+    if (type === 'application/yaml' || type === 'application/x-yaml') return parseYaml(text);
+  } catch (error) {
+    const why = type.endsWith('yaml') ? `yaml: ${String(error)}` : describeJsonError(text, error);
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${why} (${summarise(body)})`,
+    );
+  }
+  throw unsupportedMediaType();
+}
+
+/** Checks that a parsed value is an object of the kind, and cleans it in place. Throws StatusError. */
+export function decodeAs(
+  value: unknown,
+  expected: ExpectedKind,
+  schema: Schema,
+  validation: FieldValidation,
+  warn: (text: string) => void,
+  isPartial = false,
+): KubeObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const message = `json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`;
+    throw badRequest(`couldn't get version/kind; json parse error: ${message}`);
+  }
+  const object = value as Record<string, unknown>;
+  const apiVersion = expected.group === '' ? expected.version : `${expected.group}/${expected.version}`;
+  const given = { kind: object['kind'] || expected.kind, apiVersion: object['apiVersion'] || apiVersion };
+  const claim = `${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion).split('/').at(-1))} cannot be handled as a ${expected.kind}`;
+  if (given.kind !== expected.kind) throw badRequest(`${claim}: the kind in the data is not the kind of the request`);
+  if (given.apiVersion !== apiVersion) {
+    throw badRequest(
+      `the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`,
+    );
+  }
+  object['kind'] = expected.kind;
+  object['apiVersion'] = apiVersion;
+  object['metadata'] ??= {};
+  try {
+    const unknown = decodeObject(object, schema.typeOf(expected), isPartial).map(
+      (path) => `unknown field ${JSON.stringify(path)}`,
+    );
+    if (unknown.length > 0 && validation === 'Strict') {
+      throw badRequest(`${claim}: strict decoding error: ${unknown.join(', ')}`);
+    }
+    if (validation === 'Warn') for (const text of unknown) warn(text);
+  } catch (error) {
+    if (error instanceof TypeMismatchError) throw badRequest(`${claim}: ${error.message}`);
+    throw error;
+  }
+  return object as unknown as KubeObject;
+}

@@ -1,0 +1,44 @@
+// One request and its answer, as every handler sees them.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { UserInfo } from '../../registry/request-context.ts';
+import type { RequestInfo } from './request-info.ts';
+
+export interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  info: RequestInfo;
+  user: UserInfo;
+  /** Texts for Warning headers, sent with the answer. */
+  warnings: string[];
+  nowMs: number;
+}
+
+function warningHeader(text: string): string {
+  const escaped = text
+    .replaceAll('\\', '\\\\')
+    .replaceAll('"', '\\"')
+    .replace(/[\r\n]+/g, ' ');
+  return `299 - "${escaped}"`;
+}
+
+/** Sends bytes and ends the exchange. */
+export function sendBytes(exchange: Exchange, code: number, contentType: string, body: Buffer | string): void {
+  const { response, warnings } = exchange;
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  const headers: Record<string, string | number | string[]> = {
+    'Content-Type': contentType,
+    'Content-Length': bytes.length,
+    'Cache-Control': 'no-cache, private',
+  };
+  if (warnings.length > 0) headers['Warning'] = warnings.map(warningHeader);
+  response.writeHead(code, headers);
+  response.end(exchange.request.method === 'HEAD' ? undefined : bytes);
+}
+
+export function sendJson(exchange: Exchange, code: number, body: Buffer | object): void {
+  sendBytes(exchange, code, 'application/json', Buffer.isBuffer(body) ? body : JSON.stringify(body));
+}
+
+export function sendText(exchange: Exchange, code: number, text: string): void {
+  sendBytes(exchange, code, 'text/plain; charset=utf-8', text);
+}

@@ -1,0 +1,132 @@
+// Options of list, watch and deletecollection from the query, checked as the reference does.
+import { fieldsMatch, parseFieldSelector } from '#kube/api/field-selector.ts';
+import { SelectorError, selectorMatches } from '#kube/api/label-selector.ts';
+import { parseLabelSelector } from '#kube/api/parse-label-selector.ts';
+import type { Resource } from '#kube/api/resource.ts';
+import { failure } from '#kube/errors/status-error.ts';
+import { selectableField } from '../../registry/selectable-fields.ts';
+import { badRequest } from '../../registry/status-errors.ts';
+import type { Match } from '../../storage/cache/resource-cache.ts';
+
+export interface ParsedListOptions {
+  match: Match | undefined;
+  /** Identifies the selection: watches with the same one share their events. */
+  selection: string;
+  /** Undefined: unset. 0: any state will do. */
+  resourceVersion: number | undefined;
+  resourceVersionMatch: string;
+  limit: number;
+  /** From a continue token. */
+  startAfter: string;
+  continueRevision: number | undefined;
+  timeoutSeconds: number;
+  allowBookmarks: boolean;
+  sendInitialEvents: boolean | undefined;
+}
+
+/** Parses a resourceVersion; empty is unset. Throws StatusError. */
+export function parseResourceVersion(text: string): number | undefined {
+  if (text === '') return undefined;
+  if (/^\d+$/.test(text)) return Number(text);
+  const detail = `resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`;
+  throw badRequest(`invalid resource version: ${detail}`);
+}
+
+function parseMatch(query: URLSearchParams, resource: Resource): Match | undefined {
+  const labelText = query.get('labelSelector') ?? '';
+  const fieldText = query.get('fieldSelector') ?? '';
+  if (labelText === '' && fieldText === '') return undefined;
+  try {
+    const labels = parseLabelSelector(labelText);
+    const fields = parseFieldSelector(fieldText).map((requirement) => {
+      const field = selectableField(resource, requirement.field);
+      if (field !== undefined) return { ...requirement, field };
+      const name = requirement.field.includes('"') ? JSON.stringify(requirement.field) : requirement.field;
+      throw badRequest(`field label not supported: ${name}`);
+    });
+    return (attributes) =>
+      selectorMatches(labels, attributes.labels) && fieldsMatch(fields, (field) => attributes.fields[field] ?? '');
+  } catch (error) {
+    if (error instanceof SelectorError) throw badRequest(error.message);
+    throw error;
+  }
+}
+
+/** The token that continues a list after a key, at a revision. */
+export function encodeContinue(revision: number, afterKey: string): string {
+  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: afterKey })).toString('base64url');
+}
+
+function decodeContinue(token: string): { revision: number; startAfter: string } {
+  try {
+    const { rv, start } = JSON.parse(Buffer.from(token, 'base64url').toString()) as { rv?: unknown; start?: unknown };
+    if (typeof rv === 'number' && typeof start === 'string') return { revision: rv, startAfter: start };
+  } catch {
+    // Answered below like any other token that is not ours.
+  }
+  throw badRequest('continue key is not valid: the token was not issued by this server');
+}
+
+function parseCount(query: URLSearchParams, name: string): number {
+  const text = query.get(name) ?? '';
+  if (text === '') return 0;
+  if (!/^-?\d+$/.test(text)) {
+    throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+  }
+  return Number(text);
+}
+
+const parseFlag = (value: string | null): boolean => value !== null && value !== 'false' && value !== '0';
+
+/** Reads and checks the options. Throws StatusError. */
+export function parseListOptions(query: URLSearchParams, resource: Resource): ParsedListOptions {
+  const token = query.get('continue') ?? '';
+  const resourceVersion = parseResourceVersion(query.get('resourceVersion') ?? '');
+  const resourceVersionMatch = query.get('resourceVersionMatch') ?? '';
+  if (resourceVersionMatch !== '') checkMatch(resourceVersionMatch, resourceVersion, query);
+  if (token !== '' && resourceVersion !== undefined && resourceVersion !== 0) {
+    throw badRequest('specifying resource version is not allowed when using continue');
+  }
+  const continued = token === '' ? undefined : decodeContinue(token);
+  const initial = query.get('sendInitialEvents');
+  return {
+    match: parseMatch(query, resource),
+    selection: `${query.get('labelSelector') ?? ''}\n${query.get('fieldSelector') ?? ''}`,
+    resourceVersion,
+    resourceVersionMatch,
+    limit: Math.max(0, parseCount(query, 'limit')),
+    startAfter: continued?.startAfter ?? '',
+    continueRevision: continued?.revision,
+    timeoutSeconds: parseCount(query, 'timeoutSeconds'),
+    allowBookmarks: parseFlag(query.get('allowWatchBookmarks')),
+    sendInitialEvents: initial === null ? undefined : parseFlag(initial),
+  };
+}
+
+function checkMatch(match: string, resourceVersion: number | undefined, query: URLSearchParams): void {
+  const isWatch = parseFlag(query.get('watch'));
+  const invalid = (detail: string) =>
+    failure(422, 'Invalid', `ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: ${detail}`, {
+      group: 'meta.k8s.io',
+      kind: 'ListOptions',
+      causes: [{ reason: 'FieldValueForbidden', message: detail, field: 'resourceVersionMatch' }],
+    });
+  if (match !== 'Exact' && match !== 'NotOlderThan') {
+    throw invalid(`Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`);
+  }
+  if (isWatch) {
+    if (query.get('sendInitialEvents') === null) {
+      throw invalid('Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+    }
+    return;
+  }
+  if (resourceVersion === undefined) {
+    throw invalid('Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided');
+  }
+  if ((query.get('continue') ?? '') !== '') {
+    throw invalid('Forbidden: resourceVersionMatch is forbidden when continue is provided');
+  }
+  if (match === 'Exact' && resourceVersion === 0) {
+    throw invalid('Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"');
+  }
+}

@@ -1,0 +1,37 @@
+// Turns what a handler threw into the Status the client gets. Anything that is no StatusError is the server's own fault.
+import type { Logger } from 'pino';
+import { failure, StatusError } from '#kube/errors/status-error.ts';
+import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
+import { type Exchange, sendJson } from './exchange.ts';
+
+/** The StatusError for any failure. */
+export function asStatusError(error: unknown): StatusError {
+  if (error instanceof StatusError) return error;
+  if (error instanceof CompactedError) {
+    return failure(410, 'Expired', 'The resourceVersion for the provided list or watch is too old.');
+  }
+  if (error instanceof FutureRevisionError) {
+    const message = `Too large resource version: ${error.message}`;
+    const causes = [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }];
+    return failure(504, 'Timeout', message, { causes, retryAfterSeconds: 1 });
+  }
+  return failure(500, 'InternalError', 'Internal error occurred: see the log of the API server', {
+    causes: [{ message: 'unexpected failure' }],
+  });
+}
+
+/** Answers with a Status, unless the answer has begun: then the connection is cut. */
+export function sendError(exchange: Exchange, error: unknown, logger: Logger): void {
+  const status = asStatusError(error);
+  if (status.httpCode === 500 && status !== error) {
+    logger.error({ err: error, method: exchange.request.method, url: exchange.request.url }, 'a request failed');
+  }
+  if (exchange.response.headersSent) {
+    exchange.response.destroy();
+    return;
+  }
+  const retryAfter = status.retryAfterSeconds;
+  if (retryAfter !== undefined) exchange.response.setHeader('Retry-After', retryAfter);
+  if (status.httpCode === 413) exchange.response.setHeader('Connection', 'close');
+  sendJson(exchange, status.httpCode, status.status);
+}

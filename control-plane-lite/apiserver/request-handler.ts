@@ -1,0 +1,73 @@
+// What happens to every request, in order: identify, parse, authorize, serve, and answer failures.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { anonymousUser } from '../authn/authenticator.ts';
+import type { AccessAttributes } from '../authz/authorizer.ts';
+import type { UserInfo } from '../registry/request-context.ts';
+import type { ApiContext } from './api-context.ts';
+import { dispatch, type Routes } from './dispatch.ts';
+import { forbiddenAccess } from './forbidden-access.ts';
+import type { Exchange } from './http/exchange.ts';
+import { parseRequestInfo, type RequestInfo } from './http/request-info.ts';
+import { sendError } from './http/send-error.ts';
+import type { RequestMetrics } from './metrics.ts';
+import { type NonResourceDeps, serveNonResource } from './non-resource.ts';
+
+export interface RequestHandlerDeps {
+  api: ApiContext;
+  routes: Routes;
+  nonResource: NonResourceDeps;
+  authenticate(request: IncomingMessage): Promise<UserInfo>;
+  /** The user to act as, when the request asks for that. Throws StatusError. */
+  impersonate(request: IncomingMessage, user: UserInfo): UserInfo;
+  metrics: RequestMetrics;
+}
+
+/** What a request wants access to. */
+export function accessOf(info: RequestInfo): AccessAttributes {
+  if (!info.isResource) return { isResource: false, verb: info.verb, path: info.path };
+  return {
+    isResource: true,
+    verb: info.verb,
+    group: info.group,
+    version: info.version,
+    resource: info.plural,
+    subresource: info.subresource,
+    namespace: info.namespace,
+    name: info.name,
+  };
+}
+
+/** Identifies and authorizes. Throws StatusError 401 or 403. */
+export async function admit(deps: RequestHandlerDeps, exchange: Exchange): Promise<void> {
+  const user = await deps.authenticate(exchange.request);
+  exchange.user = user;
+  exchange.user = deps.impersonate(exchange.request, user);
+  const access = accessOf(exchange.info);
+  const decision = deps.api.authorizer.authorize(exchange.user, access);
+  if (decision.verdict !== 'allow') throw forbiddenAccess(exchange.user, access, decision.reason);
+}
+
+export function newExchange(request: IncomingMessage, response: ServerResponse, nowMs: number): Exchange {
+  const info = parseRequestInfo(request.method ?? 'GET', request.url ?? '/');
+  return { request, response, info, user: anonymousUser, warnings: [], nowMs };
+}
+
+/** Serves one request; never rejects. */
+export function createRequestHandler(
+  deps: RequestHandlerDeps,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const { api, metrics } = deps;
+  return async (request, response) => {
+    const exchange = newExchange(request, response, api.nowMs());
+    const finish = metrics.begin(exchange);
+    try {
+      await admit(deps, exchange);
+      if (exchange.info.isResource) await dispatch(api, deps.routes, exchange);
+      else await serveNonResource(deps.nonResource, exchange);
+    } catch (error) {
+      sendError(exchange, error, api.logger);
+    } finally {
+      finish();
+    }
+  };
+}

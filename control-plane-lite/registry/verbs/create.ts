@@ -1,0 +1,80 @@
+// Create: metadata, defaults, admission, validation, allocation, store. Everything before the store is synchronous,
+// so that no other write can come between a check and the write that relies on it.
+import type { KubeObject } from '#kube/api/resource.ts';
+import { invalidObject } from '#kube/errors/field-error.ts';
+import type { AdmissionRequest } from '../../admission/plugin.ts';
+import { serialiseAround } from '../../storage/object-bytes.ts';
+import { countsGenerations } from '../generation.ts';
+import { checkNamespace, fillCreatedMeta } from '../object-meta.ts';
+import { objectKeyIn } from '../object-reader.ts';
+import { cacheOf, type Registry, type Written } from '../registry.ts';
+import type { RequestContext } from '../request-context.ts';
+import type { ServedResource } from '../resource-table.ts';
+import { alreadyExists, unexplained } from '../status-errors.ts';
+
+/** Stores a new object; `object` is edited in place. `manageFields` replaces the general way. Throws StatusError. */
+export async function createObject(
+  registry: Registry,
+  served: ServedResource,
+  namespace: string,
+  object: KubeObject,
+  context: RequestContext,
+  manageFields?: (object: KubeObject) => void,
+): Promise<Written> {
+  const resource = served.stored;
+  if ((object.metadata.resourceVersion ?? '') !== '') {
+    throw unexplained('resourceVersion should not be set on objects to be created');
+  }
+  checkNamespace(object, namespace);
+  fillCreatedMeta(object, namespace, context.nowMs);
+  const strategy = registry.strategyOf(resource);
+  const strategyContext = { ...context, objects: registry.objects };
+  registry.rules.applyDefaults(resource, object);
+  const { name } = object.metadata;
+  const request: AdmissionRequest = {
+    verb: 'create',
+    served,
+    subresource: '',
+    namespace,
+    name,
+    object,
+    previous: undefined,
+    context,
+    objects: registry.objects,
+  };
+  registry.admission.mutate(request);
+  strategy.prepareCreate?.(object, strategyContext);
+  if (countsGenerations(resource)) object.metadata.generation = 1;
+  const errors = registry.rules.validateCreate(resource, object);
+  if (errors.length > 0) throw invalidObject(resource.kind, resource.group, name, errors);
+  const key = objectKeyIn(served.storagePrefix, namespace, name);
+  if (cacheOf(registry, served).get(key) !== undefined) throw alreadyExists(resource, name);
+  const release = registry.admission.validate(request);
+  const allocated = strategy.allocate?.(object, undefined, strategyContext);
+  const undo = () => {
+    allocated?.undo();
+    release();
+  };
+  if (allocated !== undefined && allocated.errors.length > 0) {
+    undo();
+    throw invalidObject(resource.kind, resource.group, name, allocated.errors);
+  }
+  if (manageFields === undefined) registry.fields.created(resource, object, context);
+  else manageFields(object);
+  if (context.dryRun) {
+    undo();
+    return { object, entry: undefined };
+  }
+  try {
+    const memo = registry.readAttributes(resource, object);
+    const entry = await registry.backend.transact(key, (current) => {
+      if (current !== undefined) throw alreadyExists(resource, name);
+      return { type: 'put', ...serialiseAround(object), memo };
+    });
+    if (entry !== undefined) await registry.cache.reached(entry.revision);
+    return { object, entry };
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
