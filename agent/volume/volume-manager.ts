@@ -36,8 +36,10 @@ export interface VolumeManagerOptions {
 export interface VolumeManager {
   /** Prepares every volume that containers mount. Throws VolumeError after reporting each failure. */
   prepare(pod: Pod, signal: AbortSignal): Promise<Map<string, PreparedVolume>>;
-  /** Unmounts and removes everything of the pod, its directory included. */
+  /** Unmounts and removes the pod's volumes; termination messages stay to be read again. */
   teardown(podUid: string): Promise<void>;
+  /** Removes all files of a pod that is gone. */
+  removeDirectory(podUid: string): Promise<void>;
   /** Uids of the pods that have a directory. */
   listPods(): Promise<string[]>;
 }
@@ -134,12 +136,18 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       logger.debug({ mount }, 'unmounting');
       await mounter.unmount(mount);
     }
-    await rm(directory, { recursive: true, force: true });
+    for (const name of ['volumes', 'volume-subpaths']) {
+      await rm(join(directory, name), { recursive: true, force: true });
+    }
   }
 
   return {
     prepare,
     teardown,
+    async removeDirectory(podUid) {
+      await teardown(podUid);
+      await rm(podDirectory(rootDir, podUid), { recursive: true, force: true });
+    },
     async listPods() {
       try {
         return await readdir(join(rootDir, 'pods'));

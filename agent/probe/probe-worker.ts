@@ -1,0 +1,98 @@
+// One probe of one run of a container: when it is made, and what its results add up to (pkg/kubelet/prober/worker.go).
+import type { Probe } from '#kube/api/generated/core-v1.ts';
+import type { Clock, Timer } from '#kube/process/clock.ts';
+import type { Verdict } from '../sync/plan-pod-actions.ts';
+import type { ProbeResult } from './probe-result.ts';
+
+export type ProbeType = 'liveness' | 'readiness' | 'startup';
+
+export interface ProbeWorkerOptions {
+  type: ProbeType;
+  probe: Probe;
+  /** When the container started, by the wall clock. */
+  startedAtMs: number;
+  /** The verdict before the first result. */
+  initial: Verdict;
+  clock: Clock;
+  /** False while another probe has to succeed first. */
+  mayRun(): boolean;
+  run(signal: AbortSignal): Promise<ProbeResult>;
+  /** Told every result. */
+  observed(result: ProbeResult): void;
+  /** The verdict changed. */
+  changed(): void;
+}
+
+export interface ProbeWorker {
+  readonly verdict: Verdict;
+  readonly type: ProbeType;
+  /** Probes now instead of at the next period. */
+  trigger(): void;
+  stop(): void;
+}
+
+/** Starts probing; the first probe comes when the initial delay has passed. */
+export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
+  const { type, probe, clock } = options;
+  const periodMs = (probe.periodSeconds ?? 10) * 1000;
+  const initialDelayMs = (probe.initialDelaySeconds ?? 0) * 1000;
+  const stopped = new AbortController();
+  let verdict = options.initial;
+  let streak = 0;
+  let last: ProbeResult['result'] | undefined;
+  let timer: Timer | undefined;
+  let running = false;
+  /** A startup probe has done its work, or a container waits to be killed. */
+  let onHold = type === 'startup' && verdict === 'success';
+
+  function schedule(delayMs: number): void {
+    timer?.cancel();
+    if (!stopped.signal.aborted && !onHold) timer = clock.after(delayMs, () => void tick());
+  }
+
+  function settle({ result }: ProbeResult): void {
+    streak = result === last ? streak + 1 : 1;
+    last = result;
+    const threshold = result === 'failure' ? (probe.failureThreshold ?? 3) : (probe.successThreshold ?? 1);
+    if (streak < threshold) return;
+    const next: Verdict = result === 'failure' ? 'failure' : 'success';
+    if (type !== 'readiness' && next === 'failure') onHold = true;
+    if (type === 'startup' && next === 'success') onHold = true;
+    if (next === verdict) return;
+    verdict = next;
+    options.changed();
+  }
+
+  async function tick(): Promise<void> {
+    if (running) return;
+    running = true;
+    const startedMs = clock.monotonicMs();
+    try {
+      if (options.mayRun()) {
+        const result = await options.run(stopped.signal);
+        options.observed(result);
+        if (result.result !== 'error') settle(result);
+      }
+    } catch (error) {
+      if (!stopped.signal.aborted) options.observed({ result: 'error', output: (error as Error).message });
+    } finally {
+      running = false;
+      schedule(Math.max(periodMs - (clock.monotonicMs() - startedMs), 0));
+    }
+  }
+
+  schedule(Math.max(options.startedAtMs + initialDelayMs - clock.now(), 0));
+  return {
+    get verdict() {
+      return verdict;
+    },
+    type,
+    trigger: () => {
+      if (clock.now() >= options.startedAtMs + initialDelayMs) schedule(0);
+    },
+    stop: () => {
+      stopped.abort(new Error('probe stopped'));
+      timer?.cancel();
+    },
+  };
+}

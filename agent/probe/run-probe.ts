@@ -1,0 +1,94 @@
+// Makes one probe of a container, of whichever kind.
+import type { Container, Probe } from '#kube/api/generated/core-v1.ts';
+import { isCriDeadlineExceeded } from '../cri/cri-error.ts';
+import type { RuntimeService } from '../cri/runtime-service.ts';
+import { probeGrpc } from './grpc/grpc-probe.ts';
+import { type HttpGet, httpTarget, resolvePort } from './http-get.ts';
+import { dialErrorText, failed, type ProbeResult, success } from './probe-result.ts';
+import { probeTcp } from './tcp-probe.ts';
+
+const maxOutputBytes = 10 * 1024;
+
+/** What probes use. */
+export interface ProbeTools {
+  runtime: RuntimeService;
+  httpGet: HttpGet;
+}
+
+/** The container that is probed. */
+export interface ProbeTarget {
+  container: Container;
+  containerId: string;
+  podIp: string;
+}
+
+async function probeExec(
+  { runtime }: ProbeTools,
+  command: string[],
+  containerId: string,
+  timeoutSeconds: number,
+  signal: AbortSignal,
+): Promise<ProbeResult> {
+  try {
+    const answer = await runtime.execSync(containerId, command, timeoutSeconds, signal);
+    const output = Buffer.concat([answer.stdout, answer.stderr]).subarray(0, maxOutputBytes).toString('utf8');
+    return answer.exitCode === 0 ? { result: 'success', output } : failed(output);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isCriDeadlineExceeded(error)) {
+      return failed(`command timed out: "${command.join(' ')}" timed out after ${timeoutSeconds}s`);
+    }
+    return { result: 'error', output: (error as Error).message };
+  }
+}
+
+async function probeHttp(
+  { httpGet }: ProbeTools,
+  action: NonNullable<Probe['httpGet']>,
+  target: ProbeTarget,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<ProbeResult> {
+  const request = httpTarget(action, target.container, target.podIp);
+  try {
+    const answer = await httpGet(request, timeoutMs, signal);
+    if (answer.status >= 200 && answer.status < 400) return { result: 'success', output: answer.body };
+    return failed(`HTTP probe failed with statuscode: ${answer.status}`);
+  } catch (error) {
+    signal.throwIfAborted();
+    const { url } = request;
+    const { name } = error as Error;
+    if (name === 'TimeoutError' || name === 'AbortError') {
+      const reason = 'context deadline exceeded (Client.Timeout exceeded while awaiting headers)';
+      return failed(`Get "${url.href}": ${reason}`);
+    }
+    return failed(`Get "${url.href}": ${dialErrorText(error, url.host)}`);
+  }
+}
+
+/** Runs the probe once. Rejects only when `signal` is aborted. */
+export async function runProbe(
+  tools: ProbeTools,
+  probe: Probe,
+  target: ProbeTarget,
+  signal: AbortSignal,
+): Promise<ProbeResult> {
+  const timeoutSeconds = probe.timeoutSeconds ?? 1;
+  const timeoutMs = timeoutSeconds * 1000;
+  const { exec, httpGet, tcpSocket, grpc } = probe;
+  try {
+    if (exec !== undefined) {
+      return await probeExec(tools, exec.command ?? [], target.containerId, timeoutSeconds, signal);
+    }
+    if (httpGet !== undefined) return await probeHttp(tools, httpGet, target, timeoutMs, signal);
+    if (tcpSocket !== undefined) {
+      const host = tcpSocket.host !== undefined && tcpSocket.host !== '' ? tcpSocket.host : target.podIp;
+      return await probeTcp(host, resolvePort(tcpSocket.port, target.container), timeoutMs, signal);
+    }
+    if (grpc !== undefined) return await probeGrpc(target.podIp, grpc.port, grpc.service ?? '', timeoutMs, signal);
+    return success;
+  } catch (error) {
+    signal.throwIfAborted();
+    return { result: 'error', output: (error as Error).message };
+  }
+}

@@ -1,0 +1,67 @@
+// The state of one pod's worker, and the parts of the node that its steps use.
+import type { Logger } from 'pino';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { CgroupManager } from '../cgroup/cgroup-manager.ts';
+import type { ProbeManager } from '../probe/probe-manager.ts';
+import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
+import type { WaitingReason } from '../status/compute-container-statuses.ts';
+import type { StatusManager } from '../status/status-manager.ts';
+import type { VolumeManager } from '../volume/volume-manager.ts';
+import type { ExecuteTools } from './execute-pod-actions.ts';
+
+/** Why the node ended or refused a pod. */
+export interface EndReason {
+  phase: 'Failed';
+  reason: string;
+  message: string;
+  /** Seconds; the pod's own where absent. */
+  graceSeconds?: number;
+}
+
+/** One pod on this node. A pod moves through the stages in their order, never back. */
+export interface PodWork {
+  pod: Pod;
+  stage: 'running' | 'terminating' | 'terminated' | 'removed';
+  /** The definition is gone from its source: nothing of the pod may stay. */
+  gone: boolean;
+  ended: EndReason | undefined;
+  waiting: Map<string, WaitingReason>;
+  cgroupReady: boolean;
+  /** Cuts short what is under way, when the pod has to end sooner. */
+  abort: AbortController;
+}
+
+/** Everything the steps of a pod use. */
+export interface PodTools {
+  execute: ExecuteTools;
+  cache: RuntimeCache;
+  statuses: StatusManager;
+  volumes: VolumeManager;
+  cgroups: CgroupManager;
+  probes: ProbeManager;
+  clock: Clock;
+  logger: Logger;
+  hostIps(): string[];
+  /** Undefined when pods can have networks, else why not. */
+  networkProblem(): string | undefined;
+  syncFrequencyMs: number;
+  podLogsDir: string;
+  /** For example containerd. */
+  runtimeName: string;
+  /** The pod needs its objects and tokens no longer. */
+  release(podUid: string): void;
+}
+
+/** A new worker's state. */
+export function newPodWork(pod: Pod): PodWork {
+  return {
+    pod,
+    stage: 'running',
+    gone: false,
+    ended: undefined,
+    waiting: new Map(),
+    cgroupReady: false,
+    abort: new AbortController(),
+  };
+}

@@ -1,0 +1,157 @@
+// One worker at a time for each pod, whatever happens to it: new definitions, changes of the runtime, verdicts of
+// probes, timers. The queue owns the retries. Pods that only the runtime knows are ended and removed.
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { isPodTerminal } from '#kube/api/pod-state.ts';
+import { createWorkQueue } from '#kube/queue/work-queue.ts';
+import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { type EndReason, newPodWork, type PodTools, type PodWork } from './pod-work.ts';
+import { graceSecondsOf } from './stop-container.ts';
+import { syncPod } from './sync-pod.ts';
+import { finishPod, removePod, terminatePod } from './terminate-pod.ts';
+
+/** A worker waits for containers to stop, so there may be as many as pods. */
+const concurrency = 1000;
+const retryBaseMs = 500;
+const retryMaxMs = 60_000;
+
+export interface PodWorkers {
+  /** A pod of this node is new or changed. */
+  update(pod: Pod): void;
+  /** The pod's definition is gone. */
+  remove(podUid: string): void;
+  /** Ends a pod from the side of the node: eviction, rejection. */
+  end(podUid: string, reason: EndReason): void;
+  /** Something about the pod may have changed. */
+  wake(podUid: string): void;
+  get(podUid: string): Pod | undefined;
+  /** Pods that still may use resources of the node. */
+  active(): Pod[];
+  all(): Pod[];
+  /** All sources have told their pods: from now on pods that only the runtime knows are removed. */
+  sourcesReady(): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Stands for a pod of which only containers are left. */
+function podOfRuntime(observed: PodRuntime): Pod {
+  const { name, namespace, uid } = observed;
+  const grace = observed.containers[0]?.facts.terminationGracePeriodSeconds;
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace, uid },
+    spec: { containers: [], ...(grace === undefined ? {} : { terminationGracePeriodSeconds: grace }) },
+  };
+}
+
+/** The new definition asks for a quicker end than the one being worked on. */
+function endsSooner(before: Pod, after: Pod): boolean {
+  if (after.metadata.deletionTimestamp === undefined) return false;
+  return before.metadata.deletionTimestamp === undefined || graceSecondsOf(after) < graceSecondsOf(before);
+}
+
+/** Creates the workers; nothing runs before `run`. */
+export function createPodWorkers(tools: PodTools): PodWorkers {
+  const { clock, logger } = tools;
+  const works = new Map<string, PodWork>();
+  const queue = createWorkQueue<string>({ clock, logger, baseDelayMs: retryBaseMs, maxDelayMs: retryMaxMs });
+  let complete = false;
+
+  function interrupt(work: PodWork): void {
+    const { abort } = work;
+    work.abort = new AbortController();
+    abort.abort(new Error(`pod ${work.pod.metadata.name} has to end`));
+  }
+
+  function workOf(uid: string): PodWork | undefined {
+    const known = works.get(uid);
+    const observed = tools.cache.get(uid);
+    if (known !== undefined || observed === undefined || !complete) return known;
+    const orphan = newPodWork(podOfRuntime(observed));
+    orphan.gone = true;
+    orphan.stage = 'terminating';
+    works.set(uid, orphan);
+    logger.info({ pod: observed.name, namespace: observed.namespace, uid }, 'removing a pod that is no longer wanted');
+    return orphan;
+  }
+
+  async function step(uid: string, work: PodWork, signal: AbortSignal): Promise<number | undefined> {
+    if (work.stage === 'running') {
+      const mustEnd =
+        work.gone ||
+        work.ended !== undefined ||
+        work.pod.metadata.deletionTimestamp !== undefined ||
+        isPodTerminal(work.pod);
+      if (!mustEnd) {
+        const result = await syncPod(tools, work, signal);
+        if (!result.finished) return result.requeueAfterMs;
+      }
+      work.stage = 'terminating';
+    }
+    if (work.stage === 'terminating') {
+      await terminatePod(tools, work, signal);
+      await finishPod(tools, work);
+      work.stage = 'terminated';
+    }
+    if (work.stage === 'terminated' && work.gone) {
+      await removePod(tools, work, signal);
+      work.stage = 'removed';
+      works.delete(uid);
+    }
+    return undefined;
+  }
+
+  async function sync(uid: string, signal: AbortSignal): Promise<void | { requeueAfterMs: number }> {
+    const work = workOf(uid);
+    if (work === undefined) return undefined;
+    const own = work.abort.signal;
+    try {
+      const requeueAfterMs = await step(uid, work, AbortSignal.any([signal, own]));
+      return requeueAfterMs === undefined ? undefined : { requeueAfterMs };
+    } catch (error) {
+      if (own.aborted && !signal.aborted) return { requeueAfterMs: 0 };
+      throw error;
+    }
+  }
+
+  tools.cache.subscribe((uid) => queue.add(uid));
+  return {
+    update(pod) {
+      const uid = pod.metadata.uid ?? '';
+      const work = works.get(uid);
+      if (work === undefined) works.set(uid, newPodWork(pod));
+      else {
+        const sooner = endsSooner(work.pod, pod);
+        work.pod = pod;
+        if (sooner) interrupt(work);
+      }
+      queue.add(uid);
+    },
+    remove(podUid) {
+      const work = works.get(podUid);
+      if (work === undefined) return;
+      work.gone = true;
+      if (work.stage === 'running') interrupt(work);
+      queue.add(podUid);
+    },
+    end(podUid, reason) {
+      const work = works.get(podUid);
+      if (work === undefined || work.stage !== 'running') return;
+      work.ended = reason;
+      interrupt(work);
+      queue.add(podUid);
+    },
+    wake: (podUid) => queue.add(podUid),
+    get: (podUid) => works.get(podUid)?.pod,
+    active: () =>
+      [...works.values()]
+        .filter((work) => work.stage === 'running' || work.stage === 'terminating')
+        .map(({ pod }) => pod),
+    all: () => [...works.values()].map(({ pod }) => pod),
+    sourcesReady() {
+      complete = true;
+      for (const { uid } of tools.cache.all()) if (!works.has(uid)) queue.add(uid);
+    },
+    run: (signal) => queue.run(sync, { concurrency, signal }),
+  };
+}

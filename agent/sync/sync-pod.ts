@@ -1,0 +1,99 @@
+// One step of a pod that is meant to run: look, report, prepare, plan, execute, look again
+// (pkg/kubelet/kubelet.go: SyncPod).
+import { mkdir } from 'node:fs/promises';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { isPodTerminal } from '#kube/api/pod-state.ts';
+import { parseTime } from '#kube/api/time.ts';
+import { podLogsDirectory } from '../container/log-paths.ts';
+import { usesHostNetwork } from '../container/pod-containers.ts';
+import { isCriNotFound } from '../cri/cri-error.ts';
+import { emptyPodRuntime, type PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { backoffKey, executePodActions } from './execute-pod-actions.ts';
+import { planPodActions } from './plan-pod-actions.ts';
+import type { PodTools, PodWork } from './pod-work.ts';
+import { reportSandboxReady, reportStatus } from './report-status.ts';
+
+/** When to look at the pod again at the latest; `finished`: it has ended by itself. */
+export interface SyncResult {
+  requeueAfterMs: number;
+  finished: boolean;
+}
+
+/** Milliseconds until the pod's activeDeadlineSeconds run out; undefined without one. */
+function deadlineInMs(pod: Pod, startTime: string | undefined, nowMs: number): number | undefined {
+  const seconds = pod.spec.activeDeadlineSeconds;
+  const startedMs = parseTime(startTime);
+  if (seconds === undefined || startedMs === undefined) return undefined;
+  return startedMs + seconds * 1000 - nowMs;
+}
+
+/** Older sandboxes that hold nothing any more. */
+async function removeOldSandboxes(tools: PodTools, observed: PodRuntime, signal: AbortSignal): Promise<void> {
+  for (const sandbox of observed.sandboxes.slice(1)) {
+    if (sandbox.ready || observed.containers.some(({ sandboxId }) => sandboxId === sandbox.id)) continue;
+    await tools.execute.runtime.removePodSandbox(sandbox.id, signal).catch((error: unknown) => {
+      if (!isCriNotFound(error)) throw error;
+    });
+  }
+}
+
+async function prepareNode(tools: PodTools, work: PodWork): Promise<void> {
+  const { pod } = work;
+  if (!work.cgroupReady) {
+    await tools.cgroups.ensurePod(pod);
+    work.cgroupReady = true;
+  }
+  const { name, namespace = '', uid = '' } = pod.metadata;
+  await mkdir(podLogsDirectory(tools.podLogsDir, namespace, name, uid), { recursive: true, mode: 0o755 });
+}
+
+/** Runs one step. Throws when it has to be tried again. */
+export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSignal): Promise<SyncResult> {
+  const { pod } = work;
+  const { name, namespace = '', uid = '' } = pod.metadata;
+  const { execute } = tools;
+  const observed = tools.cache.get(uid) ?? emptyPodRuntime(uid, name, namespace);
+  const status = reportStatus(tools, work, observed);
+  if (isPodTerminal({ status })) return { requeueAfterMs: 0, finished: true };
+
+  const deadlineMs = deadlineInMs(pod, tools.statuses.get(uid)?.startTime, tools.clock.now());
+  if (deadlineMs !== undefined && deadlineMs <= 0) {
+    const message = 'Pod was active on the node longer than the specified deadline';
+    execute.record(pod, 'Normal', 'DeadlineExceeded', message);
+    work.ended = { phase: 'Failed', reason: 'DeadlineExceeded', message };
+    return { requeueAfterMs: 0, finished: true };
+  }
+
+  const problem = usesHostNetwork(pod) ? undefined : tools.networkProblem();
+  if (problem !== undefined) {
+    execute.record(pod, 'Warning', 'NetworkNotReady', `network is not ready: ${problem}`);
+    throw new Error(`network is not ready: ${problem}`);
+  }
+  await prepareNode(tools, work);
+  const volumes = await tools.volumes.prepare(pod, signal);
+  const actions = planPodActions({
+    pod,
+    observed,
+    probes: tools.probes.verdicts,
+    restartDelay: (container, finishedAtMs) => execute.backoff.waiting(backoffKey(pod, container), finishedAtMs),
+  });
+  let requeueAfterMs = tools.syncFrequencyMs;
+  if (deadlineMs !== undefined) requeueAfterMs = Math.min(requeueAfterMs, deadlineMs);
+  if (actions.length === 0) {
+    work.waiting = new Map();
+    await removeOldSandboxes(tools, observed, signal);
+    return { requeueAfterMs, finished: false };
+  }
+
+  const cgroupParent = tools.cgroups.parentOf(pod);
+  const sandboxReady = () => reportSandboxReady(tools, work);
+  const target = { pod, observed, cgroupParent, volumes, sandboxReady };
+  const result = await executePodActions(execute, target, actions, signal);
+  work.waiting = result.waiting;
+  // Waiting alone changes nothing in the runtime.
+  const acted = actions.some((action) => action.type !== 'backOff');
+  const after = acted ? await tools.cache.refresh(uid, signal) : observed;
+  reportStatus(tools, work, after ?? emptyPodRuntime(uid, name, namespace));
+  if (result.retryAfterMs !== undefined) requeueAfterMs = Math.min(requeueAfterMs, Math.max(result.retryAfterMs, 0));
+  return { requeueAfterMs, finished: false };
+}
