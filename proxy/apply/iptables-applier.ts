@@ -1,0 +1,178 @@
+// Keeps the kernel's iptables rules of one family equal to the planned ones: remembers what it last
+// applied and sends only the difference; a full transaction runs at start and after reality differed.
+import type { Logger } from 'pino';
+import type { PortState } from '../model/service-state.ts';
+import { isServiceChain } from '../plan/iptables/chain-names.ts';
+import { type BasePlanOptions, canaryChain, planBase, sharedChains } from '../plan/iptables/plan-base.ts';
+import { planService, type ServicePlanOptions } from '../plan/iptables/plan-service.ts';
+import { formatRestore, planDelta, planFull, type TableChange, tables } from '../plan/iptables/rule-set.ts';
+import type { ServiceRules, Table } from '../plan/iptables/rules.ts';
+import { type ConntrackDeletion, planConntrackCleanup } from '../plan/plan-conntrack.ts';
+import type { Iptables, SavedTable } from './iptables.ts';
+
+export interface ApplierOptions {
+  base: BasePlanOptions;
+  services: ServicePlanOptions;
+}
+
+/** A service port as applied. */
+interface Applied {
+  state: PortState;
+  rules: ServiceRules;
+}
+
+export interface SyncResult {
+  full: boolean;
+  /** Rule lines sent. */
+  lines: number;
+  /** To be deleted now that the rules are in place. */
+  conntrack: ConntrackDeletion[];
+}
+
+export interface IptablesApplier {
+  /** Applies new states of the given services; ports that are absent are removed. Throws when the kernel refused. */
+  sync(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): Promise<SyncResult>;
+  /** Makes the next sync a full one. */
+  forceFull(): void;
+  /** False when someone removed our chains. */
+  isIntact(): Promise<boolean>;
+  readonly ruleCount: number;
+}
+
+/** Entry rules that the kernel does not have yet, inserted in front of the rules of others. */
+function missingEntries(base: ReturnType<typeof planBase>, saved: Record<Table, SavedTable>): Record<Table, string[]> {
+  const lines: Record<Table, string[]> = { mangle: [], filter: [], nat: [] };
+  for (const { table, chain, rule, place } of base.entries) {
+    if (saved[table].get(chain)?.includes(rule)) continue;
+    lines[table].push(place === 'first' ? `-I ${chain} ${rule}` : `-A ${chain} ${rule}`);
+  }
+  return lines;
+}
+
+/** One applier per family. */
+export function createIptablesApplier(iptables: Iptables, options: ApplierOptions, logger: Logger): IptablesApplier {
+  const base = planBase(options.base);
+  const applied = new Map<string, Map<string, Applied>>();
+  let needsFull = true;
+  let ruleCount = 0;
+
+  function planChanges(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): {
+    next: Map<string, Map<string, Applied>>;
+    pairs: { before?: Applied; after?: Applied }[];
+  } {
+    const next = new Map<string, Map<string, Applied>>();
+    const pairs: { before?: Applied; after?: Applied }[] = [];
+    for (const [service, states] of changed) {
+      const ports = new Map<string, Applied>();
+      for (const [name, state] of states) {
+        const after = { state, rules: planService(state.port, state.endpoints, options.services) };
+        const before = applied.get(service)?.get(name);
+        ports.set(name, after);
+        pairs.push(before === undefined ? { after } : { before, after });
+      }
+      for (const [name, before] of applied.get(service) ?? []) if (!ports.has(name)) pairs.push({ before });
+      next.set(service, ports);
+    }
+    return { next, pairs };
+  }
+
+  function remember(next: Map<string, Map<string, Applied>>): void {
+    for (const [service, ports] of next) {
+      if (ports.size === 0) applied.delete(service);
+      else applied.set(service, ports);
+    }
+  }
+
+  async function planFullChanges(next: Map<string, Map<string, Applied>>): Promise<TableChange[]> {
+    const saved = {
+      mangle: await iptables.save('mangle'),
+      filter: await iptables.save('filter'),
+      nat: await iptables.save('nat'),
+    };
+    const all = new Map([...applied, ...next]);
+    const rules = [...all.values()].flatMap((ports) => [...ports.values()].map((port) => port.rules));
+    const stale = [...saved.nat.keys()].filter(isServiceChain);
+    const entries = missingEntries(base, saved);
+    return planFull(base, options.base, rules, stale).map(({ table, lines }) => {
+      // Entry rules come behind the chains they jump to and before any chain is deleted.
+      return { table, lines: [...lines, ...entries[table]] };
+    });
+  }
+
+  async function sync(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): Promise<SyncResult> {
+    const full = needsFull;
+    const { next, pairs } = planChanges(changed);
+    const rulePairs = pairs.map(({ before, after }) => ({
+      ...(before === undefined ? {} : { before: before.rules }),
+      ...(after === undefined ? {} : { after: after.rules }),
+    }));
+    const changes = full ? await planFullChanges(next) : planDelta(rulePairs);
+    const lines = changes.reduce((sum, change) => sum + change.lines.length, 0);
+    if (lines > 0) {
+      try {
+        await iptables.restore(formatRestore(changes));
+      } catch (error) {
+        needsFull = true;
+        throw error;
+      }
+    }
+    const conntrack = pairs.flatMap(({ before, after }) => planConntrackCleanup(before?.state, after?.state));
+    remember(next);
+    needsFull = false;
+    ruleCount = [...applied.values()].reduce(
+      (sum, ports) => sum + [...ports.values()].reduce((own, port) => own + size(port.rules), 0),
+      0,
+    );
+    logger.debug({ family: options.base.family, full, lines }, 'applied rules');
+    return { full, lines, conntrack: full ? conntrack.filter(isSafeAtStart) : conntrack };
+  }
+
+  return {
+    sync,
+    forceFull: () => {
+      needsFull = true;
+    },
+    isIntact: async () => {
+      for (const table of tables) if (!(await iptables.hasChain(table, canaryChain))) return false;
+      return true;
+    },
+    get ruleCount() {
+      return ruleCount;
+    },
+  };
+}
+
+/** At start flows may be older than this process: only entries that were never translated are surely stale. */
+function isSafeAtStart({ endpointIP, originalDestination }: ConntrackDeletion): boolean {
+  return endpointIP === undefined && originalDestination !== undefined;
+}
+
+function size({ chains, shared }: ServiceRules): number {
+  return [...chains.values()].reduce((sum, rules) => sum + rules.length, shared.length);
+}
+
+/** Removes every chain and rule of the proxy, and nothing else. Safe to run when there is nothing. */
+export async function cleanupIptables(iptables: Iptables): Promise<void> {
+  const ours = new Set([
+    ...sharedChains.nat,
+    ...sharedChains.filter,
+    canaryChain,
+    'KUBE-MARK-MASQ',
+    'KUBE-POSTROUTING',
+    'KUBE-FORWARD',
+    'KUBE-FIREWALL',
+  ]);
+  for (const table of tables) {
+    const saved = await iptables.save(table);
+    const chains = [...saved.keys()].filter((chain) => ours.has(chain) || isServiceChain(chain));
+    if (chains.length === 0) continue;
+    const jumps = [...saved].flatMap(([chain, rules]) => {
+      if (chains.includes(chain)) return [];
+      return rules
+        .filter((rule) => chains.some((target) => rule.endsWith(`-j ${target}`)))
+        .map((rule) => `-D ${chain} ${rule}`);
+    });
+    const lines = [...chains.map((chain) => `:${chain} - [0:0]`), ...jumps, ...chains.map((chain) => `-X ${chain}`)];
+    await iptables.restore(formatRestore([{ table, lines }]));
+  }
+}

@@ -1,0 +1,81 @@
+// Flags of kube-proxy v1.36. A flag given on the command line wins over the configuration file.
+import type { FlagDefinition } from '#kube/process/flags.ts';
+
+/** Flags that are honoured. */
+export const honouredFlags: readonly FlagDefinition[] = [
+  { name: 'config', type: 'string', description: 'KubeProxyConfiguration file' },
+  { name: 'kubeconfig', type: 'string', description: 'kubeconfig with the credentials of this proxy' },
+  { name: 'master', type: 'string', description: 'address of the API server, instead of the one in the kubeconfig' },
+  { name: 'hostname-override', type: 'string', description: 'name of this node, instead of the host name' },
+  { name: 'proxy-mode', type: 'string', description: 'iptables' },
+  { name: 'cluster-cidr', type: 'list', description: 'ranges of the pod network' },
+  {
+    name: 'detect-local-mode',
+    type: 'string',
+    description: 'ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix',
+  },
+  { name: 'pod-bridge-interface', type: 'string', description: 'bridge that local pods are behind' },
+  { name: 'pod-interface-name-prefix', type: 'string', description: 'prefix of the interfaces local pods are behind' },
+  { name: 'masquerade-all', type: 'boolean', description: 'masquerade everything sent to cluster IPs' },
+  { name: 'iptables-masquerade-bit', type: 'int', description: 'bit of the packet mark that asks for masquerading' },
+  { name: 'iptables-localhost-nodeports', type: 'boolean', description: 'answer node ports on loopback addresses' },
+  { name: 'iptables-min-sync-period', type: 'duration', description: 'least time between two changes of rules' },
+  { name: 'iptables-sync-period', type: 'duration', description: 'how often rules are checked against the kernel' },
+  { name: 'nodeport-addresses', type: 'list', description: 'ranges whose local addresses take node ports' },
+  {
+    name: 'conntrack-tcp-be-liberal',
+    type: 'boolean',
+    description: 'let packets through that conntrack finds invalid',
+  },
+  { name: 'healthz-bind-address', type: 'string', description: 'address and port of the health server' },
+  { name: 'metrics-bind-address', type: 'string', description: 'address and port of the metrics server' },
+  { name: 'cleanup', type: 'boolean', description: 'remove all rules of the proxy and exit' },
+  { name: 'v', type: 'int', description: 'log verbosity' },
+  { name: 'version', type: 'boolean', description: 'print the version and exit' },
+  { name: 'help', type: 'boolean', description: 'print this text' },
+];
+
+const notHonoured: [string, FlagDefinition['type']][] = [
+  ['bind-address', 'string'],
+  ['bind-address-hard-fail', 'boolean'],
+  ['boot-id-file', 'string'],
+  ['config-sync-period', 'duration'],
+  ['conntrack-max-per-core', 'int'],
+  ['conntrack-min', 'int'],
+  ['conntrack-tcp-timeout-close-wait', 'duration'],
+  ['conntrack-tcp-timeout-established', 'duration'],
+  ['conntrack-udp-timeout', 'duration'],
+  ['conntrack-udp-timeout-stream', 'duration'],
+  ['feature-gates', 'map'],
+  ['init-only', 'boolean'],
+  ['ipvs-exclude-cidrs', 'list'],
+  ['ipvs-min-sync-period', 'duration'],
+  ['ipvs-scheduler', 'string'],
+  ['ipvs-strict-arp', 'boolean'],
+  ['ipvs-sync-period', 'duration'],
+  ['ipvs-tcp-timeout', 'duration'],
+  ['ipvs-tcpfin-timeout', 'duration'],
+  ['ipvs-udp-timeout', 'duration'],
+  ['kube-api-burst', 'int'],
+  ['kube-api-content-type', 'string'],
+  ['kube-api-qps', 'string'],
+  ['log-flush-frequency', 'duration'],
+  ['log-json-info-buffer-size', 'string'],
+  ['log-json-split-stream', 'boolean'],
+  ['log-text-info-buffer-size', 'string'],
+  ['log-text-split-stream', 'boolean'],
+  ['logging-format', 'string'],
+  ['machine-id-file', 'string'],
+  ['oom-score-adj', 'int'],
+  ['profiling', 'boolean'],
+  ['show-hidden-metrics-for-version', 'string'],
+  ['vmodule', 'string'],
+  ['write-config-to', 'string'],
+];
+
+/** Flags that are accepted so that a kube-proxy command line works, and warned about when given. */
+export const acceptedFlags: readonly FlagDefinition[] = notHonoured.map(([name, type]) => ({
+  name,
+  type,
+  description: 'accepted, without effect',
+}));

@@ -1,0 +1,189 @@
+// The proxy's configuration: KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1) with flags on top.
+import { type ConfigShape, loadConfigFile } from '#kube/process/config-file.ts';
+import { type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/process/flags.ts';
+import { isCidr } from '../model/cidr.ts';
+import type { DetectLocal } from '../plan/iptables/local-traffic.ts';
+import { acceptedFlags, honouredFlags } from './flags.ts';
+
+/** Address and port of a server; port 0 switches it off. */
+export interface BindAddress {
+  host: string;
+  port: number;
+}
+
+export interface ProxyConfig {
+  kubeconfig: string | undefined;
+  master: string | undefined;
+  hostnameOverride: string | undefined;
+  mode: 'iptables';
+  detectLocalMode: DetectLocal['mode'];
+  clusterCIDRs: string[];
+  bridgeInterface: string;
+  interfaceNamePrefix: string;
+  masqueradeAll: boolean;
+  masqueradeBit: number;
+  localhostNodePorts: boolean;
+  minSyncPeriodMs: number;
+  syncPeriodMs: number;
+  nodePortAddresses: string[];
+  conntrackTcpBeLiberal: boolean;
+  healthzBindAddress: BindAddress;
+  metricsBindAddress: BindAddress;
+  verbosity: number;
+}
+
+const shape: { [field: string]: ConfigShape } = {
+  bindAddress: 'string',
+  bindAddressHardFail: 'boolean',
+  clientConnection: {
+    acceptContentTypes: 'string',
+    burst: 'number',
+    contentType: 'string',
+    kubeconfig: 'string',
+    qps: 'number',
+  },
+  clusterCIDR: 'string',
+  configSyncPeriod: 'duration',
+  conntrack: {
+    maxPerCore: 'number',
+    min: 'number',
+    tcpBeLiberal: 'boolean',
+    tcpCloseWaitTimeout: 'duration',
+    tcpEstablishedTimeout: 'duration',
+    udpStreamTimeout: 'duration',
+    udpTimeout: 'duration',
+  },
+  detectLocal: { bridgeInterface: 'string', interfaceNamePrefix: 'string' },
+  detectLocalMode: 'string',
+  enableProfiling: 'boolean',
+  featureGates: 'any',
+  healthzBindAddress: 'string',
+  hostnameOverride: 'string',
+  iptables: {
+    localhostNodePorts: 'boolean',
+    masqueradeAll: 'boolean',
+    masqueradeBit: 'number',
+    minSyncPeriod: 'duration',
+    syncPeriod: 'duration',
+  },
+  ipvs: {
+    excludeCIDRs: 'stringList',
+    minSyncPeriod: 'duration',
+    scheduler: 'string',
+    strictARP: 'boolean',
+    syncPeriod: 'duration',
+    tcpFinTimeout: 'duration',
+    tcpTimeout: 'duration',
+    udpTimeout: 'duration',
+  },
+  logging: 'any',
+  metricsBindAddress: 'string',
+  mode: 'string',
+  nftables: { masqueradeAll: 'boolean', masqueradeBit: 'number', minSyncPeriod: 'duration', syncPeriod: 'duration' },
+  nodePortAddresses: 'stringList',
+  oomScoreAdj: 'number',
+  portRange: 'string',
+  showHiddenMetricsForVersion: 'string',
+  windowsRunAsService: 'boolean',
+  winkernel: 'any',
+};
+
+const localModes = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'] as const;
+
+function parseBindAddress(name: string, text: string): BindAddress {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text);
+  if (match === null) throw new UsageError(`${name} takes ADDRESS:PORT, not "${text}"`);
+  return { host: match[1] ?? match[2] ?? '', port: Number(match[3]) };
+}
+
+/** Reads a nested field of the file; the shape was checked before. */
+function fileValue(file: Record<string, unknown>, path: string): unknown {
+  let value: unknown = file;
+  for (const key of path.split('.')) value = (value as Record<string, unknown> | undefined | null)?.[key];
+  return value ?? undefined;
+}
+
+function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>): ProxyConfig {
+  const text = (flag: string, path: string, fallback: string): string =>
+    String(flags[flag] ?? (fileValue(file, path) || fallback));
+  const truth = (flag: string, path: string, fallback: boolean): boolean =>
+    Boolean(flags[flag] ?? fileValue(file, path) ?? fallback);
+  const duration = (flag: string, path: string, fallbackMs: number): number => {
+    const given = flags[flag];
+    if (given !== undefined) return Number(given);
+    const inFile = parseDurationMs(String(fileValue(file, path) ?? '0s'));
+    return inFile === 0 ? fallbackMs : inFile;
+  };
+  const list = (flag: string, path: string): string[] => {
+    const value = flags[flag] ?? fileValue(file, path) ?? [];
+    return typeof value === 'string' ? value.split(',').filter((part) => part !== '') : (value as string[]);
+  };
+  const mode = text('proxy-mode', 'mode', 'iptables');
+  if (mode !== 'iptables') {
+    throw new UsageError(`proxy mode "${mode}" is not available in this version of berth; allowed: iptables`);
+  }
+  const detectLocalMode = localModes.find(
+    (name) => name === text('detect-local-mode', 'detectLocalMode', 'ClusterCIDR'),
+  );
+  if (detectLocalMode === undefined) {
+    throw new UsageError(
+      `detectLocalMode "${text('detect-local-mode', 'detectLocalMode', '')}" is unknown; allowed: ${localModes.join(', ')}`,
+    );
+  }
+  const clusterCIDRs = list('cluster-cidr', 'clusterCIDR');
+  const nodePortAddresses = list('nodeport-addresses', 'nodePortAddresses');
+  for (const cidr of [...clusterCIDRs, ...nodePortAddresses.filter((value) => value !== 'primary')]) {
+    if (!isCidr(cidr)) throw new UsageError(`"${cidr}" is not an address range such as 10.244.0.0/16`);
+  }
+  const masqueradeBit = Number(flags['iptables-masquerade-bit'] ?? fileValue(file, 'iptables.masqueradeBit') ?? 14);
+  if (masqueradeBit < 0 || masqueradeBit > 31)
+    throw new UsageError(`masqueradeBit must be between 0 and 31, not ${masqueradeBit}`);
+  return {
+    kubeconfig: text('kubeconfig', 'clientConnection.kubeconfig', '') || undefined,
+    master: text('master', 'master', '') || undefined,
+    hostnameOverride: text('hostname-override', 'hostnameOverride', '') || undefined,
+    mode,
+    detectLocalMode,
+    clusterCIDRs,
+    bridgeInterface: text('pod-bridge-interface', 'detectLocal.bridgeInterface', ''),
+    interfaceNamePrefix: text('pod-interface-name-prefix', 'detectLocal.interfaceNamePrefix', ''),
+    masqueradeAll: truth('masquerade-all', 'iptables.masqueradeAll', false),
+    masqueradeBit,
+    localhostNodePorts: truth('iptables-localhost-nodeports', 'iptables.localhostNodePorts', true),
+    minSyncPeriodMs: duration('iptables-min-sync-period', 'iptables.minSyncPeriod', 1000),
+    syncPeriodMs: duration('iptables-sync-period', 'iptables.syncPeriod', 30_000),
+    nodePortAddresses,
+    conntrackTcpBeLiberal: truth('conntrack-tcp-be-liberal', 'conntrack.tcpBeLiberal', false),
+    healthzBindAddress: parseBindAddress(
+      'healthzBindAddress',
+      text('healthz-bind-address', 'healthzBindAddress', '0.0.0.0:10256'),
+    ),
+    metricsBindAddress: parseBindAddress(
+      'metricsBindAddress',
+      text('metrics-bind-address', 'metricsBindAddress', '127.0.0.1:10249'),
+    ),
+    verbosity: Number(flags['v'] ?? 0),
+  };
+}
+
+export interface LoadedConfig {
+  config: ProxyConfig;
+  /** What `main` does instead of running. */
+  action: 'run' | 'cleanup' | 'version' | 'help';
+  warnings: string[];
+}
+
+/** Decodes the command line and the file it names. Throws UsageError with one line that says what is wrong. */
+export function loadProxyConfig(argv: readonly string[]): LoadedConfig {
+  const { values, warnings } = parseFlags('proxy', [...honouredFlags, ...acceptedFlags], argv);
+  for (const { name } of acceptedFlags) {
+    if (values[name] !== undefined) warnings.push(`flag --${name} is accepted but has no effect`);
+  }
+  const path = values['config'];
+  const file =
+    typeof path === 'string' && path !== ''
+      ? loadConfigFile(path, { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration', shape })
+      : {};
+  const action = values['help'] ? 'help' : values['version'] ? 'version' : values['cleanup'] ? 'cleanup' : 'run';
+  return { config: decode(values, file), action, warnings };
+}

@@ -1,0 +1,46 @@
+// Which connection tracking entries of UDP services are stale after a change. TCP needs none of this:
+// its peers notice. Flows to endpoints that still exist are never named.
+import type { PortState } from '../model/service-state.ts';
+
+/** Entries to delete, by original destination and, where given, by the endpoint they were sent to. */
+export interface ConntrackDeletion {
+  family: 'IPv4' | 'IPv6';
+  /** Address the client used; absent for node ports, which are reached under any address. */
+  originalDestination?: string;
+  destinationPort: number;
+  /** Absent: entries that were sent nowhere, made while the service had no endpoints. */
+  endpointIP?: string;
+}
+
+/** The addresses and ports under which a service port is reached. */
+function frontends({ port }: PortState): { address: string | undefined; port: number }[] {
+  const addresses = [port.clusterIP, ...port.externalIPs, ...port.loadBalancerVIPs];
+  const byAddress = addresses.map((address) => ({ address: address as string | undefined, port: port.port }));
+  return port.nodePort === 0 ? byAddress : [...byAddress, { address: undefined, port: port.nodePort }];
+}
+
+/** Compares a service port before and after a change. */
+export function planConntrackCleanup(before: PortState | undefined, after: PortState | undefined): ConntrackDeletion[] {
+  const state = after ?? before;
+  if (state === undefined || state.port.protocol !== 'UDP') return [];
+  const { family } = state.port;
+  const kept = new Set((after?.endpoints.reachable ?? []).map((endpoint) => endpoint.ip));
+  const deletions: ConntrackDeletion[] = [];
+  const add = (from: PortState, endpointIP?: string): void => {
+    for (const { address, port } of frontends(from)) {
+      deletions.push({
+        family,
+        destinationPort: port,
+        ...(address === undefined ? {} : { originalDestination: address }),
+        ...(endpointIP === undefined ? {} : { endpointIP }),
+      });
+    }
+  };
+  if (before !== undefined) {
+    for (const endpoint of before.endpoints.reachable) if (!kept.has(endpoint.ip)) add(before, endpoint.ip);
+  }
+  // Flows from before there were endpoints were not translated and would stay so.
+  const gained = (before?.endpoints.reachable.length ?? 0) === 0 && kept.size > 0;
+  if (gained && after !== undefined) add(after);
+  return deletions;
+}

@@ -1,0 +1,208 @@
+// Builds the proxy from its configuration. The only place that constructs its parts.
+import { writeFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import type { Logger } from 'pino';
+import * as resources from '#kube/api/generated/resources.ts';
+import { createClient } from '#kube/client/create-client.ts';
+import { loadClientConfig } from '#kube/client/load-config.ts';
+import { createInformer } from '#kube/informer/create-informer.ts';
+import { createMetrics } from '#kube/metrics/metrics.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import { type Component, runGroup } from '#kube/process/component.ts';
+import type { Exec } from '#kube/process/exec.ts';
+import { applyConntrack } from './apply/conntrack.ts';
+import { createIptables } from './apply/iptables.ts';
+import { createIptablesApplier } from './apply/iptables-applier.ts';
+import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
+import { createSyncMetrics } from './apply/sync-metrics.ts';
+import type { ProxyConfig } from './config/proxy-config.ts';
+import { createHealthServer } from './health/health-server.ts';
+import { isInRanges } from './model/cidr.ts';
+import { type IpFamily, isOfFamily } from './model/service-port.ts';
+import { type DetectLocal, planLocalTraffic } from './plan/iptables/local-traffic.ts';
+import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
+
+const notOurs = '!service.kubernetes.io/service-proxy-name';
+const notHeadless = `${notOurs},!service.kubernetes.io/headless`;
+/** The autoscaler's word that a node is about to go. */
+const deletionTaint = 'ToBeDeletedByClusterAutoscaler';
+
+export interface ProxyDependencies {
+  config: ProxyConfig;
+  nodeName: string;
+  clock: Clock;
+  exec: Exec;
+  env: Record<string, string | undefined>;
+  logger: Logger;
+}
+
+function localAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .map(({ address }) => address);
+}
+
+/** Node ports on loopback need the kernel to route loopback addresses. */
+async function allowLocalhostNodePorts(config: ProxyConfig): Promise<void> {
+  if (config.localhostNodePorts) await writeFile('/proc/sys/net/ipv4/conf/all/route_localnet', '1');
+}
+
+/** The proxy for the families this machine has. Rejects when it can use none. */
+export async function createProxy({
+  config,
+  nodeName,
+  clock,
+  exec,
+  env,
+  logger,
+}: ProxyDependencies): Promise<Component> {
+  const metrics = createMetrics();
+  const clientConfig = loadClientConfig({ exec, clock, env }, config.kubeconfig);
+  const client = createClient({
+    ...clientConfig,
+    ...(config.master === undefined ? {} : { servers: [config.master] }),
+    name: 'proxy',
+    observer: metrics.clientObserver,
+    clock,
+  });
+  const common = { client, clock, logger };
+  const services = createInformer({ ...common, resource: resources.services, labelSelector: notOurs });
+  const slices = createInformer({
+    ...common,
+    resource: resources.endpointslices,
+    labelSelector: notHeadless,
+    indexes: { [slicesByService]: serviceKeyOf },
+  });
+  const nodes = createInformer({ ...common, resource: resources.nodes, fieldSelector: `metadata.name=${nodeName}` });
+  const node = () => nodes.get(nodeName);
+  const topology = () => ({ nodeName, zone: node()?.metadata.labels?.['topology.kubernetes.io/zone'] });
+  const tracker = createServiceTracker(services, slices);
+  const syncMetrics = createSyncMetrics(metrics.registry, clock);
+
+  const detectLocal = (): DetectLocal => {
+    switch (config.detectLocalMode) {
+      case 'ClusterCIDR':
+        return { mode: 'ClusterCIDR', cidrs: config.clusterCIDRs };
+      case 'NodeCIDR':
+        return { mode: 'NodeCIDR', cidrs: node()?.spec.podCIDRs ?? [] };
+      case 'BridgeInterface':
+        return { mode: 'BridgeInterface', name: config.bridgeInterface };
+      case 'InterfaceNamePrefix':
+        return { mode: 'InterfaceNamePrefix', prefix: config.interfaceNamePrefix };
+      default:
+        return config.detectLocalMode satisfies never;
+    }
+  };
+
+  const createLoop = (family: IpFamily): SyncLoop => {
+    const nodeIPs = (node()?.status?.addresses ?? [])
+      .filter(({ type }) => type === 'InternalIP')
+      .map(({ address }) => address);
+    const ranges = config.nodePortAddresses.filter((range) => isOfFamily(range, family));
+    const primary = config.nodePortAddresses.includes('primary') ? nodeIPs.filter((ip) => isOfFamily(ip, family)) : [];
+    const reached = localAddresses().filter((ip) => isOfFamily(ip, family) && isInRanges(ip, ranges));
+    const nodePortAddresses = [...primary, ...reached].map((ip) => (family === 'IPv6' ? `${ip}/128` : `${ip}/32`));
+    const applier = createIptablesApplier(
+      createIptables(exec, family),
+      {
+        base: {
+          family,
+          masqueradeBit: config.masqueradeBit,
+          randomFully: true,
+          conntrackTcpBeLiberal: config.conntrackTcpBeLiberal,
+          localhostNodePorts: config.localhostNodePorts,
+          nodePortAddresses,
+        },
+        services: {
+          localTraffic: planLocalTraffic(detectLocal(), family),
+          masqueradeAll: config.masqueradeAll,
+          nodeIPs,
+        },
+      },
+      logger,
+    );
+    return createSyncLoop({
+      family,
+      applier,
+      tracker,
+      topology,
+      deleteConntrack: (deletions) => applyConntrack(exec, deletions),
+      minSyncPeriodMs: config.minSyncPeriodMs,
+      syncPeriodMs: config.syncPeriodMs,
+      metrics: syncMetrics,
+      clock,
+      logger,
+    });
+  };
+
+  const families: IpFamily[] = [];
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    if (await createIptables(exec, family).isSupported()) families.push(family);
+    else logger.warn({ family }, 'the kernel has no nat table for this family: its services are not proxied');
+  }
+  if (families.length === 0)
+    throw new Error('iptables cannot be used here: run as root on a kernel with the nat table');
+
+  const rulesReady = Promise.withResolvers<void>();
+  const rules: Pick<Component, 'run'> = {
+    run: async (signal) => {
+      await Promise.race([Promise.all([services.synced, slices.synced, nodes.synced]), aborted(signal)]);
+      if (signal.aborted) return;
+      if (families.includes('IPv4')) await allowLocalhostNodePorts(config);
+      const loops = families.map(createLoop);
+      const distribute = (): void => {
+        const { keys, triggeredAtMs } = tracker.takeDirty();
+        if (keys.size > 0) for (const loop of loops) loop.markDirty(keys, triggeredAtMs);
+      };
+      tracker.onDirty(() => queueMicrotask(distribute));
+      distribute();
+      nodes.subscribe({
+        updated: (previous, current) => {
+          const zone = 'topology.kubernetes.io/zone';
+          if (previous.metadata.labels?.[zone] !== current.metadata.labels?.[zone])
+            for (const loop of loops) loop.markAllDirty();
+        },
+      });
+      Promise.all(loops.map((loop) => loop.ready)).then(() => rulesReady.resolve());
+      await runGroup(loops, signal);
+    },
+  };
+  const health = createHealthServer({
+    health: config.healthzBindAddress,
+    metrics: config.metricsBindAddress,
+    facts: {
+      lastSyncMs: () => syncMetrics.lastSyncMs,
+      lastPendingMs: () => syncMetrics.lastPendingMs,
+      nodeEligible: () => {
+        const current = node();
+        if (current === undefined) return true;
+        return (
+          current.metadata.deletionTimestamp === undefined &&
+          !current.spec.taints?.some(({ key }) => key === deletionTaint)
+        );
+      },
+    },
+    mode: config.mode,
+    timeoutMs: 2 * config.syncPeriodMs,
+    renderMetrics: metrics.render,
+    config,
+    clock,
+  });
+  return {
+    ready: Promise.all([rulesReady.promise, health.ready]).then(() => undefined),
+    run: async (signal) => {
+      try {
+        await runGroup([services, slices, nodes, rules, health], signal);
+      } finally {
+        await client.close();
+      }
+    },
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal.aborted) resolve();
+  else signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
+}

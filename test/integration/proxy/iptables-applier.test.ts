@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { pino } from 'pino';
+import { execOrThrow } from '#kube/process/exec.ts';
+import { createIptables } from '../../../proxy/apply/iptables.ts';
+import { cleanupIptables, createIptablesApplier } from '../../../proxy/apply/iptables-applier.ts';
+import { computeServiceState, type PortState } from '../../../proxy/model/service-state.ts';
+import { planLocalTraffic } from '../../../proxy/plan/iptables/local-traffic.ts';
+import { createNetworkNamespace, namespacesUnavailable } from '../../support/network-namespace.ts';
+import { baseOptions, parseSave, recordedObjects, recordedSave, recordingNames } from '../../support/proxy-recordings.ts';
+
+const logger = pino({ level: 'silent' });
+const skip = namespacesUnavailable() ?? false;
+const node = { nodeName: 'node-a', zone: 'zone-1' };
+
+function statesOf(name: string): Map<string, Map<string, PortState>> {
+  const { services, slices } = recordedObjects(name);
+  return new Map(
+    services.map((service) => {
+      const own = slices.filter(
+        (slice) =>
+          slice.metadata.namespace === service.metadata.namespace &&
+          slice.metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name,
+      );
+      return [`${service.metadata.namespace}/${service.metadata.name}`, computeServiceState(service, own, 'IPv4', node)];
+    }),
+  );
+}
+
+const options = {
+  base: baseOptions('IPv4'),
+  services: {
+    localTraffic: planLocalTraffic({ mode: 'ClusterCIDR', cidrs: ['10.244.0.0/16'] }, 'IPv4'),
+    masqueradeAll: false,
+    nodeIPs: ['192.0.2.10'],
+  },
+};
+
+function comparable(save: string): Record<string, string[]> {
+  return Object.fromEntries([...parseSave(save)].map(([chain, rules]) => [chain, [...rules].sort()]));
+}
+
+describe('the iptables applier on the kernel', { skip }, () => {
+  for (const name of recordingNames) {
+    it(`leaves ${name} in the kernel as kube-proxy does`, async () => {
+      await using namespace = await createNetworkNamespace('berth-ipt');
+      const applier = createIptablesApplier(createIptables(namespace.exec, 'IPv4'), options, logger);
+      await applier.sync(statesOf(name));
+      const saved = await execOrThrow(namespace.exec, 'iptables-save', []);
+      const actual = comparable(saved);
+      for (const [chain, rules] of Object.entries(comparable(recordedSave(name, 'IPv4')))) {
+        assert.deepEqual(actual[chain] ?? [], rules, chain);
+      }
+    });
+  }
+
+  it('reaches the same rules by changes as by one full transaction', async () => {
+    await using namespace = await createNetworkNamespace('berth-ipt');
+    const iptables = createIptables(namespace.exec, 'IPv4');
+    const applier = createIptablesApplier(iptables, options, logger);
+    assert.equal((await applier.sync(new Map())).full, true);
+    for (const [key, states] of statesOf('load-balancer')) {
+      assert.equal((await applier.sync(new Map([[key, states]]))).full, false);
+    }
+    const grown = comparable(await execOrThrow(namespace.exec, 'iptables-save', []));
+    applier.forceFull();
+    await applier.sync(new Map());
+    assert.deepEqual(comparable(await execOrThrow(namespace.exec, 'iptables-save', [])), grown);
+    for (const key of statesOf('load-balancer').keys()) await applier.sync(new Map([[key, new Map()]]));
+    const emptied = await execOrThrow(namespace.exec, 'iptables-save', []);
+    assert.doesNotMatch(emptied, /KUBE-(SVC|SVL|EXT|FW|SEP)-/);
+  });
+
+  it('deletes service chains that an earlier proxy left behind', async () => {
+    await using namespace = await createNetworkNamespace('berth-ipt');
+    const iptables = createIptables(namespace.exec, 'IPv4');
+    await createIptablesApplier(iptables, options, logger).sync(statesOf('node-port'));
+    await createIptablesApplier(iptables, options, logger).sync(statesOf('cluster-ip'));
+    const saved = await execOrThrow(namespace.exec, 'iptables-save', ['-t', 'nat']);
+    assert.doesNotMatch(saved, /demo\/np/);
+    assert.equal(saved.match(/-A PREROUTING .*KUBE-SERVICES/g)?.length, 1, 'entry rules are not doubled');
+  });
+
+  it('notices that its chains were removed', async () => {
+    await using namespace = await createNetworkNamespace('berth-ipt');
+    const applier = createIptablesApplier(createIptables(namespace.exec, 'IPv4'), options, logger);
+    await applier.sync(new Map());
+    assert.equal(await applier.isIntact(), true);
+    await execOrThrow(namespace.exec, 'iptables', ['-t', 'mangle', '-X', 'KUBE-PROXY-CANARY']);
+    assert.equal(await applier.isIntact(), false);
+  });
+
+  it('cleans up everything of its own and nothing else', async () => {
+    await using namespace = await createNetworkNamespace('berth-ipt');
+    const iptables = createIptables(namespace.exec, 'IPv4');
+    await execOrThrow(namespace.exec, 'iptables', ['-t', 'nat', '-N', 'FOREIGN']);
+    await execOrThrow(namespace.exec, 'iptables', ['-t', 'nat', '-A', 'PREROUTING', '-d', '192.0.2.99', '-j', 'FOREIGN']);
+    const before = comparable(await execOrThrow(namespace.exec, 'iptables-save', ['-t', 'nat']));
+    await createIptablesApplier(iptables, options, logger).sync(statesOf('node-port'));
+    await cleanupIptables(iptables);
+    const after = await execOrThrow(namespace.exec, 'iptables-save', []);
+    assert.doesNotMatch(after, /KUBE-/);
+    assert.deepEqual(comparable(await execOrThrow(namespace.exec, 'iptables-save', ['-t', 'nat'])), before);
+  });
+});
