@@ -1,0 +1,134 @@
+// Pods that wait for a node: ready ones by priority and age, failed ones until their backoff has passed and something
+// in the cluster has changed. Numbers are upstream's: 1 s to 10 s of backoff, a second look after 5 minutes at most.
+import type { Clock } from '#kube/process/clock.ts';
+import { backoffDelayMs } from '#kube/queue/backoff.ts';
+import { createHeap } from '../framework/heap.ts';
+import type { PodInfo } from '../framework/pod-info.ts';
+
+const backoff = { initialMs: 1000, maxMs: 10_000 };
+const maxUnschedulableMs = 300_000;
+
+interface Waiting {
+  info: PodInfo;
+  addedMs: number;
+  attempts: number;
+  /** Not before this time. */
+  notBeforeMs: number;
+  failedMs: number;
+  place: 'active' | 'backoff' | 'unschedulable' | 'deciding';
+}
+
+export interface SchedulingQueue {
+  /** A new pod, or a new version of a waiting one. */
+  set(info: PodInfo): void;
+  delete(uid: string): void;
+  /** The next pod to decide on; it stays known until `done` or `failed`. */
+  next(): PodInfo | undefined;
+  /** The pod has a node. */
+  done(uid: string): void;
+  /** No node fits: wait for a change. With `retry` an error occurred: only the backoff is waited for. */
+  failed(uid: string, how: 'unschedulable' | 'retry'): void;
+  /** Something changed in the cluster that may help waiting pods. */
+  clusterChanged(): void;
+  counts(): { active: number; backoff: number; unschedulable: number };
+}
+
+/** `wake` is called when a pod becomes ready to be decided on. */
+export function createSchedulingQueue(clock: Clock, wake: () => void): SchedulingQueue {
+  const waiting = new Map<string, Waiting>();
+  const active = createHeap<Waiting>(
+    (a, b) => a.info.priority > b.info.priority || (a.info.priority === b.info.priority && a.addedMs < b.addedMs),
+  );
+  /** Changes seen while pods were being decided on. */
+  let changes = 0;
+  const changesAtStart = new Map<string, number>();
+
+  function activate(entry: Waiting): void {
+    entry.place = 'active';
+    active.push(entry);
+    wake();
+  }
+
+  function activateLater(entry: Waiting): void {
+    const delayMs = entry.notBeforeMs - clock.monotonicMs();
+    if (delayMs <= 0) {
+      activate(entry);
+      return;
+    }
+    entry.place = 'backoff';
+    clock.after(delayMs, () => {
+      if (waiting.get(entry.info.uid) === entry && entry.place === 'backoff') activate(entry);
+    });
+  }
+
+  return {
+    set(info) {
+      const known = waiting.get(info.uid);
+      if (known === undefined) {
+        const nowMs = clock.monotonicMs();
+        const entry: Waiting = {
+          info,
+          addedMs: nowMs,
+          attempts: 0,
+          notBeforeMs: nowMs,
+          failedMs: nowMs,
+          place: 'active',
+        };
+        waiting.set(info.uid, entry);
+        activate(entry);
+        return;
+      }
+      const sameNeeds = known.info.schedulingClass === info.schedulingClass && known.info.priority === info.priority;
+      known.info = info;
+      if (known.place === 'unschedulable' && !sameNeeds) activateLater(known);
+    },
+    delete: (uid) => {
+      waiting.delete(uid);
+    },
+    next() {
+      for (let entry = active.pop(); entry !== undefined; entry = active.pop()) {
+        if (waiting.get(entry.info.uid) !== entry || entry.place !== 'active') continue;
+        entry.place = 'deciding';
+        entry.attempts += 1;
+        changesAtStart.set(entry.info.uid, changes);
+        return entry.info;
+      }
+      return undefined;
+    },
+    done(uid) {
+      waiting.delete(uid);
+      changesAtStart.delete(uid);
+    },
+    failed(uid, how) {
+      const entry = waiting.get(uid);
+      const missedChange = changesAtStart.get(uid) !== changes;
+      changesAtStart.delete(uid);
+      if (entry === undefined) return;
+      entry.failedMs = clock.monotonicMs();
+      entry.notBeforeMs = entry.failedMs + backoffDelayMs(entry.attempts, backoff);
+      if (how === 'retry' || missedChange) {
+        activateLater(entry);
+        return;
+      }
+      entry.place = 'unschedulable';
+      const { failedMs } = entry;
+      clock.after(maxUnschedulableMs, () => {
+        const still = waiting.get(uid) === entry && entry.place === 'unschedulable' && entry.failedMs === failedMs;
+        if (still) activate(entry);
+      });
+    },
+    clusterChanged() {
+      changes += 1;
+      for (const entry of waiting.values()) {
+        if (entry.place === 'unschedulable') activateLater(entry);
+      }
+    },
+    counts() {
+      const counts = { active: 0, backoff: 0, unschedulable: 0 };
+      for (const { place } of waiting.values()) {
+        if (place !== 'deciding') counts[place] += 1;
+      }
+      return counts;
+    },
+  };
+}
