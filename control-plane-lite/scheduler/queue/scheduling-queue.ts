@@ -1,6 +1,6 @@
 // Pods that wait for a node: ready ones by priority and age, failed ones until their backoff has passed and something
 // in the cluster has changed. Numbers are upstream's: 1 s to 10 s of backoff, a second look after 5 minutes at most.
-import type { Clock } from '#kube/process/clock.ts';
+import type { Clock, Timer } from '#kube/process/clock.ts';
 import { backoffDelayMs } from '#kube/queue/backoff.ts';
 import { createHeap } from '../framework/heap.ts';
 import type { PodInfo } from '../framework/pod-info.ts';
@@ -14,8 +14,8 @@ interface Waiting {
   attempts: number;
   /** Not before this time. */
   notBeforeMs: number;
-  failedMs: number;
   place: 'active' | 'backoff' | 'unschedulable' | 'deciding';
+  timer: Timer | undefined;
 }
 
 export interface SchedulingQueue {
@@ -30,6 +30,8 @@ export interface SchedulingQueue {
   failed(uid: string, how: 'unschedulable' | 'retry'): void;
   /** Something changed in the cluster that may help waiting pods. */
   clusterChanged(): void;
+  /** Cancels all timers. */
+  close(): void;
   counts(): { active: number; backoff: number; unschedulable: number };
 }
 
@@ -44,9 +46,23 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
   const changesAtStart = new Map<string, number>();
 
   function activate(entry: Waiting): void {
+    entry.timer?.cancel();
+    entry.timer = undefined;
     entry.place = 'active';
     active.push(entry);
     wake();
+  }
+
+  function activateAfter(entry: Waiting, delayMs: number): void {
+    entry.timer?.cancel();
+    entry.timer = clock.after(delayMs, () => activate(entry));
+  }
+
+  /** Forgets a pod and its timer. */
+  function drop(uid: string): void {
+    waiting.get(uid)?.timer?.cancel();
+    waiting.delete(uid);
+    changesAtStart.delete(uid);
   }
 
   function activateLater(entry: Waiting): void {
@@ -56,9 +72,7 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       return;
     }
     entry.place = 'backoff';
-    clock.after(delayMs, () => {
-      if (waiting.get(entry.info.uid) === entry && entry.place === 'backoff') activate(entry);
-    });
+    activateAfter(entry, delayMs);
   }
 
   return {
@@ -82,9 +96,7 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       known.info = info;
       if (known.place === 'unschedulable' && !sameNeeds) activateLater(known);
     },
-    delete: (uid) => {
-      waiting.delete(uid);
-    },
+    delete: drop,
     next() {
       for (let entry = active.pop(); entry !== undefined; entry = active.pop()) {
         if (waiting.get(entry.info.uid) !== entry || entry.place !== 'active') continue;
@@ -95,33 +107,29 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       }
       return undefined;
     },
-    done(uid) {
-      waiting.delete(uid);
-      changesAtStart.delete(uid);
-    },
+    done: drop,
     failed(uid, how) {
       const entry = waiting.get(uid);
       const missedChange = changesAtStart.get(uid) !== changes;
       changesAtStart.delete(uid);
       if (entry === undefined) return;
-      entry.failedMs = clock.monotonicMs();
-      entry.notBeforeMs = entry.failedMs + backoffDelayMs(entry.attempts, backoff);
+      entry.notBeforeMs = clock.monotonicMs() + backoffDelayMs(entry.attempts, backoff);
       if (how === 'retry' || missedChange) {
         activateLater(entry);
         return;
       }
       entry.place = 'unschedulable';
-      const { failedMs } = entry;
-      clock.after(maxUnschedulableMs, () => {
-        const still = waiting.get(uid) === entry && entry.place === 'unschedulable' && entry.failedMs === failedMs;
-        if (still) activate(entry);
-      });
+      activateAfter(entry, maxUnschedulableMs);
     },
     clusterChanged() {
       changes += 1;
       for (const entry of waiting.values()) {
         if (entry.place === 'unschedulable') activateLater(entry);
       }
+    },
+    close() {
+      for (const { timer } of waiting.values()) timer?.cancel();
+      waiting.clear();
     },
     counts() {
       const counts = { active: 0, backoff: 0, unschedulable: 0 };

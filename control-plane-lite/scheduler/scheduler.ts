@@ -1,0 +1,193 @@
+// Gives every pod without a node the best node: decides one pod at a time on the cache, binds in the background.
+import type { Logger } from 'pino';
+import { findCondition } from '#kube/api/conditions.ts';
+import type { Namespace, Node, Pod } from '#kube/api/generated/core-v1.ts';
+import { pods as podResource } from '#kube/api/generated/resources.ts';
+import { isPodScheduled, isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
+import { formatTime } from '#kube/api/time.ts';
+import type { ApiClient } from '#kube/client/types.ts';
+import { isNotFound } from '#kube/errors/status-error.ts';
+import { type EventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
+import type { Informer } from '#kube/informer/types.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import { createClusterCache } from './cache/cluster-cache.ts';
+import { createClassRankings } from './framework/class-ranking.ts';
+import type { Plugin } from './framework/plugin.ts';
+import { createPodInfo, type PodInfo } from './framework/pod-info.ts';
+import { selectNode } from './framework/select-node.ts';
+import { createSchedulingQueue } from './queue/scheduling-queue.ts';
+import type { SchedulerMetrics } from './scheduler-metrics.ts';
+
+export interface SchedulerOptions {
+  /** Pods that name another scheduler are left alone. */
+  schedulerName: string;
+  client: ApiClient;
+  pods: Informer<Pod>;
+  nodes: Informer<Node>;
+  namespaces: Informer<Namespace>;
+  plugins: readonly Plugin[];
+  recorder: EventRecorder;
+  clock: Clock;
+  logger: Logger;
+  random: () => number;
+  metrics: SchedulerMetrics;
+}
+
+/** Binds in flight at most: decisions wait beyond this, so that they are not made on too much that is unconfirmed. */
+const maxBinding = 128;
+/** Decisions in a row before other work of the process gets its turn. */
+const decisionsPerTurn = 32;
+
+/** Runs until the signal is aborted; the informers must be running. */
+export async function runScheduler(options: SchedulerOptions, signal: AbortSignal): Promise<void> {
+  const { client, pods, nodes, namespaces, recorder, clock, logger, metrics } = options;
+  const cache = createClusterCache();
+  const rank = createClassRankings(cache, options.plugins, options.random);
+  const namespaceLabels = (name: string) => namespaces.get(name)?.metadata.labels;
+  let binding = 0;
+  let turnPlanned = false;
+
+  const wake = () => {
+    if (turnPlanned || signal.aborted) return;
+    turnPlanned = true;
+    setImmediate(turn);
+  };
+  const queue = createSchedulingQueue(clock, wake);
+
+  const isMine = (pod: Pod) => (pod.spec?.schedulerName ?? 'default-scheduler') === options.schedulerName;
+  const isGated = (pod: Pod) => (pod.spec?.schedulingGates ?? []).length > 0;
+
+  function podChanged(previous: Pod | undefined, pod: Pod): void {
+    const uid = pod.metadata.uid ?? '';
+    if (isPodTerminal(pod)) {
+      podGone(pod);
+      return;
+    }
+    if (isPodScheduled(pod)) {
+      queue.done(uid);
+      const moved = previous === undefined || !isPodScheduled(previous);
+      const relabelled = previous !== undefined && previous.metadata.labels !== pod.metadata.labels;
+      if (moved || relabelled || specChanged(previous, pod)) cache.setPod(pod);
+      // A pod that came may be what a pod with affinity waits for.
+      if (moved && queue.counts().unschedulable > 0) queue.clusterChanged();
+    } else if (isPodTerminating(pod)) {
+      queue.delete(uid);
+    } else if (isMine(pod) && !isGated(pod) && cache.nodeOf(uid) === undefined) {
+      queue.set(createPodInfo(pod));
+    }
+  }
+
+  function podGone(pod: Pod): void {
+    const uid = pod.metadata.uid ?? '';
+    queue.delete(uid);
+    if (cache.nodeOf(uid) === undefined) return;
+    cache.deletePod(uid);
+    queue.clusterChanged();
+  }
+
+  pods.subscribe({ added: (pod) => podChanged(undefined, pod), updated: podChanged, deleted: podGone });
+  nodes.subscribe({
+    added: (node) => {
+      cache.setNode(node);
+      queue.clusterChanged();
+    },
+    updated: (previous, node) => {
+      if (nodeFacts(previous) === nodeFacts(node)) return;
+      cache.setNode(node);
+      queue.clusterChanged();
+    },
+    deleted: ({ metadata }) => {
+      cache.deleteNode(metadata.name);
+      queue.clusterChanged();
+    },
+  });
+
+  async function bind(info: PodInfo, node: string): Promise<void> {
+    const { namespace, name, uid } = info.pod.metadata;
+    const startedMs = clock.monotonicMs();
+    try {
+      const target = { kind: 'Node', name: node };
+      const body = { apiVersion: 'v1', kind: 'Binding', metadata: { namespace, name, uid }, target };
+      await client.createSubresource(podResource, { namespace, name }, 'binding', body, { signal });
+      queue.done(info.uid);
+      metrics.attempted('scheduled', clock.monotonicMs() - startedMs);
+      const text = `Successfully assigned ${info.key} to ${node}`;
+      recorder.event(referenceTo(podResource, info.pod), 'Normal', 'Scheduled', text, { action: 'Binding' });
+    } catch (error) {
+      cache.forget(info.uid);
+      if (signal.aborted) return;
+      metrics.attempted('error', clock.monotonicMs() - startedMs);
+      if (isNotFound(error)) {
+        queue.delete(info.uid);
+        return;
+      }
+      logger.warn({ err: error, pod: info.key, node }, 'cannot bind, will retry');
+      queue.failed(info.uid, 'retry');
+    } finally {
+      binding -= 1;
+      wake();
+    }
+  }
+
+  /** Tells why a pod has no node: in its condition, when that says something else, and in an event. */
+  async function report({ pod, key }: PodInfo, message: string): Promise<void> {
+    recorder.event(referenceTo(podResource, pod), 'Warning', 'FailedScheduling', message, { action: 'Scheduling' });
+    const { namespace, name } = pod.metadata;
+    const known = findCondition((pods.get(key) ?? pod).status?.conditions, 'PodScheduled');
+    if (known?.status === 'False' && known.reason === 'Unschedulable' && known.message === message) return;
+    const lastTransitionTime = known?.status === 'False' ? known.lastTransitionTime : formatTime(clock.now());
+    const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message, lastTransitionTime };
+    try {
+      const patch = { status: { conditions: [condition] } };
+      await client.patch(podResource, { namespace, name }, 'strategic', patch, { subresource: 'status', signal });
+    } catch (error) {
+      if (!isNotFound(error) && !signal.aborted) logger.warn({ err: error, pod: key }, 'cannot write the condition');
+    }
+  }
+
+  function decide(info: PodInfo): void {
+    const startedMs = clock.monotonicMs();
+    const decision = selectNode(info, rank(info), cache, namespaceLabels);
+    metrics.decided(clock.monotonicMs() - startedMs);
+    if (decision.outcome === 'fits') {
+      cache.assume(info, decision.node);
+      binding += 1;
+      void bind(info, decision.node);
+      return;
+    }
+    metrics.attempted('unschedulable', clock.monotonicMs() - startedMs);
+    queue.failed(info.uid, 'unschedulable');
+    void report(info, decision.message);
+  }
+
+  function turn(): void {
+    turnPlanned = false;
+    if (signal.aborted) return;
+    for (let decisions = 0; decisions < decisionsPerTurn; decisions += 1) {
+      if (binding >= maxBinding) return;
+      const info = queue.next();
+      if (info === undefined) return;
+      decide(info);
+    }
+    wake();
+  }
+
+  wake();
+  const stopped = Promise.withResolvers<void>();
+  signal.addEventListener('abort', () => stopped.resolve(), { once: true });
+  if (signal.aborted) stopped.resolve();
+  await stopped.promise;
+  queue.close();
+}
+
+/** What of a node decides about pods; heartbeats change nothing of it. */
+function nodeFacts({ metadata, spec, status }: Node): string {
+  return JSON.stringify([metadata.labels, spec?.taints, spec?.unschedulable, status?.allocatable]);
+}
+
+/** In-place resizing is the only change of a placed pod's spec that counts. */
+function specChanged(previous: Pod, pod: Pod): boolean {
+  const facts = ({ spec }: Pod) =>
+    JSON.stringify([spec?.resources, spec?.containers.map(({ resources }) => resources)]);
+  return previous.metadata.generation !== pod.metadata.generation && facts(previous) !== facts(pod);
+}
