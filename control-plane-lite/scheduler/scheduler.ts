@@ -66,10 +66,10 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     if (isPodScheduled(pod)) {
       queue.done(uid);
       const moved = previous === undefined || !isPodScheduled(previous);
-      const relabelled = previous !== undefined && previous.metadata.labels !== pod.metadata.labels;
-      if (moved || relabelled || specChanged(previous, pod)) cache.setPod(pod);
+      if (!moved && podFacts(previous) === podFacts(pod)) return;
+      cache.setPod(pod);
       // A pod that came may be what a pod with affinity waits for.
-      if (moved && queue.counts().unschedulable > 0) queue.clusterChanged();
+      queue.clusterChanged();
     } else if (isPodTerminating(pod)) {
       queue.delete(uid);
     } else if (isMine(pod) && !isGated(pod) && cache.nodeOf(uid) === undefined) {
@@ -185,9 +185,8 @@ function nodeFacts({ metadata, spec, status }: Node): string {
   return JSON.stringify([metadata.labels, spec?.taints, spec?.unschedulable, status?.allocatable]);
 }
 
-/** In-place resizing is the only change of a placed pod's spec that counts. */
-function specChanged(previous: Pod, pod: Pod): boolean {
-  const facts = ({ spec }: Pod) =>
-    JSON.stringify([spec?.resources, spec?.containers.map(({ resources }) => resources)]);
-  return previous.metadata.generation !== pod.metadata.generation && facts(previous) !== facts(pod);
+/** What of a placed pod counts for others; its requests may change by in-place resizing. */
+function podFacts({ metadata, spec }: Pod): string {
+  const requests = spec?.containers.map(({ resources }) => resources?.requests);
+  return JSON.stringify([metadata.labels, metadata.deletionTimestamp === undefined, spec?.resources, requests]);
 }

@@ -10,7 +10,8 @@ const maxUnschedulableMs = 300_000;
 
 interface Waiting {
   info: PodInfo;
-  addedMs: number;
+  /** Order of arrival. */
+  order: number;
   attempts: number;
   /** Not before this time. */
   notBeforeMs: number;
@@ -39,15 +40,15 @@ export interface SchedulingQueue {
 export function createSchedulingQueue(clock: Clock, wake: () => void): SchedulingQueue {
   const waiting = new Map<string, Waiting>();
   const active = createHeap<Waiting>(
-    (a, b) => a.info.priority > b.info.priority || (a.info.priority === b.info.priority && a.addedMs < b.addedMs),
+    (a, b) => a.info.priority > b.info.priority || (a.info.priority === b.info.priority && a.order < b.order),
   );
-  /** Changes seen while pods were being decided on. */
-  let changes = 0;
-  const changesAtStart = new Map<string, number>();
+  const unschedulable = new Set<Waiting>();
+  let arrivals = 0;
 
   function activate(entry: Waiting): void {
     entry.timer?.cancel();
     entry.timer = undefined;
+    unschedulable.delete(entry);
     entry.place = 'active';
     active.push(entry);
     wake();
@@ -60,9 +61,11 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
 
   /** Forgets a pod and its timer. */
   function drop(uid: string): void {
-    waiting.get(uid)?.timer?.cancel();
+    const entry = waiting.get(uid);
+    if (entry === undefined) return;
+    entry.timer?.cancel();
+    unschedulable.delete(entry);
     waiting.delete(uid);
-    changesAtStart.delete(uid);
   }
 
   function activateLater(entry: Waiting): void {
@@ -71,6 +74,7 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       activate(entry);
       return;
     }
+    unschedulable.delete(entry);
     entry.place = 'backoff';
     activateAfter(entry, delayMs);
   }
@@ -79,13 +83,12 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
     set(info) {
       const known = waiting.get(info.uid);
       if (known === undefined) {
-        const nowMs = clock.monotonicMs();
+        arrivals += 1;
         const entry: Waiting = {
           info,
-          addedMs: nowMs,
+          order: arrivals,
           attempts: 0,
-          notBeforeMs: nowMs,
-          failedMs: nowMs,
+          notBeforeMs: clock.monotonicMs(),
           place: 'active',
         };
         waiting.set(info.uid, entry);
@@ -102,7 +105,6 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
         if (waiting.get(entry.info.uid) !== entry || entry.place !== 'active') continue;
         entry.place = 'deciding';
         entry.attempts += 1;
-        changesAtStart.set(entry.info.uid, changes);
         return entry.info;
       }
       return undefined;
@@ -110,22 +112,18 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
     done: drop,
     failed(uid, how) {
       const entry = waiting.get(uid);
-      const missedChange = changesAtStart.get(uid) !== changes;
-      changesAtStart.delete(uid);
       if (entry === undefined) return;
       entry.notBeforeMs = clock.monotonicMs() + backoffDelayMs(entry.attempts, backoff);
-      if (how === 'retry' || missedChange) {
+      if (how === 'retry') {
         activateLater(entry);
         return;
       }
       entry.place = 'unschedulable';
+      unschedulable.add(entry);
       activateAfter(entry, maxUnschedulableMs);
     },
     clusterChanged() {
-      changes += 1;
-      for (const entry of waiting.values()) {
-        if (entry.place === 'unschedulable') activateLater(entry);
-      }
+      for (const entry of [...unschedulable]) activateLater(entry);
     },
     close() {
       for (const { timer } of waiting.values()) timer?.cancel();
