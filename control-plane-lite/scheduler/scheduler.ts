@@ -69,7 +69,7 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
       if (!moved && podFacts(previous) === podFacts(pod)) return;
       cache.setPod(pod);
       // A pod that came may be what a pod with affinity waits for.
-      queue.clusterChanged();
+      queue.clusterChanged(({ dependsOnPods }) => dependsOnPods);
     } else if (isPodTerminating(pod)) {
       queue.delete(uid);
     } else if (isMine(pod) && !isGated(pod) && cache.nodeOf(uid) === undefined) {

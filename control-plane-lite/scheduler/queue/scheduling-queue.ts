@@ -29,8 +29,8 @@ export interface SchedulingQueue {
   done(uid: string): void;
   /** No node fits: wait for a change. With `retry` an error occurred: only the backoff is waited for. */
   failed(uid: string, how: 'unschedulable' | 'retry'): void;
-  /** Something changed in the cluster that may help waiting pods. */
-  clusterChanged(): void;
+  /** Something changed in the cluster that may help waiting pods; all of them, or those that `helps` names. */
+  clusterChanged(helps?: (info: PodInfo) => boolean): void;
   /** Cancels all timers. */
   close(): void;
   counts(): { active: number; backoff: number; unschedulable: number };
@@ -90,6 +90,7 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
           attempts: 0,
           notBeforeMs: clock.monotonicMs(),
           place: 'active',
+          timer: undefined,
         };
         waiting.set(info.uid, entry);
         activate(entry);
@@ -122,8 +123,10 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       unschedulable.add(entry);
       activateAfter(entry, maxUnschedulableMs);
     },
-    clusterChanged() {
-      for (const entry of [...unschedulable]) activateLater(entry);
+    clusterChanged(helps = () => true) {
+      for (const entry of [...unschedulable]) {
+        if (helps(entry.info)) activateLater(entry);
+      }
     },
     close() {
       for (const { timer } of waiting.values()) timer?.cancel();
