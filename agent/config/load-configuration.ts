@@ -1,0 +1,109 @@
+// The configuration of the agent: defaults, then the file, then drop-ins by name, then flags.
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadConfigFile } from '#kube/process/config-file.ts';
+import { describeFlags, type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/process/flags.ts';
+import { configurationShape } from './configuration-shape.ts';
+import defaults from './data/defaults.json' with { type: 'json' };
+import { fieldOfFlag, kubeletFlags, whyIgnored } from './flag-table.ts';
+
+type Fields = Record<string, unknown>;
+
+/** What the command line amounts to. */
+export interface LoadedConfiguration {
+  /** KubeletConfiguration with every default filled in, as /configz shows it. */
+  configuration: Fields;
+  /** Flags as given, by name. */
+  flags: Record<string, FlagValue>;
+  warnings: string[];
+}
+
+/** Texts instead of a configuration: what --help and --version print. */
+export interface PrintRequest {
+  print: string;
+}
+
+const file = { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration', shape: configurationShape };
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Zero values in a file stand for the default, as in the Go type. */
+function isUnset(value: unknown): boolean {
+  if (value === undefined || value === null || value === '') return true;
+  return typeof value === 'string' && /^0(ns|us|µs|ms|s|m|h)$/.test(value);
+}
+
+function merge(base: Fields, over: Fields): Fields {
+  const result = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const before = result[key];
+    // Maps of thresholds and reservations are replaced as a whole, structures field by field.
+    const isStructure = isRecord(configurationShape[key]) || ['webhook', 'x509', 'anonymous'].includes(key);
+    if (isRecord(before) && isRecord(value) && isStructure) result[key] = merge(before, value);
+    else if (!isUnset(value) || before === undefined) result[key] = value;
+  }
+  return result;
+}
+
+function dropIns(directory: string): Fields[] {
+  let names: string[];
+  try {
+    names = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.conf'));
+  } catch (error) {
+    throw new UsageError(`cannot read --config-dir ${directory}: ${(error as Error).message}`, { cause: error });
+  }
+  return names.sort().map((name) => loadConfigFile(join(directory, name), file));
+}
+
+/** A flag's value as the configuration file would have it. */
+function fieldValue(name: string, value: FlagValue): unknown {
+  if (typeof value === 'number' && kubeletFlags.find((flag) => flag.name === name)?.type === 'duration') {
+    return `${value}ms`;
+  }
+  if (name.startsWith('eviction-') && typeof value === 'string') return value;
+  return value;
+}
+
+/** Thresholds are written signal<value on the command line. */
+function normalizeThresholds(argv: readonly string[]): string[] {
+  return argv.map((arg) => (/^--eviction-(hard|soft)=/.test(arg) ? arg.replace(/(?<!=)</g, '=') : arg));
+}
+
+function setField(configuration: Fields, path: string, value: unknown): void {
+  const [head = '', ...rest] = path.split('.');
+  if (rest.length === 0) {
+    configuration[head] = value;
+    return;
+  }
+  const inner = isRecord(configuration[head]) ? { ...configuration[head] } : {};
+  setField(inner, rest.join('.'), value);
+  configuration[head] = inner;
+}
+
+/** Decodes the command line. Throws UsageError. */
+export function loadConfiguration(argv: readonly string[], version: string): LoadedConfiguration | PrintRequest {
+  const { values, warnings } = parseFlags('agent', kubeletFlags, normalizeThresholds(argv));
+  if (values['help'] === true) return { print: describeFlags('agent', kubeletFlags) };
+  if (values['version'] === true) return { print: `Kubernetes ${version}\n` };
+  let configuration: Fields = structuredClone(defaults);
+  if (typeof values['config'] === 'string') {
+    configuration = merge(configuration, loadConfigFile(values['config'], file));
+  }
+  if (typeof values['config-dir'] === 'string') {
+    for (const fields of dropIns(values['config-dir'])) configuration = merge(configuration, fields);
+  }
+  for (const [name, value] of Object.entries(values)) {
+    const field = fieldOfFlag[name];
+    if (field !== undefined) setField(configuration, field, fieldValue(name, value));
+    const ignored = whyIgnored(name);
+    if (ignored !== undefined) warnings.push(ignored);
+  }
+  return { configuration, flags: values, warnings };
+}
+
+/** A duration of the configuration in milliseconds. */
+export function durationMs(value: unknown): number {
+  return typeof value === 'string' ? parseDurationMs(value) : 0;
+}

@@ -1,0 +1,210 @@
+// The configuration as the rest of the agent uses it: typed, checked, in plain units.
+import { join } from 'node:path';
+import type { Taint } from '#kube/api/generated/core-v1.ts';
+import { quantityValue } from '#kube/api/quantity.ts';
+import { UsageError } from '#kube/process/flags.ts';
+import { durationMs, type LoadedConfiguration } from './load-configuration.ts';
+
+/** Settings of the HTTPS server. */
+export interface ServerSettings {
+  enabled: boolean;
+  address: string;
+  port: number;
+  readOnlyPort: number;
+  healthzAddress: string;
+  healthzPort: number;
+  certFile: string | undefined;
+  keyFile: string | undefined;
+  certDir: string;
+  tlsMinVersion: 'TLSv1.2' | 'TLSv1.3';
+  clientCaFile: string | undefined;
+  anonymous: boolean;
+  webhookAuthentication: boolean;
+  authenticationCacheMs: number;
+  authorization: 'AlwaysAllow' | 'Webhook';
+  allowedCacheMs: number;
+  deniedCacheMs: number;
+  debuggingHandlers: boolean;
+  systemLogHandler: boolean;
+  streamIdleTimeoutMs: number;
+}
+
+/** Everything the agent is told from outside. */
+export interface AgentSettings {
+  /** For /configz. */
+  configuration: Record<string, unknown>;
+  kubeconfig: string | undefined;
+  hostname: string | undefined;
+  nodeIps: string[];
+  nodeLabels: Record<string, string>;
+  taints: Taint[];
+  providerId: string | undefined;
+  registerNode: boolean;
+  rootDir: string;
+  podLogsDir: string;
+  staticPodPath: string | undefined;
+  fileCheckMs: number;
+  runtimeEndpoint: string;
+  imageEndpoint: string;
+  runtimeRequestTimeoutMs: number;
+  cgroupRoot: string;
+  cgroupDriver: 'cgroupfs' | 'systemd';
+  cgroupsPerQos: boolean;
+  failCgroupV1: boolean;
+  enforceAllocatable: boolean;
+  clusterDns: string[];
+  clusterDomain: string;
+  resolvConf: string;
+  maxPods: number;
+  podPidsLimit: number;
+  cpuCfsQuota: boolean;
+  cpuCfsQuotaPeriodMs: number;
+  seccompDefault: boolean;
+  syncFrequencyMs: number;
+  nodeStatusUpdateMs: number;
+  nodeStatusReportMs: number;
+  leaseDurationSeconds: number;
+  maxImages: number;
+  parallelPulls: number;
+  crashLoopMaxMs: number;
+  reserved: Record<string, string>[];
+  evictionHard: Record<string, string>;
+  logMaxBytes: number;
+  logMaxFiles: number;
+  logMonitorMs: number;
+  apiQps: number;
+  apiBurst: number;
+  machineIdFiles: string[];
+  bootIdFile: string;
+  oomScoreAdj: number;
+  verbosity: number;
+  server: ServerSettings;
+}
+
+type Fields = Record<string, unknown>;
+
+function record(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+function texts(value: unknown): Record<string, string> {
+  return Object.fromEntries(Object.entries(record(value)).map(([key, item]) => [key, String(item)]));
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+function port(name: string, value: unknown, lowest = 1): number {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < lowest || number > 65535) {
+    throw new UsageError(`${name} takes a port from ${lowest} to 65535, not ${String(value)}`);
+  }
+  return number;
+}
+
+function oneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
+  const found = allowed.find((item) => item === value);
+  if (found === undefined) throw new UsageError(`${name} takes ${allowed.join(' or ')}, not ${JSON.stringify(value)}`);
+  return found;
+}
+
+function parseTaint(text: string): Taint {
+  const match = /^([^=:]+)(?:=([^:]*))?:(NoSchedule|PreferNoSchedule|NoExecute)$/.exec(text);
+  if (match === null) throw new UsageError(`--register-with-taints takes key=value:Effect, not "${text}"`);
+  const [, key = '', value = '', effect = ''] = match;
+  return { key, value, effect };
+}
+
+function resolveServer(c: Fields, certDir: string): ServerSettings {
+  const authentication = record(c['authentication']);
+  const webhook = record(authentication['webhook']);
+  const authorization = record(c['authorization']);
+  const cache = record(authorization['webhook']);
+  const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
+  return {
+    enabled: c['enableServer'] === true,
+    address: String(c['address']),
+    port: port('port', c['port']),
+    readOnlyPort: port('readOnlyPort', c['readOnlyPort'] ?? 0, 0),
+    healthzAddress: String(c['healthzBindAddress']),
+    healthzPort: port('healthzPort', c['healthzPort'], 0),
+    certFile: text(c['tlsCertFile']),
+    keyFile: text(c['tlsPrivateKeyFile']),
+    certDir,
+    tlsMinVersion: c['tlsMinVersion'] === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2',
+    clientCaFile: text(record(authentication['x509'])['clientCAFile']),
+    anonymous: record(authentication['anonymous'])['enabled'] === true,
+    webhookAuthentication: webhook['enabled'] === true,
+    authenticationCacheMs: durationMs(webhook['cacheTTL']),
+    authorization: oneOf('authorization.mode', authorization['mode'], ['AlwaysAllow', 'Webhook']),
+    allowedCacheMs: durationMs(cache['cacheAuthorizedTTL']),
+    deniedCacheMs: durationMs(cache['cacheUnauthorizedTTL']),
+    debuggingHandlers: c['enableDebuggingHandlers'] === true,
+    systemLogHandler: c['enableSystemLogHandler'] === true,
+    streamIdleTimeoutMs: durationMs(c['streamingConnectionIdleTimeout']),
+  };
+}
+
+/** Checks and converts. Throws UsageError with one line about the first mistake. */
+export function resolveSettings({ configuration: c, flags }: LoadedConfiguration): AgentSettings {
+  const flag = (name: string) => (typeof flags[name] === 'string' && flags[name] !== '' ? flags[name] : undefined);
+  const rootDir = flag('root-dir') ?? '/var/lib/kubelet';
+  const endpoint = String(c['containerRuntimeEndpoint']);
+  const fileTaints = Array.isArray(c['registerWithTaints']) ? (c['registerWithTaints'] as Taint[]) : [];
+  const flagTaints = flag('register-with-taints')?.split(',').map(parseTaint);
+  const maxPods = Number(c['maxPods']);
+  if (!Number.isInteger(maxPods) || maxPods < 0) throw new UsageError(`maxPods takes a whole number, not ${maxPods}`);
+  const staticPodPath = c['staticPodPath'];
+  const serialize = c['serializeImagePulls'] !== false;
+  const crashLoop = record(c['crashLoopBackOff'])['maxContainerRestartPeriod'];
+  return {
+    configuration: { kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1', ...c },
+    kubeconfig: flag('kubeconfig'),
+    hostname: flag('hostname-override'),
+    nodeIps: (flag('node-ip') ?? '').split(',').filter((ip) => ip !== ''),
+    nodeLabels: texts(flags['node-labels']),
+    taints: flagTaints ?? fileTaints,
+    providerId: flag('provider-id') ?? (typeof c['providerID'] === 'string' ? c['providerID'] : undefined),
+    registerNode: c['registerNode'] === true,
+    rootDir,
+    podLogsDir: String(c['podLogsDir']),
+    staticPodPath: typeof staticPodPath === 'string' && staticPodPath !== '' ? staticPodPath : undefined,
+    fileCheckMs: durationMs(c['fileCheckFrequency']),
+    runtimeEndpoint: endpoint,
+    imageEndpoint: typeof c['imageServiceEndpoint'] === 'string' ? c['imageServiceEndpoint'] : endpoint,
+    runtimeRequestTimeoutMs: durationMs(c['runtimeRequestTimeout']),
+    cgroupRoot: String(c['cgroupRoot']),
+    cgroupDriver: oneOf('cgroupDriver', c['cgroupDriver'], ['cgroupfs', 'systemd']),
+    cgroupsPerQos: c['cgroupsPerQOS'] === true,
+    failCgroupV1: c['failCgroupV1'] === true,
+    enforceAllocatable: list(c['enforceNodeAllocatable']).includes('pods'),
+    clusterDns: list(c['clusterDNS']),
+    clusterDomain: String(c['clusterDomain'] ?? ''),
+    resolvConf: String(c['resolvConf']),
+    maxPods,
+    podPidsLimit: Number(c['podPidsLimit']),
+    cpuCfsQuota: c['cpuCFSQuota'] === true,
+    cpuCfsQuotaPeriodMs: durationMs(c['cpuCFSQuotaPeriod']),
+    seccompDefault: c['seccompDefault'] === true,
+    syncFrequencyMs: durationMs(c['syncFrequency']),
+    nodeStatusUpdateMs: durationMs(c['nodeStatusUpdateFrequency']),
+    nodeStatusReportMs: durationMs(c['nodeStatusReportFrequency']),
+    leaseDurationSeconds: Number(c['nodeLeaseDurationSeconds']),
+    maxImages: Number(c['nodeStatusMaxImages']),
+    parallelPulls: serialize ? 1 : Number(c['maxParallelImagePulls'] ?? Number.POSITIVE_INFINITY),
+    crashLoopMaxMs: durationMs(crashLoop),
+    reserved: [texts(c['systemReserved']), texts(c['kubeReserved'])],
+    evictionHard: texts(c['evictionHard']),
+    logMaxBytes: quantityValue(String(c['containerLogMaxSize'])),
+    logMaxFiles: Number(c['containerLogMaxFiles']),
+    logMonitorMs: durationMs(c['containerLogMonitorInterval']),
+    apiQps: Number(c['kubeAPIQPS']),
+    apiBurst: Number(c['kubeAPIBurst']),
+    machineIdFiles: (flag('machine-id-file') ?? '/etc/machine-id,/var/lib/dbus/machine-id').split(','),
+    bootIdFile: flag('boot-id-file') ?? '/proc/sys/kernel/random/boot_id',
+    oomScoreAdj: Number(c['oomScoreAdj']),
+    verbosity: Number(flags['v'] ?? record(c['logging'])['verbosity'] ?? 0),
+    server: resolveServer(c, flag('cert-dir') ?? join(rootDir, 'pki')),
+  };
+}
