@@ -1,0 +1,164 @@
+// Puts the API server together on an open store.
+import type { Logger } from 'pino';
+import { clusterrolebindings, clusterroles, rolebindings, roles } from '#kube/api/generated/resources.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { Component } from '#kube/process/component.ts';
+import { chainAuthenticators } from '../authn/authenticator.ts';
+import { createClientCertificateAuthenticator } from '../authn/client-certificate.ts';
+import { createImpersonation } from '../authn/impersonation.ts';
+import { unionAuthorizer } from '../authz/authorizer.ts';
+import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
+import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
+import { ensureKubernetesEndpoints } from '../bootstrap/kubernetes-endpoints.ts';
+import type { ControlPlaneConfig } from '../config.ts';
+import type { ClusterPki } from '../pki/cluster-pki.ts';
+import type { PrinterFor } from '../registry/kind-rules.ts';
+import type { KindRules } from '../registry/registry.ts';
+import type { RequestContext } from '../registry/request-context.ts';
+import type { Backend } from '../storage/backend.ts';
+import type { ApiContext } from './api-context.ts';
+import { createRegistry } from './create-registry.ts';
+import { buildDiscovery } from './discovery/discovery-documents.ts';
+import type { HealthCheck } from './health.ts';
+import { runMaintenance } from './maintenance.ts';
+import { createRequestMetrics } from './metrics.ts';
+import { createRequestHandler } from './request-handler.ts';
+import { routes } from './routes.ts';
+import { createHttpsServer } from './server.ts';
+import { WatchHub } from './watch/watch-hub.ts';
+
+export interface ApiServerDeps {
+  config: ControlPlaneConfig;
+  backend: Backend;
+  pki: ClusterPki;
+  rules: KindRules;
+  printerFor: PrinterFor;
+  clock: Clock;
+  logger: Logger;
+  /** Called with the port in use once the server listens. */
+  listening?: (port: number) => void;
+}
+
+const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
+
+/** The API server as a component: ready when it serves and the bootstrap objects are there. */
+export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
+  const { config, backend, pki, clock } = deps;
+  const logger = deps.logger.child({ component: 'apiserver' });
+  const stopping = new AbortController();
+  const open = await createRegistry({
+    backend,
+    rules: deps.rules,
+    serviceCidr: config.serviceCidr,
+    nodePorts: config.nodePorts,
+    admission: () => [],
+    logger,
+  });
+  const { registry } = open;
+  const rbac = createRbacAuthorizer(registry.objects);
+  for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
+    registry.cache.onChange(registry.table.get(resource).storagePrefix, () => rbac.invalidate());
+  }
+  const authorizer = unionAuthorizer([rbac]);
+  const api: ApiContext = {
+    registry,
+    authorizer,
+    printerFor: deps.printerFor,
+    watches: new WatchHub(),
+    logger,
+    nowMs: clock.now,
+    stopping: stopping.signal,
+  };
+  const metrics = createRequestMetrics(function* () {
+    for (const { resource, storagePrefix } of registry.table.all) {
+      if (storagePrefix === '') continue;
+      const name = resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
+      yield [name, registry.cache.resource(storagePrefix).size];
+    }
+  });
+  let isBootstrapped = false;
+  const checks: HealthCheck[] = [
+    { name: 'ping', failing: () => undefined },
+    { name: 'log', failing: () => undefined },
+    { name: 'etcd', failing: () => undefined },
+    {
+      name: 'poststarthook/rbac/bootstrap-roles',
+      failing: () => (isBootstrapped ? undefined : 'not finished'),
+    },
+    {
+      name: 'shutdown',
+      failing: () => (stopping.signal.aborted ? 'process is shutting down' : undefined),
+      onlyReadiness: true,
+    },
+  ];
+  const handle = createRequestHandler({
+    api,
+    routes,
+    nonResource: {
+      discovery: buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),
+      checks,
+      metrics: metrics.text,
+      handlers: [],
+    },
+    authenticate: chainAuthenticators([createClientCertificateAuthenticator()]),
+    impersonate: createImpersonation(authorizer),
+    metrics,
+  });
+  const bootstrap = async (port: number): Promise<void> => {
+    const context: RequestContext = {
+      user: serverUser,
+      nowMs: clock.now(),
+      dryRun: false,
+      fieldManager: 'kube-apiserver',
+      warn: () => undefined,
+    };
+    const options = {
+      serviceCidr: config.serviceCidr,
+      kubernetesServiceIp: open.addresses.nth(1),
+      securePort: port,
+      clientCaPem: pki.ca.certPem,
+    };
+    await ensureBootstrapObjects(registry, context, options, logger);
+    await ensureKubernetesEndpoints(registry, context, { address: config.advertiseAddress, port });
+    isBootstrapped = true;
+  };
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => undefined);
+  const server = createHttpsServer({
+    bindAddress: config.bindAddress,
+    port: config.securePort,
+    serving: pki.serving,
+    clientCaPem: pki.ca.certPem,
+    handle,
+    upgrade: (_request, socket) => socket.destroy(),
+    logger,
+    listening: (port) => {
+      logger.info({ address: config.bindAddress, port }, 'serving the API');
+      bootstrap(port).then(() => {
+        deps.listening?.(port);
+        ready.resolve();
+      }, ready.reject);
+    },
+  });
+  return {
+    ready: ready.promise,
+    run: async (signal) => {
+      const stop = () => stopping.abort(signal.reason);
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+      ready.promise.catch(stop);
+      const maintenance = runMaintenance({ registry, clock, logger, eventTtlMs: config.eventTtlMs }, stopping.signal);
+      try {
+        await server.run(stopping.signal);
+        if (!signal.aborted) await ready.promise;
+      } catch (error) {
+        ready.reject(error);
+        throw error;
+      } finally {
+        stop();
+        await maintenance;
+        open.close();
+      }
+    },
+  };
+}

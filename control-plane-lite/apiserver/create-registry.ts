@@ -1,0 +1,82 @@
+// Puts the registry together: store, cache, tables, strategies, admission.
+import type { Logger } from 'pino';
+import type { Service } from '#kube/api/generated/core-v1.ts';
+import { services } from '#kube/api/generated/resources.ts';
+import type { Resource } from '#kube/api/resource.ts';
+import type { AdmissionPlugin } from '../admission/plugin.ts';
+import { chainAdmission } from '../admission/plugin.ts';
+import { AddressPool } from '../registry/allocation/address-pool.ts';
+import { PortPool } from '../registry/allocation/port-pool.ts';
+import { createServiceAllocator } from '../registry/allocation/service-allocator.ts';
+import { createFieldManagement } from '../registry/managed-fields/field-management.ts';
+import { createObjectParser, createObjectReader } from '../registry/object-reader.ts';
+import type { KindRules, Registry } from '../registry/registry.ts';
+import { loadResourceTable } from '../registry/resource-table.ts';
+import { loadSchema } from '../registry/schema.ts';
+import { attributesReaderFor } from '../registry/selectable-fields.ts';
+import { createStrategyTable } from '../registry/strategies/strategy-table.ts';
+import type { Backend, StoredEntry } from '../storage/backend.ts';
+import type { AttributesReader } from '../storage/cache/attributes.ts';
+import { followBackend, WatchCache } from '../storage/cache/watch-cache.ts';
+
+export interface RegistryOptions {
+  backend: Backend;
+  rules: KindRules;
+  serviceCidr: string;
+  nodePorts: { first: number; last: number };
+  /** Makes the admission plugins; they read the cluster through the registry's objects. */
+  admission(registry: Pick<Registry, 'objects' | 'backend' | 'cache' | 'table'>): readonly AdmissionPlugin[];
+  logger: Logger;
+}
+
+export interface OpenRegistry {
+  registry: Registry;
+  addresses: AddressPool;
+  /** Stops following the store. */
+  close(): void;
+}
+
+/** Loads the store's state into memory and builds the registry on it. */
+export async function createRegistry(options: RegistryOptions): Promise<OpenRegistry> {
+  const { backend } = options;
+  const table = loadResourceTable();
+  const schema = loadSchema();
+  const readers = new Map<string, AttributesReader>();
+  for (const { storagePrefix, stored } of table.all) {
+    if (storagePrefix !== '' && !readers.has(storagePrefix)) readers.set(storagePrefix, attributesReaderFor(stored));
+  }
+  const cache = new WatchCache(
+    backend,
+    [...readers].map(([prefix, read]) => ({ prefix, read })),
+  );
+  const parse = createObjectParser();
+  const objects = createObjectReader(cache, table, parse);
+  const addresses = new AddressPool(options.serviceCidr);
+  const allocator = createServiceAllocator(addresses, new PortPool(options.nodePorts.first, options.nodePorts.last));
+  const servicePrefix = table.get(services).storagePrefix;
+  const specOf = (entry: StoredEntry | undefined) =>
+    entry === undefined ? undefined : (parse(entry) as unknown as Service).spec;
+  cache.onChange(servicePrefix, ({ type, entry, previous }) =>
+    allocator.observe(specOf(previous), type === 'put' ? specOf(entry) : undefined),
+  );
+  const close = await followBackend(backend, cache);
+  for (const entry of cache.resource(servicePrefix).walk()) allocator.observe(undefined, specOf(entry));
+  const readAttributes = (resource: Resource, object: object) =>
+    (readers.get(table.get(resource).storagePrefix) ?? attributesReaderFor(resource))(
+      object as Record<string, unknown>,
+    );
+  const registry: Registry = {
+    backend,
+    cache,
+    table,
+    schema,
+    rules: options.rules,
+    strategyOf: createStrategyTable(allocator),
+    admission: chainAdmission(options.admission({ objects, backend, cache, table })),
+    objects,
+    parse,
+    fields: createFieldManagement(schema),
+    readAttributes,
+  };
+  return { registry, addresses, close };
+}

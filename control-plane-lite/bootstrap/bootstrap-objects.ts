@@ -1,0 +1,109 @@
+// What every cluster holds from its first moment: system namespaces, default roles, priority classes, flow schemas,
+// and the service through which pods reach the API server. Run at every start; what is there is kept.
+import { readFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import type { KubeObject } from '#kube/api/resource.ts';
+import { isAlreadyExists } from '#kube/errors/status-error.ts';
+import { objectKeyIn } from '../registry/object-reader.ts';
+import { cacheOf, type Registry } from '../registry/registry.ts';
+import type { RequestContext } from '../registry/request-context.ts';
+import { createObject } from '../registry/verbs/create.ts';
+import { reconcileRole } from './reconcile-role.ts';
+
+export interface BootstrapOptions {
+  serviceCidr: string;
+  /** The first address of the service network. */
+  kubernetesServiceIp: string;
+  securePort: number;
+  clientCaPem: string;
+}
+
+function readData(name: string): KubeObject[] {
+  return JSON.parse(readFileSync(new URL(`./data/${name}`, import.meta.url), 'utf8')) as KubeObject[];
+}
+
+function kubernetesService(options: BootstrapOptions): KubeObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: 'kubernetes',
+      namespace: 'default',
+      labels: { component: 'apiserver', provider: 'kubernetes' },
+    },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP: options.kubernetesServiceIp,
+      clusterIPs: [options.kubernetesServiceIp],
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      sessionAffinity: 'None',
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: options.securePort }],
+    },
+  } as KubeObject;
+}
+
+function serviceCidr(options: BootstrapOptions): KubeObject {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name: 'kubernetes', finalizers: ['networking.k8s.io/service-cidr-finalizer'] },
+    spec: { cidrs: [options.serviceCidr] },
+  } as KubeObject;
+}
+
+function authenticationConfig(options: BootstrapOptions): KubeObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'extension-apiserver-authentication', namespace: 'kube-system' },
+    data: { 'client-ca-file': options.clientCaPem },
+  } as KubeObject;
+}
+
+/** Lets the API server's own certificate use the agents' APIs. */
+function kubeletAdminBinding(): KubeObject {
+  return {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRoleBinding',
+    metadata: { name: 'berth:apiserver-kubelet-admin' },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'system:kubelet-api-admin' },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'kube-apiserver-kubelet-client' }],
+  } as KubeObject;
+}
+
+/** Creates what is missing and brings default roles up to date. Throws when the store refuses. */
+export async function ensureBootstrapObjects(
+  registry: Registry,
+  context: RequestContext,
+  options: BootstrapOptions,
+  logger: Logger,
+): Promise<void> {
+  const ensure = async (object: KubeObject): Promise<void> => {
+    const served = registry.table.findKind(object.apiVersion ?? '', object.kind ?? '');
+    if (served === undefined) throw new Error(`the bootstrap kind ${object.apiVersion} ${object.kind} is not served`);
+    const { namespace = '', name } = object.metadata;
+    const existing = cacheOf(registry, served).get(objectKeyIn(served.storagePrefix, namespace, name));
+    if (existing !== undefined) {
+      await reconcileRole(registry, served, object, registry.parse(existing), context);
+      return;
+    }
+    try {
+      await createObject(registry, served, namespace, object, context);
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+    }
+  };
+  const groups = Object.groupBy(readData('objects.json'), ({ kind }) => (kind === 'Namespace' ? 'first' : 'later'));
+  await Promise.all((groups.first ?? []).map(ensure));
+  const rest = [
+    ...(groups.later ?? []),
+    ...readData('rbac.json'),
+    kubernetesService(options),
+    serviceCidr(options),
+    authenticationConfig(options),
+    kubeletAdminBinding(),
+  ];
+  await Promise.all(rest.map(ensure));
+  logger.debug({ objects: rest.length }, 'the bootstrap objects are there');
+}

@@ -1,0 +1,106 @@
+// Flags of the control plane, under the names of the reference's components, and what they mean.
+
+import { isIPv4 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { type FlagDefinition, parseFlags, UsageError } from '#kube/process/flags.ts';
+
+export interface ControlPlaneConfig {
+  dataDir: string;
+  pkiDir: string;
+  kubeconfigDir: string;
+  bindAddress: string;
+  securePort: number;
+  advertiseAddress: string;
+  serviceCidr: string;
+  nodePorts: { first: number; last: number };
+  clusterCidr: string;
+  tlsSanList: string[];
+  /** Issuer of service account tokens. */
+  issuer: string;
+  /** Verifies the agents' serving certificates; absent: not verified. */
+  kubeletCertificateAuthority: string | undefined;
+  nodeMonitorGraceMs: number;
+  eventTtlMs: number;
+  verbosity: number;
+}
+
+export const controlPlaneFlags: readonly FlagDefinition[] = [
+  { name: 'data-dir', type: 'string', description: 'folder of the embedded store' },
+  { name: 'pki-dir', type: 'string', description: "folder of the cluster's certificates and keys" },
+  { name: 'kubeconfig-dir', type: 'string', description: 'folder that gets admin.kubeconfig' },
+  { name: 'bind-address', type: 'string', description: 'address to listen on' },
+  { name: 'secure-port', type: 'int', description: 'HTTPS port' },
+  { name: 'advertise-address', type: 'string', description: 'address at which nodes and pods reach the API server' },
+  { name: 'service-cluster-ip-range', type: 'string', description: 'IPv4 network of cluster IPs' },
+  { name: 'service-node-port-range', type: 'string', description: 'ports of NodePort services, FIRST-LAST' },
+  { name: 'cluster-cidr', type: 'string', description: 'IPv4 network of pods' },
+  { name: 'tls-san-list', type: 'list', description: 'further names and addresses of the serving certificate' },
+  { name: 'service-account-issuer', type: 'string', description: 'issuer of service account tokens' },
+  {
+    name: 'kubelet-certificate-authority',
+    type: 'string',
+    description: "file with the authority of agents' certificates",
+  },
+  { name: 'node-monitor-grace-period', type: 'duration', description: 'silence after which a node is not ready' },
+  { name: 'event-ttl', type: 'duration', description: 'how long events are kept' },
+  { name: 'v', type: 'int', description: 'verbosity of the log; 4 and more is debug' },
+];
+
+const hourMs = 3_600_000;
+
+/** The first address of the machine that is not loopback, as the reference chooses it. */
+export function defaultAdvertiseAddress(interfaces = networkInterfaces()): string {
+  const addresses = Object.values(interfaces).flatMap((list) => list ?? []);
+  return addresses.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
+}
+
+function parsePortRange(text: string): { first: number; last: number } {
+  const match = /^(\d+)-(\d+)$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || first < 1 || last > 65535 || first > last) {
+    throw new UsageError(`--service-node-port-range takes FIRST-LAST such as 30000-32767, not "${text}"`);
+  }
+  return { first, last };
+}
+
+function checkCidr(flag: string, text: string): string {
+  const [address = '', bits = ''] = text.split('/');
+  if (!isIPv4(address) || !/^\d{1,2}$/.test(bits) || Number(bits) < 8 || Number(bits) > 28) {
+    throw new UsageError(`--${flag} takes an IPv4 network such as 10.96.0.0/16, not "${text}"`);
+  }
+  return text;
+}
+
+/** Decodes the command line. Throws UsageError with one line that says what is wrong. */
+export function parseControlPlaneConfig(argv: readonly string[]): { config: ControlPlaneConfig; warnings: string[] } {
+  const { values, warnings } = parseFlags('control-plane', controlPlaneFlags, argv);
+  const text = (name: string, otherwise: string) => String(values[name] ?? otherwise);
+  const number = (name: string, otherwise: number) => Number(values[name] ?? otherwise);
+  const securePort = number('secure-port', 6443);
+  if (securePort < 0 || securePort > 65535) throw new UsageError(`--secure-port takes a port, not ${securePort}`);
+  const advertiseAddress = text('advertise-address', defaultAdvertiseAddress());
+  if (!isIPv4(advertiseAddress))
+    throw new UsageError(`--advertise-address takes an IPv4 address, not "${advertiseAddress}"`);
+  const authority = values['kubelet-certificate-authority'];
+  const names = values['tls-san-list'];
+  return {
+    warnings,
+    config: {
+      dataDir: text('data-dir', '/var/lib/berth/control-plane'),
+      pkiDir: text('pki-dir', '/var/lib/berth/pki'),
+      kubeconfigDir: text('kubeconfig-dir', '/etc/berth'),
+      bindAddress: text('bind-address', '0.0.0.0'),
+      securePort,
+      advertiseAddress,
+      serviceCidr: checkCidr('service-cluster-ip-range', text('service-cluster-ip-range', '10.96.0.0/16')),
+      nodePorts: parsePortRange(text('service-node-port-range', '30000-32767')),
+      clusterCidr: checkCidr('cluster-cidr', text('cluster-cidr', '10.244.0.0/16')),
+      tlsSanList: Array.isArray(names) ? names : [],
+      issuer: text('service-account-issuer', 'https://kubernetes.default.svc.cluster.local'),
+      kubeletCertificateAuthority: authority === undefined ? undefined : String(authority),
+      nodeMonitorGraceMs: number('node-monitor-grace-period', 50_000),
+      eventTtlMs: number('event-ttl', hourMs),
+      verbosity: number('v', 0),
+    },
+  };
+}

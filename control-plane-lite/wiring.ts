@@ -1,0 +1,92 @@
+// Constructs the control plane from its configuration and runs it: store, API server, then those who use it.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock } from '#kube/process/clock.ts';
+import type { Component } from '#kube/process/component.ts';
+import { UsageError } from '#kube/process/flags.ts';
+import { createApiServer } from './apiserver/create-api-server.ts';
+import type { ControlPlaneConfig } from './config.ts';
+import { type ClusterPki, ensureClusterPki, writeKubeconfig } from './pki/index.ts';
+import { AddressPool } from './registry/allocation/address-pool.ts';
+import { applyDefaults } from './registry/defaulting/apply-defaults.ts';
+import { printerFor } from './registry/tables/printer-for.ts';
+import { validateCreate, validateUpdate } from './registry/validation/validate.ts';
+import type { Backend } from './storage/backend.ts';
+import { openLmdbBackend } from './storage/lmdb/lmdb-backend.ts';
+
+export interface ControlPlaneDeps {
+  config: ControlPlaneConfig;
+  clock: Clock;
+  logger: Logger;
+  /** Called with the port in use once the API server is ready. */
+  listening?: (port: number) => void;
+}
+
+/** Turns what the file system refused into one line with the flag to change. */
+async function prepare<T>(flag: string, dir: string, work: () => Promise<T>): Promise<T> {
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    return await work();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`cannot use ${dir}, see --${flag}: ${reason}`, { cause: error });
+  }
+}
+
+async function openPki(config: ControlPlaneConfig, clock: Clock): Promise<ClusterPki> {
+  const serverNames = [config.advertiseAddress, new AddressPool(config.serviceCidr).nth(1), ...config.tlsSanList];
+  return await prepare('pki-dir', config.pkiDir, () =>
+    ensureClusterPki({ dir: config.pkiDir, serverNames, nowMs: clock.now() }),
+  );
+}
+
+async function writeAdminKubeconfig(config: ControlPlaneConfig, pki: ClusterPki, port: number): Promise<void> {
+  const loopback = config.bindAddress === '0.0.0.0' || config.bindAddress === '127.0.0.1';
+  const host = loopback ? '127.0.0.1' : config.bindAddress;
+  await writeKubeconfig(join(config.kubeconfigDir, 'admin.kubeconfig'), {
+    server: `https://${host}:${port}`,
+    caPem: pki.ca.certPem,
+    client: pki.admin,
+    user: 'kubernetes-admin',
+  });
+}
+
+/** Opens the store and runs everything on it until aborted. Throws UsageError for what the user can fix. */
+export async function createControlPlane(deps: ControlPlaneDeps): Promise<Component> {
+  const { config, clock, logger } = deps;
+  const pki = await openPki(config, clock);
+  const backend: Backend = await prepare('data-dir', config.dataDir, () => openLmdbBackend(config.dataDir));
+  const listening = Promise.withResolvers<number>();
+  const server = await createApiServer({
+    config,
+    backend,
+    pki,
+    rules: { applyDefaults, validateCreate, validateUpdate },
+    printerFor,
+    clock,
+    logger,
+    listening: listening.resolve,
+  });
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => undefined);
+  return {
+    ready: ready.promise,
+    run: async (signal) => {
+      try {
+        const serving = server.run(signal);
+        const started = listening.promise.then(async (port) => {
+          await prepare('kubeconfig-dir', config.kubeconfigDir, () => writeAdminKubeconfig(config, pki, port));
+          deps.listening?.(port);
+          ready.resolve();
+        });
+        await Promise.all([serving, Promise.race([serving, started])]);
+      } catch (error) {
+        ready.reject(error);
+        throw error;
+      } finally {
+        await backend.close();
+      }
+    },
+  };
+}
