@@ -1,0 +1,121 @@
+// `berth agent`: the kubelet of a node. Decodes flags and configuration, checks the machine, connects, and runs.
+import { hostname } from 'node:os';
+import { pino } from 'pino';
+import { ClientConfigError } from '#kube/client/config.ts';
+import { createClient } from '#kube/client/create-client.ts';
+import { loadClientConfig } from '#kube/client/load-config.ts';
+import { createMetrics } from '#kube/metrics/metrics.ts';
+import { systemClock } from '#kube/process/clock.ts';
+import { systemExec } from '#kube/process/exec.ts';
+import { UsageError } from '#kube/process/flags.ts';
+import { kubernetesVersion } from '#kube/process/version.ts';
+import { isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
+import { loadConfiguration } from './config/load-configuration.ts';
+import { type AgentSettings, resolveSettings } from './config/settings.ts';
+import { openCriChannel } from './cri/grpc-channel.ts';
+import { createGrpcImageService } from './cri/grpc-image-service.ts';
+import { createGrpcRuntimeService } from './cri/grpc-runtime-service.ts';
+import { readMachineFacts } from './node/machine-facts.ts';
+import { findNodeIps } from './node/node-address.ts';
+import { createAgent } from './wiring.ts';
+
+const levels = ['info', 'info', 'debug', 'debug', 'trace'];
+const runtimeConnectMs = 10_000;
+
+async function checkMachine(settings: AgentSettings): Promise<void> {
+  if (process.getuid?.() !== 0) throw new UsageError('the agent has to run as root: use sudo');
+  if (settings.failCgroupV1 && !(await isUnifiedHierarchy('/sys/fs/cgroup'))) {
+    throw new UsageError('this machine uses cgroup v1: set failCgroupV1 to false, or boot with cgroup v2');
+  }
+}
+
+function connectRuntime(settings: AgentSettings) {
+  const channel = openCriChannel(settings.runtimeEndpoint);
+  const images = settings.imageEndpoint === settings.runtimeEndpoint ? channel : openCriChannel(settings.imageEndpoint);
+  const timeoutMs = settings.runtimeRequestTimeoutMs;
+  return {
+    runtime: createGrpcRuntimeService(channel, timeoutMs),
+    images: createGrpcImageService(images, timeoutMs),
+    close: () => {
+      channel.close();
+      images.close();
+    },
+  };
+}
+
+/** Runs the agent until `signal` is aborted. Throws UsageError for what the user can put right. */
+export async function main(argv: string[], signal: AbortSignal = new AbortController().signal): Promise<void> {
+  const loaded = loadConfiguration(argv, kubernetesVersion);
+  if ('print' in loaded) {
+    process.stdout.write(loaded.print);
+    return;
+  }
+  const settings = resolveSettings(loaded);
+  const logger = pino(
+    { level: levels[Math.min(settings.verbosity, levels.length - 1)] ?? 'info', base: { component: 'agent' } },
+    pino.destination({ fd: 2, sync: false }),
+  );
+  for (const warning of loaded.warnings) logger.warn(warning);
+  await checkMachine(settings);
+  const metrics = createMetrics();
+  const tools = { clock: systemClock, exec: systemExec, env: process.env };
+  const clientConfig = loadClientConfig(tools, settings.kubeconfig);
+  const client = createClient({
+    ...clientConfig,
+    name: 'kubelet',
+    qps: settings.apiQps,
+    burst: settings.apiBurst,
+    observer: metrics.clientObserver,
+    clock: systemClock,
+  });
+  const { runtime, images, close } = connectRuntime(settings);
+  try {
+    const version = await runtime
+      .version(AbortSignal.any([signal, AbortSignal.timeout(runtimeConnectMs)]))
+      .catch((error: unknown) => {
+        signal.throwIfAborted();
+        const fix = 'start containerd, or name its socket with --container-runtime-endpoint';
+        throw new UsageError(
+          `no container runtime at ${settings.runtimeEndpoint} (${(error as Error).message}): ${fix}`,
+        );
+      });
+    const nodeName = (settings.hostname ?? hostname()).toLowerCase();
+    const agent = await createAgent({
+      settings,
+      nodeName,
+      nodeIps: await findNodeIps(nodeName, settings.nodeIps),
+      facts: await readMachineFacts(settings),
+      runtime,
+      images,
+      runtimeName: version.runtimeName,
+      runtimeVersion: version.runtimeVersion,
+      client,
+      metrics,
+      clock: systemClock,
+      exec: systemExec,
+      logger,
+    });
+    void agent.ready.then(() => logger.info({ node: nodeName }, 'the agent is ready'));
+    await agent.run(signal);
+  } finally {
+    close();
+    await client.close();
+  }
+}
+
+async function runAsProgram(): Promise<void> {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(new Error(`got ${name}`)));
+  try {
+    await main(process.argv.slice(2), stop.signal);
+  } catch (error) {
+    if (stop.signal.aborted) return;
+    const known = error instanceof UsageError || error instanceof ClientConfigError;
+    process.stderr.write(
+      `berth agent: ${known ? (error as Error).message : String((error as Error).stack ?? error)}\n`,
+    );
+    process.exitCode = 1;
+  }
+}
+
+if (import.meta.main) await runAsProgram();

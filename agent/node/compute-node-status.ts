@@ -1,0 +1,143 @@
+// The status of the Node object (pkg/kubelet/nodestatus). Pure.
+
+import { findCondition } from '#kube/api/conditions.ts';
+import type { ContainerImage, Node, NodeCondition, NodeStatus } from '#kube/api/generated/core-v1.ts';
+import {
+  addQuantities,
+  formatQuantity,
+  parseQuantity,
+  type Quantity,
+  quantityOf,
+  subtractQuantities,
+} from '#kube/api/quantity.ts';
+import { formatTime } from '#kube/api/time.ts';
+import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
+import { hugepageNames, type MachineFacts } from './machine-facts.ts';
+
+/** Names per image in the status, as upstream. */
+const maxNamesPerImage = 5;
+
+/** What the status is made from. */
+export interface NodeStatusInputs {
+  facts: MachineFacts;
+  hostname: string;
+  ips: string[];
+  maxPods: number;
+  /** systemReserved and kubeReserved. */
+  reserved: Record<string, string>[];
+  evictionHard: Record<string, string>;
+  /** Bytes of the filesystem that holds pods; undefined where local storage is not counted. */
+  storageBytes: number | undefined;
+  serverPort: number;
+  runtimeVersion: string;
+  kubeletVersion: string;
+  images: Image__Output[];
+  maxImages: number;
+  /** Why the node is not ready; empty when it is. */
+  problems: string[];
+  nowMs: number;
+}
+
+function capacityOf({ facts, maxPods, storageBytes }: NodeStatusInputs): Map<string, Quantity> {
+  const capacity = new Map<string, Quantity>([
+    ['cpu', quantityOf(facts.cpus)],
+    ['memory', quantityOf(facts.memoryBytes, 'BinarySI')],
+    ['pods', quantityOf(maxPods)],
+  ]);
+  for (const { pageKiB, bytes } of facts.hugepages) {
+    capacity.set(hugepageNames(pageKiB).resource, quantityOf(bytes, 'BinarySI'));
+  }
+  if (storageBytes !== undefined) capacity.set('ephemeral-storage', quantityOf(storageBytes, 'BinarySI'));
+  return capacity;
+}
+
+function thresholdOf(text: string | undefined, capacity: Quantity): Quantity {
+  if (text === undefined) return quantityOf(0);
+  const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  if (percent === null) return parseQuantity(text);
+  const share = BigInt(Math.round(Number(percent[1]) * 100));
+  return { nano: (capacity.nano * share) / 10_000n, format: capacity.format };
+}
+
+function allocatableOf(inputs: NodeStatusInputs, capacity: Map<string, Quantity>): Map<string, Quantity> {
+  const signals: Record<string, string> = { memory: 'memory.available', 'ephemeral-storage': 'nodefs.available' };
+  const allocatable = new Map<string, Quantity>();
+  for (const [name, total] of capacity) {
+    let held = inputs.reserved.reduce<Quantity>(
+      (sum, list) => (list[name] === undefined ? sum : addQuantities(sum, parseQuantity(list[name]))),
+      quantityOf(0),
+    );
+    const signal = signals[name];
+    if (signal !== undefined) held = addQuantities(held, thresholdOf(inputs.evictionHard[signal], total));
+    const left = subtractQuantities(total, held);
+    allocatable.set(name, left.nano < 0n ? quantityOf(0) : left);
+  }
+  // Huge pages are taken from memory before pods see any of it.
+  const memory = allocatable.get('memory');
+  const pages = inputs.facts.hugepages.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (memory !== undefined) allocatable.set('memory', subtractQuantities(memory, quantityOf(pages)));
+  return allocatable;
+}
+
+function formatList(list: Map<string, Quantity>): Record<string, string> {
+  return Object.fromEntries(
+    [...list].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => [name, formatQuantity(value)]),
+  );
+}
+
+function imagesOf(images: readonly Image__Output[], limit: number): ContainerImage[] {
+  const sorted = [...images].sort((a, b) => b.size - a.size);
+  return (limit < 0 ? sorted : sorted.slice(0, limit)).map(({ repoDigests, repoTags, size }) => ({
+    names: [...repoDigests, ...repoTags].slice(0, maxNamesPerImage),
+    sizeBytes: size,
+  }));
+}
+
+function conditionsOf(inputs: NodeStatusInputs, previous: readonly NodeCondition[]): NodeCondition[] {
+  const now = formatTime(inputs.nowMs);
+  const ready = inputs.problems.length === 0;
+  const wanted: [string, string, string, string][] = [
+    ['MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
+    ['DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
+    ['PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
+    ready
+      ? ['Ready', 'True', 'KubeletReady', 'kubelet is posting ready status']
+      : ['Ready', 'False', 'KubeletNotReady', inputs.problems.join(', ')],
+  ];
+  const own = wanted.map(([type, status, reason, message]) => {
+    const before = findCondition(previous, type);
+    const lastTransitionTime = before?.status === status ? (before.lastTransitionTime ?? now) : now;
+    return { type, status, lastHeartbeatTime: now, lastTransitionTime, reason, message };
+  });
+  return [...previous.filter(({ type }) => !wanted.some(([name]) => name === type)), ...own];
+}
+
+/** Computes the status; conditions of others and transition times come from `previous`. */
+export function computeNodeStatus(inputs: NodeStatusInputs, previous: Node | undefined): NodeStatus {
+  const { facts } = inputs;
+  const capacity = capacityOf(inputs);
+  return {
+    addresses: [
+      ...inputs.ips.map((address) => ({ type: 'InternalIP', address })),
+      { type: 'Hostname', address: inputs.hostname },
+    ],
+    allocatable: formatList(allocatableOf(inputs, capacity)),
+    capacity: formatList(capacity),
+    conditions: conditionsOf(inputs, previous?.status?.conditions ?? []),
+    daemonEndpoints: { kubeletEndpoint: { Port: inputs.serverPort } },
+    images: imagesOf(inputs.images, inputs.maxImages),
+    nodeInfo: {
+      architecture: facts.architecture,
+      bootID: facts.bootId,
+      containerRuntimeVersion: inputs.runtimeVersion,
+      kernelVersion: facts.kernelVersion,
+      kubeProxyVersion: '',
+      kubeletVersion: inputs.kubeletVersion,
+      machineID: facts.machineId,
+      operatingSystem: 'linux',
+      osImage: facts.osImage,
+      systemUUID: facts.systemUuid,
+      ...(facts.swapBytes > 0 ? { swap: { capacity: facts.swapBytes } } : {}),
+    },
+  };
+}

@@ -1,0 +1,321 @@
+// Builds the agent out of its parts: the only place that constructs them and connects one to another.
+import { readFile, statfs } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
+import { pods as podsResource, runtimeclasses, services as servicesResource } from '#kube/api/generated/resources.ts';
+import { amountsOf } from '#kube/api/pod-resources.ts';
+import { formatTime } from '#kube/api/time.ts';
+import type { ApiClient } from '#kube/client/types.ts';
+import { createEventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
+import { createInformer } from '#kube/informer/create-informer.ts';
+import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import { type Component, runGroup } from '#kube/process/component.ts';
+import type { Exec } from '#kube/process/exec.ts';
+import { kubernetesVersion } from '#kube/process/version.ts';
+import { createCgroupManager } from './cgroup/cgroup-manager.ts';
+import { createCgroupV1 } from './cgroup/cgroup-v1.ts';
+import { createCgroupV2, isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
+import type { AgentSettings } from './config/settings.ts';
+import { parseResolvConf } from './container/dns-config.ts';
+import type { DownwardSettings } from './container/downward-value.ts';
+import { containerFieldPath } from './container/pod-containers.ts';
+import type { ImageService } from './cri/image-service.ts';
+import { limitCalls } from './cri/limit-calls.ts';
+import type { RuntimeService } from './cri/runtime-service.ts';
+import { createEnsureImage } from './image/ensure-image.ts';
+import { credentialsOfSecret, parseDockerConfig } from './image/pull-credentials.ts';
+import { computeNodeStatus } from './node/compute-node-status.ts';
+import { hugepageNames, type MachineFacts } from './node/machine-facts.ts';
+import { createNodeReporter } from './node/node-reporter.ts';
+import { createRuntimeHealth } from './node/runtime-health.ts';
+import { createApiPodInformer, withSource } from './pod-source/api-pod-source.ts';
+import { systemHttpGet } from './probe/http-get.ts';
+import { createProbeManager } from './probe/probe-manager.ts';
+import { createRuntimeCache } from './runtime-cache/runtime-cache.ts';
+import { createStatusManager } from './status/status-manager.ts';
+import { createKeyBackoff } from './sync/key-backoff.ts';
+import type { RecordPodEvent } from './sync/pod-events.ts';
+import type { PodTools } from './sync/pod-work.ts';
+import { createPodWorkers, type PodWorkers } from './sync/pod-workers.ts';
+import { createMounter } from './volume/mounter.ts';
+import { createObjectCache } from './volume/object-cache.ts';
+import { createTokenManager } from './volume/token-manager.ts';
+import { createVolumeManager } from './volume/volume-manager.ts';
+
+const cgroupFsRoot = '/sys/fs/cgroup';
+const criCallsInFlight = 8;
+const restartBackoffMs = 10_000;
+
+/** What the agent is given. */
+export interface AgentParts {
+  settings: AgentSettings;
+  nodeName: string;
+  nodeIps: string[];
+  facts: MachineFacts;
+  runtime: RuntimeService;
+  images: ImageService;
+  /** As the runtime calls itself, for example containerd and 1.6.20. */
+  runtimeName: string;
+  runtimeVersion: string;
+  client: ApiClient;
+  metrics: ComponentMetrics;
+  clock: Clock;
+  exec: Exec;
+  logger: Logger;
+}
+
+async function createCgroups(parts: AgentParts) {
+  const { settings, clock } = parts;
+  const unified = await isUnifiedHierarchy(cgroupFsRoot);
+  return createCgroupManager({
+    fs: unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock),
+    driver: settings.cgroupDriver,
+    root: settings.cgroupRoot,
+    perQos: settings.cgroupsPerQos,
+    limits: settings,
+    enforceAllocatable: settings.enforceAllocatable,
+  });
+}
+
+/** Connects everything. Nothing runs before `run`. */
+export async function createAgent(parts: AgentParts): Promise<Component> {
+  const { settings, nodeName, nodeIps, facts, client, clock, exec, logger, metrics } = parts;
+  const ready = Promise.withResolvers<void>();
+  const startedAtMs = clock.now();
+  const runtime = limitCalls(parts.runtime, criCallsInFlight);
+  const cgroups = await createCgroups(parts);
+  const mounter = createMounter(exec);
+  const hostIps = () => nodeIps;
+  let workers: PodWorkers | undefined;
+  const wake = (uid: string) => workers?.wake(uid);
+
+  const recorder = createEventRecorder({ client, component: 'kubelet', host: nodeName, clock, logger });
+  const record: RecordPodEvent = (pod, type, reason, message, container) => {
+    const fieldPath = container === undefined ? undefined : containerFieldPath(pod, container);
+    recorder.event(referenceTo(podsResource, pod, fieldPath), type, reason, message);
+  };
+
+  const cache = createRuntimeCache({ runtime, clock, logger, relistPeriodMs: 1000 });
+  const statuses = createStatusManager({ client, clock, logger });
+  const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
+  const tokens = createTokenManager(client, clock);
+  const serviceInformer = createInformer({ client, resource: servicesResource, clock, logger });
+  const podInformer = createApiPodInformer(client, nodeName, clock, logger);
+
+  const health = createRuntimeHealth(runtime, clock, logger, () => reporter.wake());
+  const reporter = createNodeReporter({
+    client,
+    clock,
+    logger,
+    nodeName,
+    register: settings.registerNode,
+    labels: {
+      'beta.kubernetes.io/arch': facts.architecture,
+      'beta.kubernetes.io/os': 'linux',
+      'kubernetes.io/arch': facts.architecture,
+      'kubernetes.io/hostname': nodeName,
+      'kubernetes.io/os': 'linux',
+      ...settings.nodeLabels,
+    },
+    taints: settings.taints,
+    providerId: settings.providerId,
+    status: statusOf,
+    updatePeriodMs: settings.nodeStatusUpdateMs,
+    reportPeriodMs: settings.nodeStatusReportMs,
+    leaseDurationSeconds: settings.leaseDurationSeconds,
+  });
+
+  async function statusOf(previous: Node | undefined) {
+    const storage = await statfs(settings.rootDir).catch(() => undefined);
+    const images = await parts.images.listImages().catch(() => []);
+    return computeNodeStatus(
+      {
+        facts,
+        hostname: nodeName,
+        ips: nodeIps,
+        maxPods: settings.maxPods,
+        reserved: settings.reserved,
+        evictionHard: settings.evictionHard,
+        storageBytes: storage === undefined ? undefined : storage.blocks * storage.bsize,
+        serverPort: settings.server.port,
+        runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
+        kubeletVersion: kubernetesVersion,
+        images,
+        maxImages: settings.maxImages,
+        problems: health.problems(),
+        nowMs: clock.now(),
+      },
+      previous,
+    );
+  }
+
+  const downward = (pod: Pod, podIps: string[]): DownwardSettings => ({
+    hostIps: nodeIps,
+    podIps: pod.spec.hostNetwork === true ? nodeIps : podIps,
+    nodeAllocatable: reporter.node()?.status?.allocatable ?? {},
+  });
+
+  const volumes = createVolumeManager({
+    rootDir: settings.rootDir,
+    mounter,
+    sources: {
+      objects,
+      tokens,
+      downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
+    },
+    clock,
+    logger,
+    failed: (pod, message) => record(pod, 'Warning', 'FailedMount', message),
+  });
+
+  async function credentials(pod: Pod) {
+    const { uid = '', namespace = '' } = pod.metadata;
+    const found = await Promise.all(
+      (pod.spec.imagePullSecrets ?? []).map(({ name = '' }) => objects.secret(uid, namespace, name)),
+    );
+    const node = await readFile(`${settings.rootDir}/config.json`, 'utf8').catch(() => '');
+    return [
+      ...found.flatMap((secret) => (secret === undefined ? [] : credentialsOfSecret(secret))),
+      ...parseDockerConfig(node, false),
+    ];
+  }
+
+  async function runtimeHandler(pod: Pod): Promise<string> {
+    const name = pod.spec.runtimeClassName;
+    if (name === undefined || name === '') return '';
+    return (await client.get(runtimeclasses, { name })).handler;
+  }
+
+  const probes = createProbeManager({
+    runtime: parts.runtime,
+    httpGet: systemHttpGet,
+    clock,
+    logger,
+    record,
+    hostIps,
+    changed: wake,
+    startedAtMs,
+  });
+
+  const resources = {
+    memoryCapacityBytes: facts.memoryBytes,
+    hugepageSizes: facts.hugepages.map(({ pageKiB }) => hugepageNames(pageKiB).runtime),
+    cpuCfsQuota: settings.cpuCfsQuota,
+    cpuCfsQuotaPeriodMs: settings.cpuCfsQuotaPeriodMs,
+  };
+  const resolvConf = settings.resolvConf === '' ? '' : await readFile(settings.resolvConf, 'utf8').catch(() => '');
+  const { clusterDns, clusterDomain } = settings;
+
+  const tools: PodTools = {
+    execute: {
+      runtime,
+      httpGet: systemHttpGet,
+      clock,
+      logger,
+      record,
+      mounter,
+      rootDir: settings.rootDir,
+      clusterDomain,
+      ensureImage: createEnsureImage({
+        images: parts.images,
+        clock,
+        logger,
+        record,
+        parallelPulls: settings.parallelPulls,
+      }),
+      container: {
+        resources,
+        security: { seccompProfileRoot: `${settings.rootDir}/seccomp`, seccompDefault: settings.seccompDefault },
+      },
+      sandbox: {
+        podLogsDir: settings.podLogsDir,
+        dns: { clusterDns, clusterDomain, host: parseResolvConf(resolvConf) },
+        resources,
+      },
+      services: () => serviceInformer.list(),
+      sources: (pod) => ({
+        configMap: (namespace, name) => objects.configMap(pod.metadata.uid ?? '', namespace, name),
+        secret: (namespace, name) => objects.secret(pod.metadata.uid ?? '', namespace, name),
+      }),
+      credentials,
+      downward,
+      readHostsFile: () => readFile('/etc/hosts', 'utf8'),
+      backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
+      refresh: cache.refresh,
+      runtimeHandler,
+    },
+    cache,
+    statuses,
+    volumes,
+    cgroups,
+    probes,
+    clock,
+    logger,
+    hostIps,
+    networkProblem: health.networkProblem,
+    syncFrequencyMs: settings.syncFrequencyMs,
+    podLogsDir: settings.podLogsDir,
+    runtimeName: parts.runtimeName,
+    release(uid) {
+      objects.release(uid);
+      tokens.release(uid);
+    },
+  };
+  const podWorkers = createPodWorkers(tools);
+  workers = podWorkers;
+
+  function followPods(): void {
+    const seen = formatTime(clock.now());
+    const update = (pod: Pod) => {
+      const known = podWorkers.get(pod.metadata.uid ?? '');
+      const since = known?.metadata.annotations?.['kubernetes.io/config.seen'] ?? new Date(clock.now()).toISOString();
+      statuses.observe(pod);
+      podWorkers.update(withSource(pod, 'api', since ?? seen));
+    };
+    podInformer.subscribe({
+      added: update,
+      updated: (_, pod) => update(pod),
+      deleted: (pod) => {
+        statuses.forget(pod.metadata.uid ?? '');
+        podWorkers.remove(pod.metadata.uid ?? '');
+      },
+    });
+  }
+
+  async function startPods(signal: AbortSignal): Promise<void> {
+    await Promise.all([cache.relist(signal), health.check(signal), serviceInformer.synced]);
+    await cgroups.ensureNode(amountsOf((await statusOf(undefined)).allocatable));
+    followPods();
+    await podInformer.synced;
+    podWorkers.sourcesReady();
+    ready.resolve();
+    await podWorkers.run(signal);
+  }
+
+  return {
+    ready: ready.promise,
+    async run(signal) {
+      const stopped = new AbortController();
+      try {
+        await runGroup(
+          [
+            { run: serviceInformer.run },
+            { run: podInformer.run },
+            cache,
+            statuses,
+            health,
+            reporter,
+            { run: startPods },
+          ],
+          AbortSignal.any([signal, stopped.signal]),
+        );
+      } finally {
+        probes.close();
+        await objects.close();
+        await recorder.flushed();
+        void metrics;
+      }
+    },
+  };
+}
