@@ -9,6 +9,10 @@ import type { Controller, ControllerContext } from './controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
+import { createNodeIpamController } from './node-ipam/node-ipam-controller.ts';
+import { createNodeLifecycleController, defaultHeartbeatLimits } from './node-lifecycle/node-lifecycle-controller.ts';
+import type { HeartbeatLimits } from './node-lifecycle/plan-heartbeat.ts';
+import { createTaintEvictionController } from './node-lifecycle/taint-eviction-controller.ts';
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
@@ -25,6 +29,8 @@ export interface ControllersDeps {
   rootCaPem: string;
   /** Nodes get their pod ranges from it. */
   clusterCidr: string;
+  /** Silence after which a node counts as lost; upstream's where absent. */
+  heartbeatLimits?: HeartbeatLimits;
   queueObserver?: (name: string) => QueueObserver;
 }
 
@@ -46,6 +52,9 @@ export function createControllers(deps: ControllersDeps): Component {
   const controllers: Controller[] = [
     createServiceAccountController(contextFor('service-account-controller')),
     createRootCaPublisher(contextFor('root-ca-cert-publisher'), deps.rootCaPem),
+    createNodeIpamController(contextFor('node-controller'), deps.clusterCidr),
+    createNodeLifecycleController(contextFor('node-controller'), deps.heartbeatLimits ?? defaultHeartbeatLimits),
+    createTaintEvictionController(contextFor('node-controller', 'taint-eviction-controller')),
     createEndpointSliceController(contextFor('endpointslice-controller', 'endpoint-slice-controller')),
     createEndpointsController(contextFor('endpoint-controller')),
     createReplicaSetController(contextFor('replicaset-controller')),
