@@ -22,6 +22,8 @@ import { buildDiscovery } from './discovery/discovery-documents.ts';
 import type { HealthCheck } from './health.ts';
 import { runMaintenance } from './maintenance.ts';
 import { createRequestMetrics } from './metrics.ts';
+import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
+import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
 import { createRequestHandler } from './request-handler.ts';
 import { routes } from './routes.ts';
 import { createHttpsServer } from './server.ts';
@@ -98,7 +100,10 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       discovery: buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),
       checks,
       metrics: metrics.text,
-      handlers: [],
+      handlers: [
+        createOpenApiV3Handler(registry.schema, registry.table),
+        createOpenApiV2Handler(registry.schema, registry.table),
+      ],
     },
     authenticate: chainAuthenticators([createClientCertificateAuthenticator()]),
     impersonate: createImpersonation(authorizer),

@@ -65,7 +65,7 @@ export const patchObject: ResourceHandler = async (api, exchange, served) => {
   const validation = parseFieldValidation(exchange.info.query);
   const context = requestContext(exchange);
   const format = kind === 'apply' ? 'application/yaml' : 'application/json';
-  const patch = parseBody(body, format, served.resource.kind);
+  const patch = parseBody(body, format, served.resource.kind, api.registry.schema);
   if (kind === 'apply') {
     await applyConfiguration(api, exchange, served, patch, validation, context);
     return;

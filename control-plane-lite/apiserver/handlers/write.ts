@@ -34,7 +34,7 @@ const returnsDeleted = new Set([
 /** Reads and checks the object of a request, in the stored version. */
 export async function readObject(api: ApiContext, exchange: Exchange, served: ServedResource): Promise<KubeObject> {
   const body = await readBody(exchange.request);
-  const parsed = parseBody(body, exchange.request.headers['content-type'], served.resource.kind);
+  const parsed = parseBody(body, exchange.request.headers['content-type'], served.resource.kind, api.registry.schema);
   const validation = parseFieldValidation(exchange.info.query);
   const warn = (text: string) => exchange.warnings.push(text);
   return toStored(served, decodeAs(parsed, served.resource, api.registry.schema, validation, warn));
@@ -86,12 +86,17 @@ export const putObject: ResourceHandler = async (api, exchange, served) => {
 };
 
 /** Options of a deletion: the body's where there is one, and the query's. */
-export async function readDeleteOptions(exchange: Exchange): Promise<DeleteOptions> {
+export async function readDeleteOptions(api: ApiContext, exchange: Exchange): Promise<DeleteOptions> {
   const body = await readBody(exchange.request);
   const options =
     body.length === 0
       ? {}
-      : (parseBody(body, exchange.request.headers['content-type'], 'DeleteOptions') as DeleteOptions);
+      : (parseBody(
+          body,
+          exchange.request.headers['content-type'],
+          'DeleteOptions',
+          api.registry.schema,
+        ) as DeleteOptions);
   const { query } = exchange.info;
   const grace = query.get('gracePeriodSeconds');
   const policy = query.get('propagationPolicy');
@@ -110,7 +115,7 @@ export async function readDeleteOptions(exchange: Exchange): Promise<DeleteOptio
 }
 
 export const deleteOne: ResourceHandler = async (api, exchange, served) => {
-  const options = await readDeleteOptions(exchange);
+  const options = await readDeleteOptions(api, exchange);
   const { name } = exchange.info;
   const namespace = namespaceOf(exchange, served);
   const deleted = await deleteObject(api.registry, served, namespace, name, options, requestContext(exchange));
@@ -129,7 +134,7 @@ export const deleteOne: ResourceHandler = async (api, exchange, served) => {
 };
 
 export const deleteMany: ResourceHandler = async (api, exchange, served) => {
-  const options = await readDeleteOptions(exchange);
+  const options = await readDeleteOptions(api, exchange);
   const list = await selectEntries(api, exchange, served, parseListOptions(exchange.info.query, served.resource));
   const deleted = await deleteCollection(api.registry, served, list.entries, options, requestContext(exchange));
   const representer = representerFor(negotiate(exchange.request.headers.accept), served, exchange.info.query, {

@@ -5,6 +5,7 @@ import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import { decodeObject, TypeMismatchError } from '../../registry/decode-object.ts';
 import type { Schema } from '../../registry/schema.ts';
 import { badRequest } from '../../registry/status-errors.ts';
+import { decodeProtobuf, protobufMediaType } from '../protobuf/decode-protobuf.ts';
 import { describeJsonError } from './go-json-error.ts';
 
 /** The kind that a body is decoded as. */
@@ -16,7 +17,7 @@ export interface ExpectedKind {
 
 export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
 
-const acceptedTypes = ['application/json', 'application/yaml'];
+const acceptedTypes = ['application/json', 'application/yaml', protobufMediaType];
 const summaryLimit = 256;
 
 /** Reads the fieldValidation parameter. Throws StatusError for another value. */
@@ -41,9 +42,10 @@ function summarise(body: Buffer): string {
   return body.subarray(0, summaryLimit).toString('hex');
 }
 
-/** Parses a body as JSON or YAML. Throws StatusError 415 or 400. */
-export function parseBody(body: Buffer, contentType: string | undefined, kind: string): unknown {
+/** Parses a body as JSON, YAML or protobuf. Throws StatusError 415 or 400. */
+export function parseBody(body: Buffer, contentType: string | undefined, kind: string, schema: Schema): unknown {
   const type = (contentType ?? '').split(';')[0]?.trim() ?? '';
+  if (type === protobufMediaType) return decodeProtobuf(body, schema);
   const text = body.toString();
   try {
     if (type === '' || type === 'application/json') return JSON.parse(text);

@@ -48,7 +48,12 @@ function bind(pod: KubeObject & Pod, binding: Binding, nowMs: number): KubeObjec
 
 /** POST pods/NAME/binding, and POST bindings with the pod's name in the object. */
 export const postBinding: ResourceHandler = async (api, exchange) => {
-  const body = parseBody(await readBody(exchange.request), exchange.request.headers['content-type'], 'Binding');
+  const body = parseBody(
+    await readBody(exchange.request),
+    exchange.request.headers['content-type'],
+    'Binding',
+    api.registry.schema,
+  );
   const { registry } = api;
   const validation = parseFieldValidation(exchange.info.query);
   const warn = (text: string) => exchange.warnings.push(text);

@@ -95,7 +95,12 @@ async function changeScale(
 }
 
 const putScale: ResourceHandler = async (api, exchange, served) => {
-  const body = parseBody(await readBody(exchange.request), exchange.request.headers['content-type'], 'Scale');
+  const body = parseBody(
+    await readBody(exchange.request),
+    exchange.request.headers['content-type'],
+    'Scale',
+    api.registry.schema,
+  );
   const validation = parseFieldValidation(exchange.info.query);
   const warn = (text: string) => exchange.warnings.push(text);
   const scale = decodeAs(body, scaleKind, api.registry.schema, validation, warn) as Scale & KubeObject;
@@ -104,7 +109,7 @@ const putScale: ResourceHandler = async (api, exchange, served) => {
 
 const patchScale: ResourceHandler = async (api, exchange, served) => {
   const kind = patchKindOf(exchange);
-  const patch = parseBody(await readBody(exchange.request), 'application/yaml', 'Scale');
+  const patch = parseBody(await readBody(exchange.request), 'application/yaml', 'Scale', api.registry.schema);
   const apply = patcherFor(api, kind === 'apply' ? 'merge' : kind, patch, scaleKind);
   const validation = parseFieldValidation(exchange.info.query);
   const warn = (text: string) => exchange.warnings.push(text);
