@@ -29,7 +29,11 @@ const kubernetes: [Service, EndpointSlice] = [
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name: 'kubernetes', namespace: 'default' },
-    spec: { clusterIP: '10.96.0.1', type: 'ClusterIP', ports: [{ name: 'https', port: 443, targetPort: 6443, protocol: 'TCP' }] },
+    spec: {
+      clusterIP: '10.96.0.1',
+      type: 'ClusterIP',
+      ports: [{ name: 'https', port: 443, targetPort: 6443, protocol: 'TCP' }],
+    },
   },
   {
     apiVersion: 'discovery.k8s.io/v1',
@@ -43,7 +47,9 @@ const kubernetes: [Service, EndpointSlice] = [
 
 /** The objects of one recording with those every cluster has. */
 export function recordedObjects(name: string): { services: Service[]; slices: EndpointSlice[] } {
-  const list = JSON.parse(readFileSync(join(dataDir, `${name}.json`), 'utf8')) as { items: (Service | EndpointSlice)[] };
+  const list = JSON.parse(readFileSync(join(dataDir, `${name}.json`), 'utf8')) as {
+    items: (Service | EndpointSlice)[];
+  };
   const items = [...list.items, ...kubernetes];
   return {
     services: items.filter((item): item is Service => item.kind === 'Service'),
