@@ -1,0 +1,130 @@
+// Takes a cluster down: agents first, so that nothing starts again, then pods, proxies, control plane and
+// runtimes; then what they left in the kernel. Every step is safe to repeat and goes on where one fails.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock } from '#kube/process/clock.ts';
+import type { Exec } from '#kube/process/exec.ts';
+import { createGrpcRuntimeService, openCriChannel } from '../../agent/index.ts';
+import { cleanupIptables, createIptables } from '../../proxy/index.ts';
+import type { ClusterLayout, NodeLayout } from '../up/layout.ts';
+import { execInNode, removeNodeLinks, removePodRules, restoreSysctls } from '../up/node-network.ts';
+import { isAlive, type ProcessRecord, type RunState } from '../up/run-state.ts';
+import type { Supervisor } from '../up/supervisor.ts';
+import { killCgroup, removeCgroups } from './cgroups.ts';
+import { unmountBelow } from './mounts.ts';
+
+const podsInFlight = 8;
+const stopWaitMs = 10_000;
+const pollMs = 50;
+
+export interface TeardownContext {
+  layout: ClusterLayout;
+  state: RunState;
+  /** Absent when the process that supervised is gone. */
+  supervisor?: Supervisor;
+  exec: Exec;
+  clock: Clock;
+  logger: Logger;
+}
+
+async function stopRecorded(record: ProcessRecord, clock: Clock): Promise<void> {
+  if (!isAlive(record)) return;
+  process.kill(record.pid, 'SIGTERM');
+  const deadlineMs = clock.monotonicMs() + stopWaitMs;
+  while (isAlive(record) && clock.monotonicMs() < deadlineMs) await clock.sleep(pollMs);
+  if (isAlive(record)) process.kill(record.pid, 'SIGKILL');
+}
+
+/** Stops what an earlier run left running; pods go on under their shims. */
+export async function stopLeftovers(state: RunState, clock: Clock): Promise<void> {
+  for (const record of [...state.processes].reverse()) await stopRecorded(record, clock);
+}
+
+/** Stops and removes all pods of a node through its runtime, which also takes down their network. */
+async function removePods(node: NodeLayout): Promise<void> {
+  const channel = openCriChannel(`unix://${node.containerdSocket}`);
+  try {
+    const runtime = createGrpcRuntimeService(channel, 20_000);
+    const queue = await runtime.listPodSandbox();
+    const worker = async (): Promise<void> => {
+      for (let sandbox = queue.pop(); sandbox !== undefined; sandbox = queue.pop()) {
+        await runtime.stopPodSandbox(sandbox.id);
+        await runtime.removePodSandbox(sandbox.id);
+      }
+    };
+    await Promise.all(Array.from({ length: podsInFlight }, worker));
+  } finally {
+    channel.close();
+  }
+}
+
+/** Processes of a runtime that outlived it: shims name its socket on their command line. */
+function findShims(socket: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) => {
+      try {
+        const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        return (args[0] ?? '').includes('containerd-shim') && args.includes(socket);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'ENOENT' || code === 'ESRCH') return false;
+        throw error;
+      }
+    })
+    .map(Number);
+}
+
+async function sweepNode(context: TeardownContext, node: NodeLayout): Promise<void> {
+  const { exec, clock } = context;
+  await killCgroup(join(node.cgroupRoot, 'kubepods'), clock);
+  for (const pid of findShims(node.containerdSocket)) process.kill(pid, 'SIGKILL');
+  const inside = execInNode(exec, node);
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    const iptables = createIptables(inside, family);
+    if (await iptables.isSupported()) await cleanupIptables(iptables);
+  }
+  await removePodRules(inside);
+  await inside('ip', ['link', 'del', node.podBridge]);
+  await unmountBelow(exec, [node.containerdState, node.containerdRoot, node.kubeletDir, node.runDir]);
+  await removeCgroups(node.cgroupRoot === '/' ? ['/kubepods'] : [node.cgroupRoot], clock);
+}
+
+/** Takes everything down. Throws the first failure after all steps were tried. */
+export async function teardown(context: TeardownContext): Promise<void> {
+  const { layout, state, supervisor, exec, clock, logger } = context;
+  const failures: unknown[] = [];
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      logger.error({ err: error }, `cannot ${what}`);
+      failures.push(error);
+    }
+  };
+  const stop = async (prefix: string): Promise<void> => {
+    const records = state.processes.filter(({ name }) => name.startsWith(prefix));
+    if (supervisor === undefined) for (const record of records) await stopRecorded(record, clock);
+    else for (const { name } of supervisor.processes) if (name.startsWith(prefix)) await supervisor.stop(name);
+  };
+  await attempt('stop the agents', () => stop('agent'));
+  for (const node of layout.nodes) {
+    if (existsSync(node.containerdSocket)) await attempt(`remove the pods of ${node.name}`, () => removePods(node));
+  }
+  for (const part of ['proxy', 'control-plane', 'containerd']) await attempt(`stop ${part}`, () => stop(part));
+  for (const node of layout.nodes) {
+    if (node.netns !== undefined && !existsSync(`/run/netns/${node.netns}`)) continue;
+    await attempt(`clean up after ${node.name}`, () => sweepNode(context, node));
+  }
+  await attempt('remove the links between nodes', () => removeNodeLinks(exec, layout));
+  await attempt('put kernel settings back', () => restoreSysctls(state.sysctls));
+  await attempt('remove run-time files', () => rm(layout.runDir, { recursive: true, force: true }));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Removes all data and configuration of a cluster that is down. */
+export async function purge(layout: ClusterLayout): Promise<void> {
+  for (const dir of [layout.configDir, layout.stateDir]) await rm(dir, { recursive: true, force: true });
+}

@@ -1,0 +1,83 @@
+// The command lines of the processes of a cluster. Pure.
+import { join } from 'node:path';
+import { type ClusterLayout, clusterCidr, type NodeLayout, serviceCidr } from './layout.ts';
+import type { ProcessSpec } from './supervisor.ts';
+
+const graceMs = 10_000;
+
+export interface SpecOptions {
+  layout: ClusterLayout;
+  berth: string;
+  /** Address of the first node. */
+  nodeIP: string;
+  apiPort: number;
+  store: string | undefined;
+  env: Record<string, string | undefined>;
+}
+
+export function controlPlaneSpec({ layout, berth, nodeIP, apiPort, store, env }: SpecOptions): ProcessSpec {
+  const args = [
+    'control-plane',
+    `--data-dir=${layout.dataDir}`,
+    `--pki-dir=${layout.pkiDir}`,
+    `--kubeconfig-dir=${layout.configDir}`,
+    `--advertise-address=${nodeIP}`,
+    `--secure-port=${apiPort}`,
+    `--service-cluster-ip-range=${serviceCidr}`,
+    `--cluster-cidr=${clusterCidr}`,
+    ...(store === undefined ? [] : [`--store=${store}`]),
+  ];
+  return {
+    name: 'control-plane',
+    file: berth,
+    args,
+    env,
+    logPath: join(layout.logDir, 'control-plane.log'),
+    stopGraceMs: graceMs,
+  };
+}
+
+/** A node's own processes run inside its network namespace. */
+function inNode(node: NodeLayout, file: string, args: readonly string[]): Pick<ProcessSpec, 'file' | 'args'> {
+  if (node.netns === undefined) return { file, args };
+  return { file: 'nsenter', args: [`--net=/run/netns/${node.netns}`, file, ...args] };
+}
+
+export function containerdSpec({ layout, env }: SpecOptions, node: NodeLayout): ProcessSpec {
+  return {
+    name: `containerd ${node.name}`,
+    ...inNode(node, 'containerd', ['--config', node.containerdConfig]),
+    env,
+    logPath: join(layout.logDir, `containerd-${node.name}.log`),
+    stopGraceMs: graceMs,
+  };
+}
+
+export function agentSpec({ layout, berth, env }: SpecOptions, node: NodeLayout, nodeIP: string): ProcessSpec {
+  const args = [
+    'agent',
+    `--config=${node.agentConfig}`,
+    `--kubeconfig=${node.agentKubeconfig}`,
+    `--root-dir=${node.kubeletDir}`,
+    `--cert-dir=${join(node.kubeletDir, 'pki')}`,
+    `--hostname-override=${node.name}`,
+    `--node-ip=${nodeIP}`,
+  ];
+  return {
+    name: `agent ${node.name}`,
+    ...inNode(node, berth, args),
+    env,
+    logPath: join(layout.logDir, `agent-${node.name}.log`),
+    stopGraceMs: graceMs,
+  };
+}
+
+export function proxySpec({ layout, berth, env }: SpecOptions, node: NodeLayout): ProcessSpec {
+  return {
+    name: `proxy ${node.name}`,
+    ...inNode(node, berth, ['proxy', `--config=${node.proxyConfig}`]),
+    env,
+    logPath: join(layout.logDir, `proxy-${node.name}.log`),
+    stopGraceMs: graceMs,
+  };
+}

@@ -1,0 +1,142 @@
+// Writes the configuration of one node: runtime, network plugin, agent, proxy and their credentials.
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { stringify } from 'yaml';
+import {
+  type ClusterPki,
+  issueClientCertificate,
+  issueServingCertificate,
+  writeKubeconfig,
+} from '../../control-plane-lite/pki/index.ts';
+import { pauseImage } from '../../packaging/images/build-images.ts';
+import { packageRoot } from '../package-root.ts';
+import type { MachineFacts } from './check-machine.ts';
+import { type ClusterLayout, clusterCidr, type NodeLayout } from './layout.ts';
+
+/** Fills in the `@name@` of a template. Throws for a name without a value. */
+export function renderTemplate(template: string, values: Record<string, string>): string {
+  return template.replaceAll(/@(\w+)@/g, (_, name: string) => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`the template has no value for @${name}@`);
+    return value;
+  });
+}
+
+/** Replaces a file in one step, so that a reader never sees half of it. */
+export async function writeAtomically(path: string, text: string, mode = 0o644): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.new`;
+  await writeFile(temporary, text, { mode });
+  await rename(temporary, path);
+}
+
+async function template(name: string): Promise<string> {
+  // A comment may speak of the placeholders; only lines with content are filled in.
+  const text = await readFile(join(packageRoot(), 'packaging', name), 'utf8');
+  return text.replace(/^#.*\n/gm, '');
+}
+
+/** The KubeletConfiguration of a node. */
+function agentConfiguration(layout: ClusterLayout, node: NodeLayout): object {
+  return {
+    apiVersion: 'kubelet.config.k8s.io/v1beta1',
+    kind: 'KubeletConfiguration',
+    authentication: {
+      anonymous: { enabled: false },
+      webhook: { enabled: true },
+      x509: { clientCAFile: join(layout.pkiDir, 'ca.crt') },
+    },
+    authorization: { mode: 'Webhook' },
+    cgroupDriver: 'cgroupfs',
+    cgroupRoot: node.cgroupRoot,
+    clusterDomain: 'cluster.local',
+    containerRuntimeEndpoint: `unix://${node.containerdSocket}`,
+    failSwapOn: false,
+    podLogsDir: node.podLogsDir,
+    tlsCertFile: node.servingCertificate,
+    tlsPrivateKeyFile: node.servingKey,
+  };
+}
+
+/** The KubeProxyConfiguration of a node. */
+function proxyConfiguration(node: NodeLayout): object {
+  return {
+    apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
+    kind: 'KubeProxyConfiguration',
+    clientConnection: { kubeconfig: node.proxyKubeconfig },
+    clusterCIDR: clusterCidr,
+    hostnameOverride: node.name,
+    mode: 'iptables',
+  };
+}
+
+export interface NodeFilesOptions {
+  layout: ClusterLayout;
+  node: NodeLayout;
+  /** The node's address and the API server's, as this node reaches it. */
+  nodeIP: string;
+  server: string;
+  pki: ClusterPki;
+  machine: MachineFacts;
+}
+
+/** Everything but the network plugin's configuration, which waits for the node's pod range. */
+export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machine }: NodeFilesOptions): Promise<void> {
+  for (const dir of [node.configDir, node.stateDir, node.runDir, node.cniConfDir, node.kubeletDir]) {
+    await mkdir(dir, { recursive: true, mode: 0o755 });
+  }
+  await mkdir(node.podLogsDir, { recursive: true, mode: 0o755 });
+  const containerd = renderTemplate(await template('containerd/config.toml'), {
+    root: node.containerdRoot,
+    state: node.containerdState,
+    socket: node.containerdSocket,
+    pauseImage,
+    restrictOomScoreAdj: String(!machine.mayLowerOomScore),
+    cniBinDir: machine.cniBinDir,
+    cniConfDir: node.cniConfDir,
+    registryConfigDir: join(node.configDir, 'registries'),
+  });
+  await writeAtomically(node.containerdConfig, containerd);
+  const agent = await issueClientCertificate(pki, {
+    commonName: `system:node:${node.name}`,
+    organizations: ['system:nodes'],
+  });
+  await writeKubeconfig(node.agentKubeconfig, {
+    server,
+    caPem: pki.ca.certPem,
+    client: agent,
+    user: `system:node:${node.name}`,
+  });
+  const proxy = await issueClientCertificate(pki, { commonName: 'system:kube-proxy' });
+  await writeKubeconfig(node.proxyKubeconfig, {
+    server,
+    caPem: pki.ca.certPem,
+    client: proxy,
+    user: 'system:kube-proxy',
+  });
+  const serving = await issueServingCertificate(pki, {
+    commonName: `system:node:${node.name}`,
+    organizations: ['system:nodes'],
+    dnsNames: [node.name],
+    ipAddresses: [nodeIP, '127.0.0.1'],
+  });
+  await writeAtomically(node.servingCertificate, serving.certPem);
+  await writeAtomically(node.servingKey, serving.keyPem, 0o600);
+  await writeAtomically(node.agentConfig, stringify(agentConfiguration(layout, node)));
+  await writeAtomically(node.proxyConfig, stringify(proxyConfiguration(node)));
+}
+
+/** Configures the bridge network of a node for its pod range. The runtime picks the file up by itself. */
+export async function writeCniConfig(node: NodeLayout, podCIDR: string): Promise<void> {
+  const text = renderTemplate(await template('cni/10-berth.conflist'), {
+    bridge: node.podBridge,
+    ipamDir: node.ipamDir,
+    podCIDR,
+  });
+  await writeAtomically(join(node.cniConfDir, '10-berth.conflist'), text);
+}
+
+/** Forgets the network of an earlier run, so that no pod starts before its node's range is known again. */
+export async function removeCniConfig(node: NodeLayout): Promise<void> {
+  await rm(join(node.cniConfDir, '10-berth.conflist'), { force: true });
+}
