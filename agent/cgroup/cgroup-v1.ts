@@ -68,8 +68,10 @@ export function createCgroupV1(root: string, clock: Clock): CgroupFs {
       );
     },
     async remove(name) {
+      // runc also makes a group in the version 2 hierarchy where one is mounted beside.
+      const hierarchies = [...(await controllers()), 'unified'];
       await Promise.all(
-        (await controllers()).map((controller) => removeCgroupTree(join(root, controller, name), clock, killProcess)),
+        hierarchies.map((controller) => removeCgroupTree(join(root, controller, name), clock, killProcess)),
       );
     },
     async exists(name) {

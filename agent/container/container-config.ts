@@ -42,7 +42,7 @@ export function containerConfig(
     ...((command ?? []).length > 0 ? { command: (command ?? []).map(expand) } : {}),
     ...((args ?? []).length > 0 ? { args: (args ?? []).map(expand) } : {}),
     ...(container.workingDir === undefined ? {} : { workingDir: container.workingDir }),
-    envs: [...environment].map(([key, value]) => ({ key, value })),
+    envs: [...environment].map(([key, value]) => ({ key, value: Buffer.from(value) })),
     mounts: inputs.mounts,
     labels: containerLabels(pod, container),
     annotations: containerAnnotations(pod, container, restartCount),

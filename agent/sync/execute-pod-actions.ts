@@ -20,6 +20,9 @@ import { type PodAction, selectSandbox } from './plan-pod-actions.ts';
 import { StartError, type StartTools, startContainer } from './start-container.ts';
 import { graceSecondsOf, type StopTools, stopContainer, stopContainers } from './stop-container.ts';
 
+/** After a container could not be started, the pod is looked at again. */
+const startRetryMs = 10_000;
+
 /** What the executor needs of the node. */
 export interface ExecuteTools extends StartTools, StopTools {
   sandbox: SandboxSettings;
@@ -147,7 +150,7 @@ export async function executePodActions(
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
       waiting.set(container.name, { reason: error.reason, message: error.message });
-      retryWithin(error.retryAfterMs ?? (error.reason === 'CreateContainerConfigError' ? 10_000 : undefined));
+      retryWithin(error.retryAfterMs ?? startRetryMs);
       tools.logger.warn({ err: error, container: container.name }, 'container did not start');
       if (error.startedId !== undefined)
         await tools.runtime.stopContainer(error.startedId, graceSecondsOf(pod), signal);

@@ -1,5 +1,6 @@
 // One worker at a time for each pod, whatever happens to it: new definitions, changes of the runtime, verdicts of
 // probes, timers. The queue owns the retries. Pods that only the runtime knows are ended and removed.
+import { isDeepStrictEqual } from 'node:util';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { isPodTerminal } from '#kube/api/pod-state.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
@@ -48,6 +49,19 @@ function podOfRuntime(observed: PodRuntime): Pod {
 function endsSooner(before: Pod, after: Pod): boolean {
   if (after.metadata.deletionTimestamp === undefined) return false;
   return before.metadata.deletionTimestamp === undefined || graceSecondsOf(after) < graceSecondsOf(before);
+}
+
+/** True when the new version says nothing new about what to run: its status is what this node wrote. */
+function isSameWork(before: Pod, after: Pod): boolean {
+  const { metadata: a } = before;
+  const { metadata: b } = after;
+  return (
+    a.deletionTimestamp === b.deletionTimestamp &&
+    a.deletionGracePeriodSeconds === b.deletionGracePeriodSeconds &&
+    isPodTerminal(before) === isPodTerminal(after) &&
+    (after.spec.readinessGates ?? []).length === 0 &&
+    isDeepStrictEqual([a.labels, a.annotations, before.spec], [b.labels, b.annotations, after.spec])
+  );
 }
 
 /** Creates the workers; nothing runs before `run`. */
@@ -122,7 +136,9 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       if (work === undefined) works.set(uid, newPodWork(pod));
       else {
         const sooner = endsSooner(work.pod, pod);
+        const same = isSameWork(work.pod, pod);
         work.pod = pod;
+        if (same) return;
         if (sooner) interrupt(work);
       }
       queue.add(uid);

@@ -1,0 +1,111 @@
+// exec, attach and port-forward: finds the container, asks the runtime for a stream, joins the caller to it.
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import type { RuntimeService } from '../cri/runtime-service.ts';
+import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { passUpgrade, refuseUpgrade, upgradeProblem } from './upgrade-proxy.ts';
+
+export interface StreamingOptions {
+  runtime: RuntimeService;
+  /** What the runtime has of a pod; undefined when the pod is not on this node. */
+  findPod(namespace: string, name: string, uid: string | undefined): PodRuntime | undefined;
+  idleTimeoutMs: number;
+  logger: Logger;
+}
+
+/** A request that cannot be served; the status goes into the answer. */
+class StreamError extends Error {
+  readonly code = 'STREAM';
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.name = 'StreamError';
+    this.status = status;
+  }
+}
+
+/** The path of a streaming request taken apart. */
+export interface StreamTarget {
+  kind: 'exec' | 'attach' | 'portForward';
+  namespace: string;
+  pod: string;
+  uid: string | undefined;
+  container: string;
+}
+
+/** Undefined for other paths. */
+export function parseStreamPath(path: string): StreamTarget | undefined {
+  const [kind, namespace, pod, ...rest] = path
+    .split('/')
+    .filter((part) => part !== '')
+    .map(decodeURIComponent);
+  if (namespace === undefined || pod === undefined) return undefined;
+  if (kind === 'portForward' && rest.length <= 1) return { kind, namespace, pod, uid: rest[0], container: '' };
+  if (kind !== 'exec' && kind !== 'attach') return undefined;
+  if (rest.length === 1) return { kind, namespace, pod, uid: undefined, container: rest[0] ?? '' };
+  if (rest.length === 2) return { kind, namespace, pod, uid: rest[0], container: rest[1] ?? '' };
+  return undefined;
+}
+
+function isSet(query: URLSearchParams, ...names: string[]): boolean {
+  return names.some((name) => ['1', 'true'].includes(query.get(name) ?? ''));
+}
+
+/** Ports of a port-forward over WebSocket; over SPDY they come with the streams. */
+function ports(query: URLSearchParams): number[] {
+  return query
+    .getAll('port')
+    .flatMap((text) => text.split(','))
+    .map(Number)
+    .filter((port) => Number.isInteger(port) && port > 0 && port < 65536);
+}
+
+async function streamUrl(options: StreamingOptions, target: StreamTarget, query: URLSearchParams): Promise<string> {
+  const { runtime } = options;
+  const pod = options.findPod(target.namespace, target.pod, target.uid);
+  if (pod === undefined) throw new StreamError(404, 'pod does not exist');
+  if (target.kind === 'portForward') {
+    const sandbox = pod.sandboxes.find(({ ready }) => ready);
+    if (sandbox === undefined) throw new StreamError(404, `pod ${target.pod} has no running sandbox`);
+    return runtime.portForward(sandbox.id, ports(query));
+  }
+  const container = pod.containers.find(({ name, state }) => name === target.container && state === 'running');
+  if (container === undefined) throw new StreamError(404, `container not found ("${target.container}")`);
+  const tty = isSet(query, 'tty');
+  const stdin = isSet(query, 'input', 'stdin');
+  const stdout = isSet(query, 'output', 'stdout');
+  const stderr = isSet(query, 'error', 'stderr') && !tty;
+  if (!stdin && !stdout && !stderr) throw new StreamError(400, 'you must specify at least 1 of stdin, stdout, stderr');
+  const streams = { containerId: container.id, tty, stdin, stdout, stderr };
+  return target.kind === 'attach'
+    ? runtime.attach(streams)
+    : runtime.exec({ ...streams, cmd: query.getAll('command') });
+}
+
+/** Serves one upgrade request that has been authorized. False when the path is not a stream's. */
+export async function serveStream(
+  options: StreamingOptions,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<boolean> {
+  const url = new URL(request.url ?? '/', 'http://localhost');
+  const target = parseStreamPath(url.pathname);
+  if (target === undefined) return false;
+  const problem = upgradeProblem(request);
+  if (problem !== undefined) {
+    refuseUpgrade(socket, 400, 'Bad Request', problem);
+    return true;
+  }
+  try {
+    const location = new URL(await streamUrl(options, target, url.searchParams));
+    passUpgrade(request, socket, head, location, options.idleTimeoutMs);
+  } catch (error) {
+    const status = error instanceof StreamError ? error.status : 500;
+    if (status === 500) options.logger.warn({ err: error, path: url.pathname }, 'cannot open a stream');
+    refuseUpgrade(socket, status, status === 404 ? 'Not Found' : 'Error', (error as Error).message);
+  }
+  return true;
+}
