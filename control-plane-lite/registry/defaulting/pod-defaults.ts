@@ -1,15 +1,9 @@
 // Defaults of pods and pod templates, as documented in the API reference of core/v1.
 import type { Container, EphemeralContainer, Lifecycle, Pod, PodSpec, Probe } from '#kube/api/generated/core-v1.ts';
+import { defaultPullPolicy } from './pull-policy.ts';
 import { defaultVolume } from './volume-defaults.ts';
 
 type AnyContainer = Container | EphemeralContainer;
-
-/** The pull policy of an image without one: Always for `latest` or no tag, else IfNotPresent. */
-export function defaultPullPolicy(image: string): string {
-  if (image.includes('@')) return 'IfNotPresent';
-  const tag = image.slice(image.lastIndexOf('/') + 1).split(':')[1];
-  return tag === undefined || tag === 'latest' ? 'Always' : 'IfNotPresent';
-}
 
 function defaultHandler(handler: Pick<Probe, 'httpGet' | 'grpc'> | undefined): void {
   if (handler?.httpGet !== undefined) {

@@ -7,7 +7,7 @@ import type {
   Volume,
 } from '#kube/api/generated/core-v1.ts';
 import type { CSIDriver, StorageClass } from '#kube/api/generated/storage-v1.ts';
-import { defaultPullPolicy } from './pod-defaults.ts';
+import { defaultPullPolicy } from './pull-policy.ts';
 
 const defaultFileMode = 0o644;
 /** One hour, as for tokens asked for by hand. */

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import * as resources from '#kube/api/generated/resources.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import { applyDefaults } from '../../../control-plane-lite/registry/defaulting/apply-defaults.ts';
-import { defaultPullPolicy } from '../../../control-plane-lite/registry/defaulting/pod-defaults.ts';
+import { defaultPullPolicy } from '../../../control-plane-lite/registry/defaulting/pull-policy.ts';
 
 interface Recording {
   name: string;
