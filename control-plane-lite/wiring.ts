@@ -3,15 +3,18 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
-import type { Component } from '#kube/process/component.ts';
+import { type Component, runGroup } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { createApiServer } from './apiserver/create-api-server.ts';
 import type { ControlPlaneConfig } from './config.ts';
+import { createControllers } from './controllers/wiring.ts';
+import { createInProcessClients } from './in-process-clients.ts';
 import { type ClusterPki, ensureClusterPki, writeKubeconfig } from './pki/index.ts';
 import { AddressPool } from './registry/allocation/address-pool.ts';
 import { applyDefaults } from './registry/defaulting/apply-defaults.ts';
 import { printerFor } from './registry/tables/printer-for.ts';
 import { validateCreate, validateUpdate } from './registry/validation/validate.ts';
+import { createScheduler } from './scheduler/wiring.ts';
 import type { Backend } from './storage/backend.ts';
 import { openLmdbBackend } from './storage/lmdb/lmdb-backend.ts';
 
@@ -22,6 +25,9 @@ export interface ControlPlaneDeps {
   /** Called with the port in use once the API server is ready. */
   listening?: (port: number) => void;
 }
+
+/** Silence that a node is granted after it registered, as in the reference. */
+const nodeStartupGraceMs = 60_000;
 
 /** Turns what the file system refused into one line with the flag to change. */
 async function prepare<T>(flag: string, dir: string, work: () => Promise<T>): Promise<T> {
@@ -41,11 +47,23 @@ async function openPki(config: ControlPlaneConfig, clock: Clock): Promise<Cluste
   );
 }
 
+/** An address of this machine at which the server answers. */
+function loopbackHost({ bindAddress }: ControlPlaneConfig): string {
+  return bindAddress === '0.0.0.0' ? '127.0.0.1' : bindAddress;
+}
+
+/** The promise's value, or undefined when the signal comes first. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  if (signal.aborted) return undefined;
+  const aborted = new Promise<undefined>((resolve) =>
+    signal.addEventListener('abort', () => resolve(undefined), { once: true }),
+  );
+  return await Promise.race([promise, aborted]);
+}
+
 async function writeAdminKubeconfig(config: ControlPlaneConfig, pki: ClusterPki, port: number): Promise<void> {
-  const loopback = config.bindAddress === '0.0.0.0' || config.bindAddress === '127.0.0.1';
-  const host = loopback ? '127.0.0.1' : config.bindAddress;
   await writeKubeconfig(join(config.kubeconfigDir, 'admin.kubeconfig'), {
-    server: `https://${host}:${port}`,
+    server: `https://${loopbackHost(config)}:${port}`,
     caPem: pki.ca.certPem,
     client: pki.admin,
     user: 'kubernetes-admin',
@@ -70,17 +88,41 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
   });
   const ready = Promise.withResolvers<void>();
   ready.promise.catch(() => undefined);
+  const users: Component = {
+    ready: ready.promise,
+    run: async (signal) => {
+      const port = await untilAborted(listening.promise, signal);
+      if (port === undefined) return;
+      await prepare('kubeconfig-dir', config.kubeconfigDir, () => writeAdminKubeconfig(config, pki, port));
+      const clients = createInProcessClients(`https://${loopbackHost(config)}:${port}`, pki, clock);
+      deps.listening?.(port);
+      ready.resolve();
+      try {
+        await runGroup(
+          [
+            createControllers({
+              sharedClient: clients.controllerManager,
+              clientFor: clients.forController,
+              logger,
+              clock,
+              rootCaPem: pki.ca.certPem,
+              clusterCidr: config.clusterCidr,
+              heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
+            }),
+            createScheduler({ client: clients.scheduler, logger, clock }),
+          ],
+          signal,
+        );
+      } finally {
+        await clients.close();
+      }
+    },
+  };
   return {
     ready: ready.promise,
     run: async (signal) => {
       try {
-        const serving = server.run(signal);
-        const started = listening.promise.then(async (port) => {
-          await prepare('kubeconfig-dir', config.kubeconfigDir, () => writeAdminKubeconfig(config, pki, port));
-          deps.listening?.(port);
-          ready.resolve();
-        });
-        await Promise.all([serving, Promise.race([serving, started])]);
+        await runGroup([server, users], signal);
       } catch (error) {
         ready.reject(error);
         throw error;
