@@ -96,6 +96,27 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
   };
 }
 
+/** The informers that see every object of their resource, for the garbage collector. */
+export function wholeInformers(informers: SharedInformers): { resource: Resource; informer: Informer<KubeObject> }[] {
+  const pair = <T extends KubeObject>(resource: Resource<T>, informer: Informer<T>) => ({
+    resource,
+    // Its handlers only read metadata, which all kinds have.
+    informer: informer as unknown as Informer<KubeObject>,
+  });
+  return [
+    pair(resources.deployments, informers.deployments),
+    pair(resources.endpoints, informers.endpoints),
+    pair(resources.endpointslices, informers.endpointslices),
+    pair(resources.jobs, informers.jobs),
+    pair(resources.namespaces, informers.namespaces),
+    pair(resources.nodes, informers.nodes),
+    pair(resources.pods, informers.pods),
+    pair(resources.replicasets, informers.replicasets),
+    pair(resources.serviceaccounts, informers.serviceaccounts),
+    pair(resources.services, informers.services),
+  ];
+}
+
 /** Runs all informers until the signal is aborted. */
 export async function runInformers(informers: SharedInformers, signal: AbortSignal): Promise<void> {
   await Promise.all(

@@ -9,6 +9,8 @@ import type { Controller, ControllerContext } from './controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
+import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
+import { createNamespaceController } from './namespace/namespace-controller.ts';
 import { createNodeIpamController } from './node-ipam/node-ipam-controller.ts';
 import { createNodeLifecycleController, defaultHeartbeatLimits } from './node-lifecycle/node-lifecycle-controller.ts';
 import type { HeartbeatLimits } from './node-lifecycle/plan-heartbeat.ts';
@@ -16,7 +18,7 @@ import { createTaintEvictionController } from './node-lifecycle/taint-eviction-c
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
-import { createSharedInformers, informersSynced, runInformers } from './shared-informers.ts';
+import { createSharedInformers, informersSynced, runInformers, wholeInformers } from './shared-informers.ts';
 
 export interface ControllersDeps {
   /** For the informers: identifies as system:kube-controller-manager. */
@@ -59,6 +61,11 @@ export function createControllers(deps: ControllersDeps): Component {
     createEndpointsController(contextFor('endpoint-controller')),
     createReplicaSetController(contextFor('replicaset-controller')),
     createDeploymentController(contextFor('deployment-controller')),
+    createNamespaceController(contextFor('namespace-controller')),
+    createGarbageCollector(contextFor('generic-garbage-collector'), {
+      sharedClient,
+      shared: wholeInformers(informers),
+    }),
   ];
 
   async function runControllers(signal: AbortSignal): Promise<void> {

@@ -21,6 +21,8 @@ export interface InformerOptions<T extends KubeObject> {
   /** Ask for a streaming list first; true where absent. */
   streaming?: boolean;
   random?: () => number;
+  /** What is stored of each object; for caches that need little of it. */
+  transform?: (object: T) => T;
 }
 
 /** Creates an informer; `run` starts it. Managed fields are dropped from stored objects: nobody here reads them. */
@@ -51,7 +53,7 @@ export function createInformer<T extends KubeObject>(options: InformerOptions<T>
 
   function trimmed(object: T): T {
     if (object.metadata.managedFields !== undefined) object.metadata.managedFields = undefined;
-    return object;
+    return options.transform === undefined ? object : options.transform(object);
   }
 
   function apply(effect: ReflectorEffect<T>): void {
