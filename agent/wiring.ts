@@ -33,6 +33,8 @@ import { createApiPodInformer, withSource } from './pod-source/api-pod-source.ts
 import { systemHttpGet } from './probe/http-get.ts';
 import { createProbeManager } from './probe/probe-manager.ts';
 import { createRuntimeCache } from './runtime-cache/runtime-cache.ts';
+import { runAgentServer } from './server/agent-server.ts';
+import type { NodeView } from './server/node-view.ts';
 import { createStatusManager } from './status/status-manager.ts';
 import { createKeyBackoff } from './sync/key-backoff.ts';
 import type { RecordPodEvent } from './sync/pod-events.ts';
@@ -46,6 +48,7 @@ import { createVolumeManager } from './volume/volume-manager.ts';
 const cgroupFsRoot = '/sys/fs/cgroup';
 const criCallsInFlight = 8;
 const restartBackoffMs = 10_000;
+const relistLimitMs = 180_000;
 
 /** What the agent is given. */
 export interface AgentParts {
@@ -293,6 +296,42 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     await podWorkers.run(signal);
   }
 
+  const withStatus = (pod: Pod): Pod => ({ ...pod, status: statuses.get(pod.metadata.uid ?? '') ?? pod.status ?? {} });
+  const view: NodeView = {
+    nodeName,
+    pods: () => podWorkers.all().map(withStatus),
+    findPod(namespace, name, uid) {
+      const matches = (pod: Pod) =>
+        pod.metadata.name === name &&
+        pod.metadata.namespace === namespace &&
+        (uid === undefined || pod.metadata.uid === uid);
+      const pod = podWorkers.all().find(matches);
+      return pod === undefined ? undefined : withStatus(pod);
+    },
+    runtimeOf: cache.get,
+    allRuntimes: cache.all,
+  };
+
+  const serve = (signal: AbortSignal) =>
+    runAgentServer(
+      {
+        settings,
+        view,
+        runtime: parts.runtime,
+        client,
+        clock,
+        logger,
+        nodeIps,
+        problem: () =>
+          clock.monotonicMs() - cache.lastRelistMs > relistLimitMs
+            ? 'pleg was last seen active too long ago'
+            : undefined,
+        metricRoutes: () => undefined,
+        observe: () => undefined,
+      },
+      signal,
+    );
+
   return {
     ready: ready.promise,
     async run(signal) {
@@ -307,6 +346,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             health,
             reporter,
             { run: startPods },
+            { run: serve },
           ],
           AbortSignal.any([signal, stopped.signal]),
         );

@@ -1,0 +1,80 @@
+// The agent's server as a component: which routes there are, and from what they answer.
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { ApiClient } from '#kube/client/types.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { AgentSettings } from '../config/settings.ts';
+import type { RuntimeService } from '../cri/runtime-service.ts';
+import { createAuthenticate } from './authenticate.ts';
+import { createAuthorize } from './authorize.ts';
+import { type HttpServerOptions, startHealthServer, startHttpsServer } from './http-server.ts';
+import type { NodeView } from './node-view.ts';
+import { containerLogRoutes } from './routes/container-logs.ts';
+import { nodeRoutes } from './routes/node-routes.ts';
+import { loadServingCertificate } from './serving-certificate.ts';
+import { serveStream } from './streaming.ts';
+
+const nodeLogsDir = '/var/log';
+
+export interface AgentServerOptions {
+  settings: AgentSettings;
+  view: NodeView;
+  runtime: RuntimeService;
+  client: ApiClient;
+  clock: Clock;
+  logger: Logger;
+  nodeIps: string[];
+  problem(): string | undefined;
+  /** Routes of metrics and statistics. */
+  metricRoutes(server: FastifyInstance): void;
+  observe: HttpServerOptions['observe'];
+}
+
+/** Serves until the signal is aborted. Rejects with UsageError when a port is taken. */
+export async function runAgentServer(options: AgentServerOptions, signal: AbortSignal): Promise<void> {
+  const { settings, view, runtime, client, clock, logger } = options;
+  const { server: own } = settings;
+  const servers: FastifyInstance[] = [];
+  const health = await startHealthServer(own, (server) => {
+    nodeRoutes(server, { ...common(), debuggingHandlers: false });
+  });
+  if (health !== undefined) servers.push(health);
+
+  function common() {
+    return {
+      view,
+      runtime,
+      configuration: settings.configuration,
+      problem: options.problem,
+      debuggingHandlers: own.debuggingHandlers,
+      nodeLogsDir: own.systemLogHandler ? nodeLogsDir : undefined,
+    };
+  }
+
+  function findRuntime(namespace: string, name: string, uid: string | undefined) {
+    const pod = view.findPod(namespace, name, uid);
+    return pod === undefined ? undefined : view.runtimeOf(pod.metadata.uid ?? '');
+  }
+
+  if (own.enabled) {
+    const streaming = { runtime, findPod: findRuntime, idleTimeoutMs: own.streamIdleTimeoutMs, logger };
+    const server = await startHttpsServer({
+      settings: own,
+      certificate: await loadServingCertificate(own, view.nodeName, options.nodeIps, clock.now()),
+      authenticate: createAuthenticate(client, clock, own),
+      authorize: createAuthorize(client, clock, view.nodeName, own),
+      routes(instance) {
+        nodeRoutes(instance, common());
+        if (own.debuggingHandlers) containerLogRoutes(instance, view, clock);
+        options.metricRoutes(instance);
+      },
+      upgrade: (request, socket, head) =>
+        own.debuggingHandlers ? serveStream(streaming, request, socket, head) : Promise.resolve(false),
+      observe: options.observe,
+      logger,
+    });
+    servers.push(server);
+  }
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  await Promise.all(servers.map((server) => server.close()));
+}

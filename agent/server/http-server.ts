@@ -1,0 +1,115 @@
+// The agent's servers: HTTPS for the API server and for scrapers, plain HTTP on loopback for health checks. Every
+// request, upgrades included, is authenticated and authorized before a route sees it.
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import fastify, { type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { UsageError } from '#kube/process/flags.ts';
+import type { ServerSettings } from '../config/settings.ts';
+import type { Authenticate } from './authenticate.ts';
+import type { Authorize } from './authorize.ts';
+import { ContainerLogError } from './node-view.ts';
+import type { ServingCertificate } from './serving-certificate.ts';
+import { refuseUpgrade } from './upgrade-proxy.ts';
+
+export interface HttpServerOptions {
+  settings: ServerSettings;
+  certificate: ServingCertificate;
+  authenticate: Authenticate;
+  authorize: Authorize;
+  /** Adds the routes. */
+  routes(server: FastifyInstance): void;
+  /** Serves an upgrade request; false when there is nothing at its path. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<boolean>;
+  /** Told every answered request. */
+  observe(request: { method: string; path: string; status: number; durationMs: number }): void;
+  logger: Logger;
+}
+
+/** Why a request is refused: a status and its text. */
+async function refusal(
+  { authenticate, authorize }: HttpServerOptions,
+  request: IncomingMessage,
+): Promise<{ status: number; reason: string; text: string } | undefined> {
+  const caller = await authenticate(request);
+  if (caller === undefined) return { status: 401, reason: 'Unauthorized', text: 'Unauthorized' };
+  const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+  const text = await authorize(caller, request.method ?? 'GET', pathname);
+  return text === undefined ? undefined : { status: 403, reason: 'Forbidden', text };
+}
+
+async function listen(server: FastifyInstance, what: string, host: string, port: number): Promise<void> {
+  try {
+    await server.listen({ host, port });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new UsageError(`port ${port} on ${host} is in use: stop what listens there, or choose another ${what}`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+/** Builds the HTTPS server and starts it. */
+export async function startHttpsServer(options: HttpServerOptions): Promise<FastifyInstance> {
+  const { settings, certificate, logger } = options;
+  const ca = settings.clientCaFile === undefined ? undefined : await readFile(settings.clientCaFile);
+  const server = fastify({
+    https: {
+      ...certificate,
+      ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }),
+      minVersion: settings.tlsMinVersion,
+    },
+    // Streams of logs outlive every reasonable limit.
+    requestTimeout: 0,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+  });
+  server.addHook('onRequest', async (request, reply) => {
+    const refused = await refusal(options, request.raw);
+    if (refused !== undefined) await reply.code(refused.status).type('text/plain').send(refused.text);
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    const path = request.routeOptions.url ?? '';
+    options.observe({ method: request.method, path, status: reply.statusCode, durationMs: reply.elapsedTime });
+  });
+  server.setErrorHandler((error, request, reply) => {
+    const status = error instanceof ContainerLogError ? error.status : 500;
+    if (status === 500) logger.warn({ err: error, path: request.url }, 'a request failed');
+    return reply
+      .code(status)
+      .type('text/plain')
+      .send(`${(error as Error).message}\n`);
+  });
+  options.routes(server);
+  server.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    void (async () => {
+      const refused = await refusal(options, request);
+      if (refused !== undefined) refuseUpgrade(socket, refused.status, refused.reason, refused.text);
+      else if (!(await options.upgrade(request, socket, head))) {
+        refuseUpgrade(socket, 404, 'Not Found', '404 page not found\n');
+      }
+    })().catch((error: unknown) => {
+      logger.warn({ err: error, path: request.url }, 'an upgrade request failed');
+      refuseUpgrade(socket, 500, 'Internal Server Error', (error as Error).message);
+    });
+  });
+  await listen(server, 'port', settings.address, settings.port);
+  return server;
+}
+
+/** Starts the server of health checks, and of the metrics without authentication where a read-only port is set. */
+export async function startHealthServer(
+  settings: ServerSettings,
+  routes: (server: FastifyInstance) => void,
+): Promise<FastifyInstance | undefined> {
+  if (settings.healthzPort === 0) return undefined;
+  const server = fastify({ forceCloseConnections: true });
+  routes(server);
+  await listen(server, 'healthzPort', settings.healthzAddress, settings.healthzPort);
+  return server;
+}
