@@ -5,7 +5,7 @@ import { isSidecar } from '#kube/api/pod-resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { containersOf, usesHostNetwork } from '../container/pod-containers.ts';
 import { type PodRuntime, podIps, type RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
-import type { ProbeVerdicts, Verdict } from '../sync/plan-pod-actions.ts';
+import type { ProbeVerdicts, Verdict } from '../sync/pod-action.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { ProbeResult } from './probe-result.ts';
 import { type ProbeType, type ProbeWorker, startProbeWorker } from './probe-worker.ts';

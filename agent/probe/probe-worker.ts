@@ -1,7 +1,7 @@
 // One probe of one run of a container: when it is made, and what its results add up to (pkg/kubelet/prober/worker.go).
 import type { Probe } from '#kube/api/generated/core-v1.ts';
 import type { Clock, Timer } from '#kube/process/clock.ts';
-import type { Verdict } from '../sync/plan-pod-actions.ts';
+import type { Verdict } from '../sync/pod-action.ts';
 import type { ProbeResult } from './probe-result.ts';
 
 export type ProbeType = 'liveness' | 'readiness' | 'startup';

@@ -16,7 +16,8 @@ import {
 import type { WaitingReason } from '../status/compute-container-statuses.ts';
 import type { PreparedVolume } from '../volume/volume-manager.ts';
 import type { KeyBackoff } from './key-backoff.ts';
-import { type PodAction, selectSandbox } from './plan-pod-actions.ts';
+import { selectSandbox } from './plan-pod-actions.ts';
+import type { PodAction } from './pod-action.ts';
 import { StartError, type StartTools, startContainer } from './start-container.ts';
 import { graceSecondsOf, type StopTools, stopContainer, stopContainers } from './stop-container.ts';
 

@@ -2,8 +2,9 @@
 import type { Container } from '#kube/api/generated/core-v1.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
 import type { RuntimeContainer, RuntimeSandbox } from '../runtime-cache/pod-runtime.ts';
-import { type PlanInputs, type PodAction, planStart } from './plan-pod-actions.ts';
 import { planRunningContainer } from './plan-running-container.ts';
+import { planStart } from './plan-start.ts';
+import type { PlanInputs, PodAction } from './pod-action.ts';
 import { restartPolicyOf } from './restart-policy.ts';
 
 /** What init containers need now, and whether the ordinary containers may run. */

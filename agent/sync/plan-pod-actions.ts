@@ -1,55 +1,13 @@
 // Decides what has to happen to a pod now: from its definition, what the runtime has, probe verdicts and backoffs to
 // a list of actions. Pure. The rules are kubelet's (pkg/kubelet/kuberuntime/kuberuntime_manager.go: computePodActions).
-import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
-import { asContainer, type ContainerKind, usesHostNetwork } from '../container/pod-containers.ts';
-import {
-  latestContainer,
-  type PodRuntime,
-  type RuntimeContainer,
-  type RuntimeSandbox,
-} from '../runtime-cache/pod-runtime.ts';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { asContainer, usesHostNetwork } from '../container/pod-containers.ts';
+import { latestContainer, type PodRuntime, type RuntimeSandbox } from '../runtime-cache/pod-runtime.ts';
 import { planInitContainers } from './plan-init-containers.ts';
 import { planRunningContainer } from './plan-running-container.ts';
+import { planStart } from './plan-start.ts';
+import type { PlanInputs, PodAction } from './pod-action.ts';
 import { shouldRestart } from './restart-policy.ts';
-
-/** What a probe says about a container now. */
-export type Verdict = 'success' | 'failure' | 'unknown';
-
-/** The verdicts that decide about restarts and order. */
-export interface ProbeVerdicts {
-  liveness(containerId: string): Verdict;
-  startup(containerId: string): Verdict;
-}
-
-/** How long a failed container has to wait before it is started again; undefined: not at all. */
-export type RestartDelay = (
-  container: Container,
-  lastFinishedAtMs: number,
-) => { untilMs: number; delayMs: number } | undefined;
-
-export type PodAction =
-  /** Stop every container and sandbox of the pod. */
-  | { type: 'killPod'; reason: 'SandboxChanged' | 'Completed' }
-  | { type: 'createSandbox'; attempt: number }
-  | {
-      type: 'killContainer';
-      target: RuntimeContainer;
-      reason: 'ContainerChanged' | 'LivenessFailed' | 'StartupFailed';
-      message: string;
-      /** Seconds, where a probe sets its own. */
-      gracePeriodSeconds: number | undefined;
-    }
-  | { type: 'removeContainer'; target: RuntimeContainer }
-  | { type: 'startContainer'; kind: ContainerKind; container: Container; restartCount: number }
-  | { type: 'backOff'; container: Container; untilMs: number; delayMs: number };
-
-/** What the planner looks at. */
-export interface PlanInputs {
-  pod: Pod;
-  observed: PodRuntime;
-  probes: ProbeVerdicts;
-  restartDelay: RestartDelay;
-}
 
 /** The sandbox new containers go into, or the attempt number of the one to create. */
 export function selectSandbox(
@@ -65,21 +23,6 @@ export function selectSandbox(
     newest.hostNetwork === usesHostNetwork(pod) &&
     (newest.hostNetwork || newest.ips.length > 0);
   return usable ? { current: newest } : { current: undefined, attempt: newest.attempt + 1 };
-}
-
-/** How often this container was restarted already, counting the run to come. */
-export function nextRestartCount(observed: PodRuntime, name: string): number {
-  const latest = latestContainer(observed, name);
-  return latest === undefined ? 0 : latest.facts.restartCount + 1;
-}
-
-/** A start now, or the wait before it. The wait counts from the end of the last run. */
-export function planStart(inputs: PlanInputs, kind: ContainerKind, container: Container): PodAction {
-  const { observed, restartDelay } = inputs;
-  const lastEnded = observed.containers.find((item) => item.name === container.name && item.state === 'exited');
-  const delay = lastEnded === undefined ? undefined : restartDelay(container, lastEnded.finishedAtMs);
-  if (delay !== undefined) return { type: 'backOff', container, ...delay };
-  return { type: 'startContainer', kind, container, restartCount: nextRestartCount(observed, container.name) };
 }
 
 /** Ended runs but the newest of each container. */

@@ -4,7 +4,8 @@ import { isSidecar } from '#kube/api/pod-resources.ts';
 import { containerHash } from '../container/container-hash.ts';
 import type { ContainerKind } from '../container/pod-containers.ts';
 import type { RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
-import { type PlanInputs, type PodAction, planStart } from './plan-pod-actions.ts';
+import { planStart } from './plan-start.ts';
+import type { PlanInputs, PodAction } from './pod-action.ts';
 import { restartPolicyOf } from './restart-policy.ts';
 
 type Kill = Extract<PodAction, { type: 'killContainer' }>;
