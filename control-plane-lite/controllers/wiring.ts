@@ -10,11 +10,14 @@ import { createDeploymentController } from './deployment/deployment-controller.t
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
+import { createJobController } from './job/job-controller.ts';
+import { createTtlAfterFinishedController } from './job/ttl-after-finished-controller.ts';
 import { createNamespaceController } from './namespace/namespace-controller.ts';
 import { createNodeIpamController } from './node-ipam/node-ipam-controller.ts';
 import { createNodeLifecycleController, defaultHeartbeatLimits } from './node-lifecycle/node-lifecycle-controller.ts';
 import type { HeartbeatLimits } from './node-lifecycle/plan-heartbeat.ts';
 import { createTaintEvictionController } from './node-lifecycle/taint-eviction-controller.ts';
+import { createPodGarbageCollector } from './pod-garbage-collector/pod-garbage-collector.ts';
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
@@ -61,6 +64,9 @@ export function createControllers(deps: ControllersDeps): Component {
     createEndpointsController(contextFor('endpoint-controller')),
     createReplicaSetController(contextFor('replicaset-controller')),
     createDeploymentController(contextFor('deployment-controller')),
+    createJobController(contextFor('job-controller')),
+    createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
+    createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createNamespaceController(contextFor('namespace-controller')),
     createGarbageCollector(contextFor('generic-garbage-collector'), {
       sharedClient,

@@ -1,6 +1,6 @@
 // The work queue: keys in order of arrival, each with one worker at a time and one backoff.
 import type { Logger } from 'pino';
-import { isConflict } from '../errors/status-error.ts';
+import { isConflict, isNotFound } from '../errors/status-error.ts';
 import type { Clock, Timer } from '../process/clock.ts';
 import { backoffDelayMs } from './backoff.ts';
 import type { WorkQueue } from './types.ts';
@@ -93,7 +93,7 @@ export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
           if (result !== undefined) addAfter(key, result.requeueAfterMs);
         } catch (error) {
           if (!signal.aborted) {
-            if (isConflict(error)) logger.debug({ err: error, key }, 'lost a race, will retry');
+            if (isConflict(error) || isNotFound(error)) logger.debug({ err: error, key }, 'lost a race, will retry');
             else logger.warn({ err: error, key }, 'sync failed, will retry');
             addRateLimited(key);
           }

@@ -102,9 +102,11 @@ export function createDeploymentController(context: ControllerContext): Controll
 
   async function showRevision(deployment: Deployment, revision: string): Promise<void> {
     if (deployment.metadata.annotations?.[revisionAnnotation] === revision) return;
-    const { namespace, name } = deployment.metadata;
-    const patch = { metadata: { annotations: { [revisionAnnotation]: revision } } };
-    const saved = await client.patch(deployments, { namespace, name }, 'merge', patch);
+    const annotations = { ...deployment.metadata.annotations, [revisionAnnotation]: revision };
+    const saved = await client.update(deployments, {
+      ...deployment,
+      metadata: { ...deployment.metadata, annotations },
+    });
     deployment.metadata = saved.metadata;
   }
 
