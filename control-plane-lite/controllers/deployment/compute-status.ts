@@ -3,6 +3,7 @@
 import { findCondition, withoutCondition } from '#kube/api/conditions.ts';
 import type { Deployment, DeploymentCondition, DeploymentStatus } from '#kube/api/generated/apps-v1.ts';
 import { formatTime, parseTime } from '#kube/api/time.ts';
+import { omitZeros } from '../omit-zeros.ts';
 import { allReplicaSets, type DeploymentView, desiredReplicas, rolloutBounds, sumReplicas } from './replica-sets.ts';
 
 /** A deadline that stands for none. */
@@ -116,7 +117,7 @@ export function computeCounts(
   const text = enough ? 'Deployment has minimum availability.' : 'Deployment does not have minimum availability.';
   const reason = enough ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable';
   const { collisionCount } = deployment.status ?? {};
-  return {
+  const counts: DeploymentStatus = {
     observedGeneration: deployment.metadata.generation,
     replicas: sum('replicas'),
     updatedReplicas: newReplicaSet?.status?.replicas ?? 0,
@@ -125,11 +126,17 @@ export function computeCounts(
     unavailableReplicas: Math.max(0, sumReplicas(sets) - available),
     terminatingReplicas: sum('terminatingReplicas'),
     ...(collisionCount === undefined ? {} : { collisionCount }),
-    conditions: withDeploymentCondition(
-      conditions,
-      condition('Available', enough ? 'True' : 'False', reason, text, nowMs),
-    ),
   };
+  const shown = omitZeros(counts, [
+    'observedGeneration',
+    'replicas',
+    'updatedReplicas',
+    'readyReplicas',
+    'availableReplicas',
+    'unavailableReplicas',
+  ]);
+  const state = condition('Available', enough ? 'True' : 'False', reason, text, nowMs);
+  return { ...shown, conditions: withDeploymentCondition(conditions, state) };
 }
 
 /** The whole status of a rollout: counts, availability, progress and failures of replica sets. */

@@ -6,6 +6,7 @@ import type { Job, JobCondition, JobStatus } from '#kube/api/generated/batch-v1.
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { isPodReady, isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
 import { formatTime, parseTime } from '#kube/api/time.ts';
+import { omitZeros } from '../omit-zeros.ts';
 import { selectPodsToDelete } from '../replicaset/rank-pods.ts';
 import { formatIndexes, parseIndexes } from './completion-indexes.ts';
 import { countPods } from './count-pods.ts';
@@ -257,7 +258,7 @@ export function planJob(job: Job, pods: readonly Pod[], nowMs: number): JobPlan 
     }
   }
   const complete = conditions.some(({ type, status }) => type === 'Complete' && status === 'True');
-  plan.status = {
+  const status: JobStatus = {
     ...rest,
     ...counts.status,
     ...(startTime === undefined ? {} : { startTime }),
@@ -268,5 +269,5 @@ export function planJob(job: Job, pods: readonly Pod[], nowMs: number): JobPlan 
     ...(job.spec.backoffLimitPerIndex === undefined ? {} : { failedIndexes: formatIndexes(failed) }),
     ...(conditions.length === 0 ? {} : { conditions }),
   };
-  return plan;
+  return { ...plan, status: omitZeros(status, ['active', 'succeeded', 'failed']) };
 }

@@ -5,6 +5,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { requirementsOfMap, selectorMatches } from '#kube/api/label-selector.ts';
 import { isPodActive, isPodAvailable, isPodReady, isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
 import { formatTime } from '#kube/api/time.ts';
+import { omitZeros } from '../omit-zeros.ts';
 import { selectPodsToDelete } from './rank-pods.ts';
 
 /** At most this many pods are created or deleted in one go. */
@@ -55,7 +56,7 @@ export function computeReplicaSetStatus(
           ...others,
           failing ?? { type: 'ReplicaFailure', status: 'True', ...failure, lastTransitionTime: formatTime(nowMs) },
         ];
-  return {
+  const status: ReplicaSetStatus = {
     replicas: active.length,
     fullyLabeledReplicas: active.filter((pod) => selectorMatches(templateLabels, pod.metadata.labels)).length,
     readyReplicas: active.filter(isPodReady).length,
@@ -64,4 +65,5 @@ export function computeReplicaSetStatus(
     observedGeneration: replicaSet.metadata.generation,
     ...(conditions.length === 0 ? {} : { conditions }),
   };
+  return omitZeros(status, ['fullyLabeledReplicas', 'readyReplicas', 'availableReplicas', 'observedGeneration']);
 }
