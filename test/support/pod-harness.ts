@@ -1,0 +1,210 @@
+// The agent's path of a pod, put together from its real parts around a fake runtime, API and clock.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { ConfigMap, Pod, Secret, Service } from '#kube/api/generated/core-v1.ts';
+import { createCgroupManager } from '../../agent/cgroup/cgroup-manager.ts';
+import { createEnsureImage } from '../../agent/image/ensure-image.ts';
+import { withSource } from '../../agent/pod-source/api-pod-source.ts';
+import { createProbeManager } from '../../agent/probe/probe-manager.ts';
+import { createRuntimeCache } from '../../agent/runtime-cache/runtime-cache.ts';
+import { createStatusManager } from '../../agent/status/status-manager.ts';
+import { createKeyBackoff } from '../../agent/sync/key-backoff.ts';
+import { createPodWorkers } from '../../agent/sync/pod-workers.ts';
+import type { Mounter } from '../../agent/volume/mounter.ts';
+import type { ObjectCache } from '../../agent/volume/object-cache.ts';
+import { createTokenManager } from '../../agent/volume/token-manager.ts';
+import { createVolumeManager } from '../../agent/volume/volume-manager.ts';
+import { createFakeClock, type FakeClock } from './fake-clock.ts';
+import { createFakePodApi, type FakePodApi } from './fake-pod-api.ts';
+import { createFakeRuntime, type FakeRuntime, type FakeRuntimeOptions } from './fake-runtime.ts';
+
+export interface SeenEvent {
+  type: string;
+  reason: string;
+  message: string;
+  container: string | undefined;
+}
+
+export interface HarnessOptions {
+  pod: Pod;
+  nodeName: string;
+  hostIp: string;
+  memoryBytes: number;
+  configMaps: Record<string, ConfigMap>;
+  secrets: Record<string, Secret>;
+  services: Service[];
+  runtime: Omit<FakeRuntimeOptions, 'clock'>;
+}
+
+export interface PodHarness {
+  clock: FakeClock;
+  api: FakePodApi;
+  fake: FakeRuntime;
+  events: SeenEvent[];
+  rootDir: string;
+  /** Lets time pass in small steps, waiting for all work between them. */
+  pass(ms: number): Promise<void>;
+  deletePod(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Work on the file system takes real time, whatever the fake clock says. */
+async function quiet(busy: () => unknown): Promise<void> {
+  for (let same = 0, last = busy(); same < 4; ) {
+    await new Promise((resolve) => setTimeout(resolve, 3));
+    const now = busy();
+    same = now === last ? same + 1 : 0;
+    last = now;
+  }
+}
+
+/** Starts the workers with the one pod on the node. */
+export async function startPodHarness(options: HarnessOptions): Promise<PodHarness> {
+  const clock = createFakeClock(Date.parse('2026-01-01T00:00:00Z'));
+  const logger = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' });
+  const rootDir = mkdtempSync(join(tmpdir(), 'agent-pod-'));
+  const fake = createFakeRuntime({ clock, ...options.runtime });
+  const { runtime, images } = fake;
+  const events: SeenEvent[] = [];
+  const stop = new AbortController();
+  const record = (_: Pod, type: string, reason: string, message: string, container?: string) =>
+    void events.push({ type, reason, message, container });
+  const api = createFakePodApi(options.pod, {
+    changed: (pod) => {
+      statuses.observe(pod);
+      workers.update(withSource(pod, 'api', 'now'));
+    },
+    deleted: (pod) => {
+      statuses.forget(pod.metadata.uid ?? '');
+      workers.remove(pod.metadata.uid ?? '');
+    },
+  });
+  const cache = createRuntimeCache({ runtime, clock, logger, relistPeriodMs: 1000 });
+  const statuses = createStatusManager({ client: api.client, clock, logger });
+  const tokens = createTokenManager(api.client, clock, () => 0);
+  const objects: ObjectCache = {
+    configMap: async (_, __, name) => options.configMaps[name],
+    secret: async (_, __, name) => options.secrets[name],
+    release: () => undefined,
+    close: async () => undefined,
+  };
+  const mounter: Mounter = {
+    mountTmpfs: async () => undefined,
+    bind: async () => undefined,
+    unmount: async () => undefined,
+    listBelow: async () => [],
+  };
+  const downward = (_: Pod, podIps: string[]) => ({ hostIps: [options.hostIp], podIps, nodeAllocatable: {} });
+  const probes = createProbeManager({
+    runtime,
+    httpGet: async () => ({ status: 200, statusText: 'OK', body: '' }),
+    clock,
+    logger,
+    record,
+    hostIps: () => [options.hostIp],
+    changed: (uid) => workers.wake(uid),
+    startedAtMs: clock.now(),
+  });
+  const limits = { cpuCfsQuota: true, cpuCfsQuotaPeriodMs: 100, podPidsLimit: -1 };
+  const resources = { memoryCapacityBytes: options.memoryBytes, hugepageSizes: ['2MB', '1GB'], ...limits };
+  const podLogsDir = join(rootDir, 'logs');
+  const workers = createPodWorkers({
+    execute: {
+      runtime,
+      httpGet: async () => ({ status: 200, statusText: 'OK', body: '' }),
+      clock,
+      logger,
+      record,
+      mounter,
+      rootDir,
+      clusterDomain: 'cluster.local',
+      ensureImage: createEnsureImage({ images, clock, logger, record, parallelPulls: 1 }),
+      container: { resources, security: { seccompProfileRoot: join(rootDir, 'seccomp'), seccompDefault: false } },
+      sandbox: {
+        podLogsDir,
+        dns: {
+          clusterDns: ['10.96.0.10'],
+          clusterDomain: 'cluster.local',
+          host: { servers: [], searches: [], options: [] },
+        },
+        resources,
+      },
+      services: () => options.services,
+      sources: () => ({
+        configMap: async (_, name) => options.configMaps[name],
+        secret: async (_, name) => options.secrets[name],
+      }),
+      credentials: async () => [],
+      downward,
+      readHostsFile: async () => '',
+      backoff: createKeyBackoff(clock, 10_000, 300_000),
+      refresh: cache.refresh,
+      runtimeHandler: async () => '',
+    },
+    cache,
+    statuses,
+    volumes: createVolumeManager({
+      rootDir,
+      mounter,
+      sources: { objects, tokens, downward: (pod) => downward(pod, []) },
+      clock,
+      logger,
+      failed: (pod, message) => record(pod, 'Warning', 'FailedMount', message),
+    }),
+    cgroups: createCgroupManager({
+      fs: {
+        version: 1,
+        ensure: async () => undefined,
+        remove: async () => undefined,
+        exists: async () => true,
+        children: async () => [],
+      },
+      driver: 'cgroupfs',
+      root: '/',
+      perQos: true,
+      limits,
+      enforceAllocatable: true,
+    }),
+    probes,
+    clock,
+    logger,
+    hostIps: () => [options.hostIp],
+    networkProblem: () => undefined,
+    syncFrequencyMs: 60_000,
+    podLogsDir,
+    runtimeName: 'containerd',
+    release: () => undefined,
+  });
+  const busy = () => `${fake.calls.length} ${events.length} ${api.seen.length}`;
+  const running = Promise.all([cache.run(stop.signal), statuses.run(stop.signal), workers.run(stop.signal)]);
+  const first = api.current();
+  if (first !== undefined) workers.update(withSource(first, 'api', 'now'));
+  workers.sourcesReady();
+  await quiet(busy);
+  return {
+    clock,
+    api,
+    fake,
+    events,
+    rootDir,
+    async pass(ms) {
+      for (let left = ms; left > 0; left -= 500) {
+        await clock.advance(Math.min(left, 500));
+        await quiet(busy);
+      }
+    },
+    async deletePod() {
+      api.requestDeletion(clock.now());
+      await quiet(busy);
+    },
+    async close() {
+      stop.abort();
+      probes.close();
+      await clock.advance(1);
+      await running;
+      rmSync(rootDir, { recursive: true, force: true });
+    },
+  };
+}
