@@ -3,14 +3,23 @@ import { describe, it } from 'node:test';
 import type { IpFamily } from '../../../proxy/model/service-port.ts';
 import { planBase } from '../../../proxy/plan/iptables/plan-base.ts';
 import { formatRestore, planDelta, planFull } from '../../../proxy/plan/iptables/rule-set.ts';
-import { baseOptions, parseSave, plannedServices, recordedSave, recordingNames } from '../../support/proxy-recordings.ts';
+import {
+  baseOptions,
+  parseSave,
+  plannedServices,
+  recordedSave,
+  recordingNames,
+} from '../../support/proxy-recordings.ts';
 
 /** Chains in which rules of different services stand beside each other in no fixed order. */
-const unordered = /^(nat (KUBE-SERVICES|KUBE-NODEPORTS)|filter (KUBE-SERVICES|KUBE-EXTERNAL-SERVICES|KUBE-NODEPORTS|KUBE-PROXY-FIREWALL))$/;
+const unordered =
+  /^(nat (KUBE-SERVICES|KUBE-NODEPORTS)|filter (KUBE-SERVICES|KUBE-EXTERNAL-SERVICES|KUBE-NODEPORTS|KUBE-PROXY-FIREWALL))$/;
 
 function comparable(chains: Map<string, string[]>): Record<string, string[]> {
   return Object.fromEntries(
-    [...chains].sort(([a], [b]) => (a < b ? -1 : 1)).map(([chain, rules]) => [chain, unordered.test(chain) ? [...rules].sort() : rules]),
+    [...chains]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([chain, rules]) => [chain, unordered.test(chain) ? [...rules].sort() : rules]),
   );
 }
 
@@ -38,7 +47,10 @@ describe('planFull', () => {
     const stale = ['KUBE-SVC-AAAAAAAAAAAAAAAA', 'KUBE-SEP-BBBBBBBBBBBBBBBB', 'CNI-HOSTPORT-DNAT', 'KUBE-FORWARD'];
     const options = baseOptions('IPv4');
     const [, , nat] = planFull(planBase(options), options, [], stale);
-    assert.deepEqual(nat?.lines.filter((line) => line.startsWith('-X')), ['-X KUBE-SVC-AAAAAAAAAAAAAAAA', '-X KUBE-SEP-BBBBBBBBBBBBBBBB']);
+    assert.deepEqual(
+      nat?.lines.filter((line) => line.startsWith('-X')),
+      ['-X KUBE-SVC-AAAAAAAAAAAAAAAA', '-X KUBE-SEP-BBBBBBBBBBBBBBBB'],
+    );
     assert.ok(nat?.lines.includes(':KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]'));
   });
 });
@@ -55,14 +67,20 @@ describe('planDelta', () => {
     const [change, ...others] = planDelta([{ after: web }]);
     assert.deepEqual(others, []);
     assert.equal(change?.table, 'nat');
-    assert.deepEqual(change?.lines.filter((line) => line.startsWith(':')).sort(), [...web.chains.keys()].map((chain) => `:${chain} - [0:0]`).sort());
+    assert.deepEqual(
+      change?.lines.filter((line) => line.startsWith(':')).sort(),
+      [...web.chains.keys()].map((chain) => `:${chain} - [0:0]`).sort(),
+    );
     assert.equal(change?.lines.filter((line) => line.startsWith('-I KUBE-SERVICES')).length, 1);
   });
 
   it('removes the entry of a deleted service before its chains', () => {
     const [change] = planDelta([{ before: web }]);
     const lines = change?.lines ?? [];
-    assert.ok(lines.findIndex((line) => line.startsWith('-D KUBE-SERVICES')) < lines.findIndex((line) => line.startsWith('-X ')));
+    assert.ok(
+      lines.findIndex((line) => line.startsWith('-D KUBE-SERVICES')) <
+        lines.findIndex((line) => line.startsWith('-X ')),
+    );
     assert.equal(lines.filter((line) => line.startsWith('-X ')).length, web.chains.size);
   });
 
@@ -71,7 +89,10 @@ describe('planDelta', () => {
     const gone = [...fewer.chains.keys()].find((chain) => chain.startsWith('KUBE-SEP-'))!;
     const service = [...fewer.chains.keys()].find((chain) => chain.startsWith('KUBE-SVC-'))!;
     fewer.chains.delete(gone);
-    fewer.chains.set(service, fewer.chains.get(service)!.filter((rule) => !rule.includes(gone)));
+    fewer.chains.set(
+      service,
+      fewer.chains.get(service)!.filter((rule) => !rule.includes(gone)),
+    );
     const [change] = planDelta([{ before: web, after: fewer }]);
     const declared = change?.lines.filter((line) => line.startsWith(':')) ?? [];
     assert.deepEqual(declared.sort(), [`:${service} - [0:0]`, `:${gone} - [0:0]`].sort());
@@ -79,9 +100,15 @@ describe('planDelta', () => {
 
   it('moves a service without endpoints from nat to a rejection in filter', () => {
     const empty = services.find((service) => service.chains.size === 0)!;
-    assert.deepEqual(empty.shared.map(({ table, chain }) => `${table} ${chain}`), ['filter KUBE-SERVICES']);
+    assert.deepEqual(
+      empty.shared.map(({ table, chain }) => `${table} ${chain}`),
+      ['filter KUBE-SERVICES'],
+    );
     const changes = planDelta([{ before: empty, after: web }]);
-    assert.deepEqual(changes.map(({ table }) => table), ['filter', 'nat']);
+    assert.deepEqual(
+      changes.map(({ table }) => table),
+      ['filter', 'nat'],
+    );
     assert.ok(changes[0]?.lines[0]?.startsWith('-D KUBE-SERVICES '));
   });
 });

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { clustersUnavailable, eventually, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+
+const image = 'localhost/berth/busybox:1';
+const skip = clustersUnavailable() ?? false;
+const serve = 'mkdir /w && hostname > /w/index.html && exec httpd -f -p 8080 -h /w';
+
+describe('two nodes on one machine', { skip }, () => {
+  let cluster: TestCluster;
+  const kubectl = (...args: string[]) => cluster.kubectl(...args);
+  const nodes = () => cluster.layout.nodes.map((node) => node.name);
+
+  before(async () => {
+    cluster = await startTestCluster({ nodes: 2 });
+    for (const [i, nodeName] of nodes().entries()) {
+      await cluster.apply({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name: `on-${i + 1}`, labels: { app: 'pair' } },
+        spec: {
+          nodeName,
+          terminationGracePeriodSeconds: 1,
+          containers: [
+            {
+              name: 'main',
+              image,
+              command: ['sh', '-c', serve],
+              readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
+            },
+          ],
+        },
+      });
+    }
+    await kubectl('expose', 'pod', 'on-1', '--name=pair', '--port=80', '--target-port=8080', '--selector=app=pair');
+    await kubectl('wait', '--for=condition=Ready', 'pod/on-1', 'pod/on-2', '--timeout=60s');
+  });
+  after(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  it('are both ready, with pod ranges of their own', async () => {
+    const table = await kubectl('get', 'nodes', '--no-headers');
+    assert.equal(
+      table
+        .trim()
+        .split('\n')
+        .filter((line) => / Ready /.test(line)).length,
+      2,
+    );
+    const ranges = (await kubectl('get', 'nodes', '-o', 'jsonpath={.items[*].spec.podCIDR}')).split(' ');
+    assert.equal(new Set(ranges).size, 2);
+  });
+
+  it('let pods reach each other under their own addresses', async () => {
+    const address = async (pod: string) => await kubectl('get', 'pod', pod, '-o', 'jsonpath={.status.podIP}');
+    const [first, second] = [await address('on-1'), await address('on-2')];
+    assert.equal(
+      await kubectl('exec', 'on-1', '--', 'wget', '-q', '-T', '5', '-O', '-', `http://${second}:8080/`),
+      'on-2\n',
+    );
+    assert.equal(
+      await kubectl('exec', 'on-2', '--', 'wget', '-q', '-T', '5', '-O', '-', `http://${first}:8080/`),
+      'on-1\n',
+    );
+  });
+
+  it('spread a service over both, from each of them', async () => {
+    const ip = await kubectl('get', 'service', 'pair', '-o', 'jsonpath={.spec.clusterIP}');
+    for (const from of ['on-1', 'on-2']) {
+      const seen = new Set<string>();
+      await eventually(`both answer ${from}`, async () => {
+        seen.add((await kubectl('exec', from, '--', 'wget', '-q', '-T', '5', '-O', '-', `http://${ip}/`)).trim());
+        return seen.size === 2;
+      });
+    }
+  });
+
+  it('serve logs and exec from the far node', async () => {
+    assert.equal(await kubectl('exec', 'on-2', '--', 'hostname'), 'on-2\n');
+  });
+
+  it('schedule a deployment over both', async () => {
+    await kubectl('create', 'deployment', 'spread', `--image=${image}`, '--replicas=4', '--', 'sleep', '600');
+    await kubectl('rollout', 'status', 'deployment/spread', '--timeout=60s');
+    const used = (await kubectl('get', 'pods', '-l', 'app=spread', '-o', 'jsonpath={.items[*].spec.nodeName}')).split(
+      ' ',
+    );
+    assert.deepEqual([...new Set(used)].sort(), nodes().sort());
+  });
+
+  it('drain one onto the other', async () => {
+    const [, second = ''] = nodes();
+    await kubectl('cordon', second);
+    await kubectl('drain', second, '--ignore-daemonsets', '--force', '--timeout=60s');
+    await eventually('all replicas on the first', async () => {
+      const used = (
+        await kubectl(
+          'get',
+          'pods',
+          '-l',
+          'app=spread',
+          '--field-selector=status.phase=Running',
+          '-o',
+          'jsonpath={.items[*].spec.nodeName}',
+        )
+      ).split(' ');
+      return used.length === 4 && used.every((name) => name === nodes()[0]);
+    });
+    await kubectl('uncordon', second);
+  });
+});
