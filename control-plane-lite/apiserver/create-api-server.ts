@@ -1,21 +1,27 @@
 // Puts the API server together on an open store.
 import type { Logger } from 'pino';
-import { clusterrolebindings, clusterroles, rolebindings, roles } from '#kube/api/generated/resources.ts';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#kube/api/generated/resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
+import { defaultPlugins } from '../admission/default-plugins.ts';
 import { chainAuthenticators } from '../authn/authenticator.ts';
+import { createBearerTokenAuthenticator } from '../authn/bearer-token.ts';
+import { createBootstrapTokens } from '../authn/bootstrap-token.ts';
 import { createClientCertificateAuthenticator } from '../authn/client-certificate.ts';
 import { createImpersonation } from '../authn/impersonation.ts';
-import { unionAuthorizer } from '../authz/authorizer.ts';
+import { createServiceAccountTokens } from '../authn/service-account-tokens.ts';
+import { type Authorizer, unionAuthorizer } from '../authz/authorizer.ts';
+import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
 import { ensureKubernetesEndpoints } from '../bootstrap/kubernetes-endpoints.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import type { ClusterPki } from '../pki/cluster-pki.ts';
 import type { PrinterFor } from '../registry/kind-rules.ts';
-import type { KindRules } from '../registry/registry.ts';
+import type { KindRules, Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
-import type { Backend } from '../storage/backend.ts';
+import type { Backend, StoredEntry } from '../storage/backend.ts';
 import type { ApiContext } from './api-context.ts';
 import { createRegistry } from './create-registry.ts';
 import { buildDiscovery } from './discovery/discovery-documents.ts';
@@ -24,8 +30,9 @@ import { runMaintenance } from './maintenance.ts';
 import { createRequestMetrics } from './metrics.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
 import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
+import { createOpenIdHandler } from './openid.ts';
 import { createRequestHandler } from './request-handler.ts';
-import { routes } from './routes.ts';
+import { createRoutes } from './routes.ts';
 import { createHttpsServer } from './server.ts';
 import { WatchHub } from './watch/watch-hub.ts';
 
@@ -43,17 +50,28 @@ export interface ApiServerDeps {
 
 const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
 
+/** Tells the Node authorizer of every pod, those stored already first. */
+function followPods(registry: Registry, nodes: NodeAuthorizer): void {
+  const { storagePrefix } = registry.table.get(pods);
+  const podOf = (entry: StoredEntry | undefined) => (entry === undefined ? undefined : (registry.parse(entry) as Pod));
+  for (const entry of registry.cache.resource(storagePrefix).walk()) nodes.observePod(undefined, podOf(entry));
+  registry.cache.onChange(storagePrefix, ({ type, entry, previous }) =>
+    nodes.observePod(podOf(previous), type === 'put' ? podOf(entry) : undefined),
+  );
+}
+
 /** The API server as a component: ready when it serves and the bootstrap objects are there. */
 export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const { config, backend, pki, clock } = deps;
   const logger = deps.logger.child({ component: 'apiserver' });
   const stopping = new AbortController();
+  let authorizer: Authorizer = unionAuthorizer([]);
   const open = await createRegistry({
     backend,
     rules: deps.rules,
     serviceCidr: config.serviceCidr,
     nodePorts: config.nodePorts,
-    admission: () => [],
+    admission: () => defaultPlugins(() => authorizer),
     logger,
   });
   const { registry } = open;
@@ -61,7 +79,11 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
     registry.cache.onChange(registry.table.get(resource).storagePrefix, () => rbac.invalidate());
   }
-  const authorizer = unionAuthorizer([rbac]);
+  const tokens = await createServiceAccountTokens(pki.serviceAccount, config.issuer, registry.objects);
+  const bootstrapTokens = createBootstrapTokens(registry.objects);
+  const nodeAuthorizer = createNodeAuthorizer(registry.objects);
+  followPods(registry, nodeAuthorizer);
+  authorizer = unionAuthorizer([nodeAuthorizer, rbac]);
   const api: ApiContext = {
     registry,
     authorizer,
@@ -95,7 +117,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   ];
   const handle = createRequestHandler({
     api,
-    routes,
+    routes: createRoutes({ tokens, bootstrapTokens, rbac }),
     nonResource: {
       discovery: buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),
       checks,
@@ -103,9 +125,13 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       handlers: [
         createOpenApiV3Handler(registry.schema, registry.table),
         createOpenApiV2Handler(registry.schema, registry.table),
+        createOpenIdHandler(tokens, `https://${config.advertiseAddress}:${config.securePort}`),
       ],
     },
-    authenticate: chainAuthenticators([createClientCertificateAuthenticator()]),
+    authenticate: chainAuthenticators([
+      createClientCertificateAuthenticator(),
+      createBearerTokenAuthenticator(tokens, bootstrapTokens, clock.now),
+    ]),
     impersonate: createImpersonation(authorizer),
     metrics,
   });

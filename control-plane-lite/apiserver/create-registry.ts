@@ -9,7 +9,7 @@ import { AddressPool } from '../registry/allocation/address-pool.ts';
 import { PortPool } from '../registry/allocation/port-pool.ts';
 import { createServiceAllocator } from '../registry/allocation/service-allocator.ts';
 import { createFieldManagement } from '../registry/managed-fields/field-management.ts';
-import { createObjectParser, createObjectReader } from '../registry/object-reader.ts';
+import { createObjectReader, parseEntry } from '../registry/object-reader.ts';
 import type { KindRules, Registry } from '../registry/registry.ts';
 import { loadResourceTable } from '../registry/resource-table.ts';
 import { loadSchema } from '../registry/schema.ts';
@@ -49,13 +49,12 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
     backend,
     [...readers].map(([prefix, read]) => ({ prefix, read })),
   );
-  const parse = createObjectParser();
-  const objects = createObjectReader(cache, table, parse);
+  const objects = createObjectReader(cache, table);
   const addresses = new AddressPool(options.serviceCidr);
   const allocator = createServiceAllocator(addresses, new PortPool(options.nodePorts.first, options.nodePorts.last));
   const servicePrefix = table.get(services).storagePrefix;
   const specOf = (entry: StoredEntry | undefined) =>
-    entry === undefined ? undefined : (parse(entry) as unknown as Service).spec;
+    entry === undefined ? undefined : (parseEntry(entry) as unknown as Service).spec;
   cache.onChange(servicePrefix, ({ type, entry, previous }) =>
     allocator.observe(specOf(previous), type === 'put' ? specOf(entry) : undefined),
   );
@@ -74,7 +73,7 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
     strategyOf: createStrategyTable(allocator),
     admission: chainAdmission(options.admission({ objects, backend, cache, table })),
     objects,
-    parse,
+    parse: parseEntry,
     fields: createFieldManagement(schema),
     readAttributes,
   };

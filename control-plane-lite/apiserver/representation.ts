@@ -33,7 +33,7 @@ export function servedBytes(entry: StoredEntry, served: ServedResource, parse: O
   if (served.stored.version === served.resource.version && served.stored.group === served.resource.group) {
     return entry.value;
   }
-  return Buffer.from(JSON.stringify(fromStored(served, structuredClone(parse(entry)))));
+  return Buffer.from(JSON.stringify(fromStored(served, parse(entry))));
 }
 
 function objectRepresenter(served: ServedResource, parse: ObjectParser): Representer {

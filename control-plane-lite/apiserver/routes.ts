@@ -1,12 +1,25 @@
 // Which handler serves which subresource and which computed resource.
+import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
+import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
+import type { UserInfo } from '../registry/request-context.ts';
 import type { Routes } from './dispatch.ts';
 import { patchObject } from './handlers/patch.ts';
 import { putObject } from './handlers/write.ts';
+import { accessReviewHandlers } from './reviews/access-reviews.ts';
+import { createRulesReviewHandler, selfSubjectReview } from './reviews/self-reviews.ts';
+import { createTokenReviewHandler } from './reviews/token-review.ts';
 import { postBinding } from './subresources/binding.ts';
 import { mainObjectHandlers } from './subresources/main-object.ts';
 import { scaleHandlers } from './subresources/scale.ts';
+import { createTokenHandler } from './subresources/token.ts';
 
-export const routes: Routes = {
+export interface RouteDeps {
+  tokens: ServiceAccountTokens;
+  bootstrapTokens: (token: string, nowMs: number) => UserInfo | undefined;
+  rbac: RbacAuthorizer;
+}
+
+export const createRoutes = ({ tokens, bootstrapTokens, rbac }: RouteDeps): Routes => ({
   subresources: {
     status: mainObjectHandlers,
     scale: scaleHandlers,
@@ -15,8 +28,13 @@ export const routes: Routes = {
     'pods/resize': mainObjectHandlers,
     'pods/ephemeralcontainers': mainObjectHandlers,
     'pods/binding': { create: postBinding },
+    'serviceaccounts/token': { create: createTokenHandler(tokens) },
   },
   virtual: {
     '/bindings': postBinding,
+    ...accessReviewHandlers,
+    'authorization.k8s.io/selfsubjectrulesreviews': createRulesReviewHandler(rbac),
+    'authentication.k8s.io/selfsubjectreviews': selfSubjectReview,
+    'authentication.k8s.io/tokenreviews': createTokenReviewHandler(tokens, bootstrapTokens),
   },
-};
+});

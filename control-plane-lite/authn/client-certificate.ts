@@ -20,7 +20,10 @@ export function createClientCertificateAuthenticator(): Authenticator {
     if (!socket.authorized) return 'wrong';
     const subject = certificate.subject as PeerSubject;
     const [username] = listOf(subject.CN);
-    return username === undefined ? 'wrong' : authenticated({ username, groups: listOf(subject.O) });
+    if (username === undefined) return 'wrong';
+    const fingerprint = certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+    const extra = { 'authentication.kubernetes.io/credential-id': [`X509SHA256=${fingerprint}`] };
+    return authenticated({ username, groups: listOf(subject.O), extra });
   };
   return (request) => {
     const { socket } = request;

@@ -11,22 +11,26 @@ export interface ObjectReader {
   list<T extends KubeObject>(resource: Resource<T>, namespace?: string): T[];
 }
 
-/** The parsed object of a stored value, kept as long as the value is. */
+/** The object of a stored value. Every call gives a fresh copy that the caller may change. */
 export type ObjectParser = (entry: StoredEntry) => KubeObject;
 
-export function createObjectParser(): ObjectParser {
+export const parseEntry: ObjectParser = (entry) => JSON.parse(entry.value.toString()) as KubeObject;
+
+/** Parses each value once, for as long as somebody holds the entry. */
+function createCachingParser(): ObjectParser {
   const parsed = new WeakMap<StoredEntry, KubeObject>();
   return (entry) => {
     let object = parsed.get(entry);
     if (object === undefined) {
-      object = JSON.parse(entry.value.toString()) as KubeObject;
+      object = parseEntry(entry);
       parsed.set(entry, object);
     }
     return object;
   };
 }
 
-export function createObjectReader(cache: WatchCache, table: ResourceTable, parse: ObjectParser): ObjectReader {
+export function createObjectReader(cache: WatchCache, table: ResourceTable): ObjectReader {
+  const parse = createCachingParser();
   const prefixOf = (resource: Resource) => table.get(resource).storagePrefix;
   return {
     get: <T extends KubeObject>(resource: Resource<T>, namespace: string, name: string) => {

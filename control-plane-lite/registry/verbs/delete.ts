@@ -98,7 +98,7 @@ export async function deleteObject(
     const request = { ...admission, previous, context, objects: registry.objects };
     registry.admission.mutate(request);
     registry.admission.validate(request);
-    const object = structuredClone(previous);
+    const object = registry.parse(current);
     result = object;
     const finalizers = finalizersForDeletion(stored, object.metadata.finalizers ?? [], options);
     const wereFinalizers = (object.metadata.finalizers ?? []).join();

@@ -127,7 +127,7 @@ function planUpdate(
 ): { object: KubeObject; undo: () => void } {
   const { stored } = served;
   const { subresource, namespace, name } = request;
-  const object = request.change(structuredClone(previous));
+  const object = request.change(registry.parse(current));
   if ((object.metadata.name ?? '') !== '' && object.metadata.name !== name) {
     throw badRequest(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
   }

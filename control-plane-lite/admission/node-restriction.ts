@@ -1,0 +1,155 @@
+// NodeRestriction: a node writes only its own Node, Lease, CSINode, pods and their tokens.
+import { isDeepStrictEqual } from 'node:util';
+import type { TokenRequest } from '#kube/api/generated/authentication-v1.ts';
+import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
+import { nodes, pods } from '#kube/api/generated/resources.ts';
+import type { KubeObject } from '#kube/api/resource.ts';
+import { forbidden } from '../registry/status-errors.ts';
+import { nodeNameOf } from './node-identity.ts';
+import type { AdmissionPlugin, AdmissionRequest } from './plugin.ts';
+import { isMirrorPod, type PodObject } from './pod-request.ts';
+
+const leaseNamespace = 'kube-node-lease';
+const restrictedSuffix = 'node-restriction.kubernetes.io/';
+const ownLabels = new Set([
+  'kubernetes.io/hostname',
+  'kubernetes.io/arch',
+  'kubernetes.io/os',
+  'beta.kubernetes.io/arch',
+  'beta.kubernetes.io/os',
+  'beta.kubernetes.io/instance-type',
+  'node.kubernetes.io/instance-type',
+  'failure-domain.beta.kubernetes.io/region',
+  'failure-domain.beta.kubernetes.io/zone',
+  'topology.kubernetes.io/region',
+  'topology.kubernetes.io/zone',
+]);
+
+/** Kubernetes' own labels that a node may not set on itself. */
+function isForbiddenLabel(label: string): boolean {
+  const prefix = label.includes('/') ? label.slice(0, label.indexOf('/') + 1) : '';
+  if (prefix.endsWith(restrictedSuffix)) return true;
+  const domain = prefix.slice(0, -1);
+  const isKubernetes = ['kubernetes.io', 'k8s.io'].some((each) => domain === each || domain.endsWith(`.${each}`));
+  if (!isKubernetes || ownLabels.has(label)) return false;
+  return !/^(.*\.)?(kubelet|node)\.kubernetes\.io$/.test(domain);
+}
+
+function admitNode(request: AdmissionRequest, self: string): void {
+  const { verb, name, object, previous } = request;
+  if (verb === 'delete') throw forbidden(nodes, name, `node ${JSON.stringify(self)} is not allowed to delete nodes`);
+  const target = verb === 'create' ? (object?.metadata.name ?? '') : name;
+  if (target !== self) {
+    throw forbidden(
+      nodes,
+      target,
+      `node ${JSON.stringify(self)} is not allowed to modify node ${JSON.stringify(target)}`,
+    );
+  }
+  const labels = object?.metadata.labels ?? {};
+  const before = previous?.metadata.labels ?? {};
+  const changed = [...new Set([...Object.keys(labels), ...Object.keys(before)])].filter(
+    (label) => labels[label] !== before[label] && isForbiddenLabel(label),
+  );
+  if (changed.length > 0) {
+    throw forbidden(nodes, target, `is not allowed to modify labels: ${changed.sort().join(', ')}`);
+  }
+  if (verb !== 'update') return;
+  const [now, then] = [object as KubeObject & Node, previous as KubeObject & Node];
+  if (!isDeepStrictEqual(now.spec?.taints, then.spec?.taints)) {
+    throw forbidden(nodes, target, `node ${JSON.stringify(self)} is not allowed to modify taints`);
+  }
+  if (!isDeepStrictEqual(now.metadata.ownerReferences, then.metadata.ownerReferences)) {
+    throw forbidden(nodes, target, `node ${JSON.stringify(self)} is not allowed to modify ownerReferences`);
+  }
+}
+
+function nodeOf(object: KubeObject | undefined): string {
+  return (object as Pod | undefined)?.spec?.nodeName ?? '';
+}
+
+function admitPod(request: AdmissionRequest, self: string): void {
+  const { verb, subresource, object, previous, name, objects, namespace } = request;
+  const refuse = (why: string) => forbidden(pods, name, why);
+  const quotedSelf = JSON.stringify(self);
+  if (subresource === 'eviction') {
+    if (nodeOf(objects.get(pods, namespace, name)) !== self) {
+      throw refuse(`node ${quotedSelf} can only evict pods with spec.nodeName set to itself`);
+    }
+    return;
+  }
+  if (verb === 'create') {
+    const pod = object as PodObject;
+    if (!isMirrorPod(pod))
+      throw refuse(
+        `pod does not have "kubernetes.io/config.mirror" annotation, node ${quotedSelf} can only create mirror pods`,
+      );
+    if (nodeOf(pod) !== self) throw refuse(`node ${quotedSelf} can only create pods with spec.nodeName set to itself`);
+    return;
+  }
+  if (verb === 'delete' && nodeOf(previous) !== self) {
+    throw refuse(`node ${quotedSelf} can only delete pods with spec.nodeName set to itself`);
+  }
+  if (verb !== 'update') return;
+  if (subresource !== 'status')
+    throw refuse(`unexpected pod subresource ${JSON.stringify(subresource)}, only 'status' and 'eviction' are allowed`);
+  if (nodeOf(previous) !== self)
+    throw refuse(`node ${quotedSelf} can only update pod status for pods with spec.nodeName set to itself`);
+  if (!isDeepStrictEqual(object?.metadata.labels ?? {}, previous?.metadata.labels ?? {})) {
+    throw refuse(`node ${quotedSelf} cannot update labels through pod status`);
+  }
+}
+
+function admitToken(request: AdmissionRequest, self: string): void {
+  const { name, namespace, objects, object } = request;
+  const resource = request.served.resource;
+  const reference = (object as (KubeObject & TokenRequest) | undefined)?.spec.boundObjectRef;
+  if (reference?.kind !== 'Pod') throw forbidden(resource, name, 'node requested token not bound to a pod');
+  const pod = objects.get(pods, namespace, reference.name ?? '');
+  if (pod === undefined || (reference.uid ?? '') !== pod.metadata.uid) {
+    throw forbidden(resource, name, 'node requested token bound to a pod that does not exist');
+  }
+  if (nodeOf(pod) !== self)
+    throw forbidden(resource, name, 'node requested token bound to a pod scheduled on a different node');
+}
+
+export const nodeRestriction: AdmissionPlugin = {
+  name: 'NodeRestriction',
+  mutate: (request) => {
+    const self = nodeNameOf(request.context.user);
+    if (self === undefined) return;
+    const { served, name, namespace, subresource, object } = request;
+    const target = name === '' ? (object?.metadata.name ?? '') : name;
+    const { group, kind } = served.stored;
+    switch (`${group}/${kind}`) {
+      case '/Node':
+        admitNode(request, self);
+        return;
+      case '/Pod':
+        admitPod(request, self);
+        return;
+      case '/ServiceAccount':
+        if (subresource === 'token') admitToken(request, self);
+        return;
+      case 'coordination.k8s.io/Lease':
+        if (namespace !== leaseNamespace)
+          throw forbidden(
+            served.resource,
+            target,
+            `can only access leases in the ${JSON.stringify(leaseNamespace)} system namespace`,
+          );
+        if (target !== self)
+          throw forbidden(
+            served.resource,
+            target,
+            'can only access node lease with the same name as the requesting node',
+          );
+        return;
+      case 'storage.k8s.io/CSINode':
+        if (target !== self)
+          throw forbidden(served.resource, target, 'can only access CSINode with the same name as the requesting node');
+        return;
+      default:
+    }
+  },
+};

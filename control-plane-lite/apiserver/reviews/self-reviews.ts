@@ -1,0 +1,58 @@
+// SelfSubjectRulesReview and SelfSubjectReview: what may I do here, and who am I.
+import type { PolicyRule } from '#kube/api/generated/rbac-v1.ts';
+import type { KubeObject } from '#kube/api/resource.ts';
+import type { RbacAuthorizer } from '../../authz/rbac/rbac-authorizer.ts';
+import { timestamp } from '../../registry/object-meta.ts';
+import { badRequest } from '../../registry/status-errors.ts';
+import type { ResourceHandler } from '../api-context.ts';
+import { readPosted } from '../handlers/read-posted.ts';
+import { sendJson } from '../http/exchange.ts';
+
+function resourceRule({ verbs, apiGroups, resources, resourceNames }: PolicyRule): object {
+  return {
+    verbs,
+    ...(apiGroups === undefined ? {} : { apiGroups }),
+    ...(resources === undefined ? {} : { resources }),
+    ...(resourceNames === undefined ? {} : { resourceNames }),
+  };
+}
+
+/** The rules that RBAC gives the caller in a namespace. */
+export function createRulesReviewHandler(rbac: RbacAuthorizer): ResourceHandler {
+  return async (api, exchange) => {
+    const kind = { group: 'authorization.k8s.io', version: 'v1', kind: 'SelfSubjectRulesReview' };
+    const review = (await readPosted(api, exchange, kind)) as KubeObject & { spec: { namespace?: string } };
+    const namespace = review.spec.namespace ?? '';
+    if (namespace === '') throw badRequest('no namespace on request');
+    const everything: PolicyRule[] = exchange.user.groups.includes('system:masters')
+      ? [
+          { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
+          { verbs: ['*'], nonResourceURLs: ['*'] },
+        ]
+      : [];
+    const rules = [...everything, ...rbac.rulesFor(exchange.user, namespace)];
+    sendJson(exchange, 201, {
+      ...review,
+      status: {
+        resourceRules: rules.filter(({ resources }) => (resources ?? []).length > 0).map(resourceRule),
+        nonResourceRules: rules
+          .filter(({ nonResourceURLs }) => (nonResourceURLs ?? []).length > 0)
+          .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
+        incomplete: false,
+      },
+    });
+  };
+}
+
+/** Who the server takes the caller for. */
+export const selfSubjectReview: ResourceHandler = (_api, exchange) => {
+  const { username, uid, groups, extra } = exchange.user;
+  sendJson(exchange, 201, {
+    kind: 'SelfSubjectReview',
+    apiVersion: 'authentication.k8s.io/v1',
+    metadata: { creationTimestamp: timestamp(exchange.nowMs) },
+    status: {
+      userInfo: { username, ...(uid === undefined ? {} : { uid }), groups, ...(extra === undefined ? {} : { extra }) },
+    },
+  });
+};
