@@ -1,5 +1,5 @@
 // Constructs the control plane from its configuration and runs it: store, API server, then those who use it.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
@@ -47,6 +47,15 @@ async function openPki(config: ControlPlaneConfig, clock: Clock): Promise<Cluste
   );
 }
 
+async function readAuthority(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--kubelet-certificate-authority: cannot read ${path}`, { cause: error });
+  }
+}
+
 /** An address of this machine at which the server answers. */
 function loopbackHost({ bindAddress }: ControlPlaneConfig): string {
   return bindAddress === '0.0.0.0' ? '127.0.0.1' : bindAddress;
@@ -75,11 +84,13 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
   const { config, clock, logger } = deps;
   const pki = await openPki(config, clock);
   const backend: Backend = await prepare('data-dir', config.dataDir, () => openLmdbBackend(config.dataDir));
+  const agentCaPem = await readAuthority(config.kubeletCertificateAuthority);
   const listening = Promise.withResolvers<number>();
   const server = await createApiServer({
     config,
     backend,
     pki,
+    agentCaPem,
     rules: { applyDefaults, validateCreate, validateUpdate },
     printerFor,
     clock,

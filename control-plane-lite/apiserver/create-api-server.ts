@@ -31,15 +31,19 @@ import { createRequestMetrics } from './metrics.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
 import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
 import { createOpenIdHandler } from './openid.ts';
-import { createRequestHandler } from './request-handler.ts';
+import { createProxyHandlers } from './proxy/proxy-handlers.ts';
+import { createRequestHandler, type RequestHandlerDeps } from './request-handler.ts';
 import { createRoutes } from './routes.ts';
 import { createHttpsServer } from './server.ts';
+import { createUpgradeHandler } from './upgrade-handler.ts';
 import { WatchHub } from './watch/watch-hub.ts';
 
 export interface ApiServerDeps {
   config: ControlPlaneConfig;
   backend: Backend;
   pki: ClusterPki;
+  /** Verifies agents' serving certificates; undefined: not verified, as in the reference. */
+  agentCaPem: string | undefined;
   rules: KindRules;
   printerFor: PrinterFor;
   clock: Clock;
@@ -115,9 +119,10 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       onlyReadiness: true,
     },
   ];
-  const handle = createRequestHandler({
+  const proxies = createProxyHandlers({ client: pki.kubeletClient, caPem: deps.agentCaPem }, Math.random);
+  const handlerDeps: RequestHandlerDeps = {
     api,
-    routes: createRoutes({ tokens, bootstrapTokens, rbac }),
+    routes: createRoutes({ tokens, bootstrapTokens, rbac, proxies }),
     nonResource: {
       discovery: buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),
       checks,
@@ -134,7 +139,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     ]),
     impersonate: createImpersonation(authorizer),
     metrics,
-  });
+  };
   const bootstrap = async (port: number): Promise<void> => {
     const context: RequestContext = {
       user: serverUser,
@@ -160,8 +165,8 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     port: config.securePort,
     serving: pki.serving,
     clientCaPem: pki.ca.certPem,
-    handle,
-    upgrade: (_request, socket) => socket.destroy(),
+    handle: createRequestHandler(handlerDeps),
+    upgrade: createUpgradeHandler(handlerDeps, proxies),
     logger,
     listening: (port) => {
       logger.info({ address: config.bindAddress, port }, 'serving the API');

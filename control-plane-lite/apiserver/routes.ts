@@ -2,9 +2,11 @@
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
+import type { ResourceHandler } from './api-context.ts';
 import type { Routes } from './dispatch.ts';
 import { patchObject } from './handlers/patch.ts';
 import { putObject } from './handlers/write.ts';
+import type { ProxyHandlers } from './proxy/proxy-handlers.ts';
 import { accessReviewHandlers } from './reviews/access-reviews.ts';
 import { createRulesReviewHandler, selfSubjectReview } from './reviews/self-reviews.ts';
 import { createTokenReviewHandler } from './reviews/token-review.ts';
@@ -17,9 +19,20 @@ export interface RouteDeps {
   tokens: ServiceAccountTokens;
   bootstrapTokens: (token: string, nowMs: number) => UserInfo | undefined;
   rbac: RbacAuthorizer;
+  proxies: ProxyHandlers;
 }
 
-export const createRoutes = ({ tokens, bootstrapTokens, rbac }: RouteDeps): Routes => ({
+/** Proxied subresources take every verb that their discovery entry lists. */
+function proxyRoutes(proxies: ProxyHandlers): Record<string, Record<string, ResourceHandler>> {
+  return Object.fromEntries(
+    Object.entries(proxies.plain).map(([key, handler]) => [
+      key,
+      { get: handler, create: handler, update: handler, patch: handler, delete: handler },
+    ]),
+  );
+}
+
+export const createRoutes = ({ tokens, bootstrapTokens, rbac, proxies }: RouteDeps): Routes => ({
   subresources: {
     status: mainObjectHandlers,
     scale: scaleHandlers,
@@ -28,6 +41,7 @@ export const createRoutes = ({ tokens, bootstrapTokens, rbac }: RouteDeps): Rout
     'pods/resize': mainObjectHandlers,
     'pods/ephemeralcontainers': mainObjectHandlers,
     'pods/binding': { create: postBinding },
+    ...proxyRoutes(proxies),
     'serviceaccounts/token': { create: createTokenHandler(tokens) },
   },
   virtual: {

@@ -1,0 +1,153 @@
+// The subresources that are served by somebody else: logs and streams of pods by their node's agent, and the proxies
+// of nodes, pods and services.
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { pods } from '#kube/api/generated/resources.ts';
+import type { KubeObject } from '#kube/api/resource.ts';
+import { failure, type StatusError } from '#kube/errors/status-error.ts';
+import type { KeyPair } from '../../pki/certificate-authority.ts';
+import { badRequest, notFound } from '../../registry/status-errors.ts';
+import type { ApiContext, ResourceHandler } from '../api-context.ts';
+import { type Exchange, sendBytes } from '../http/exchange.ts';
+import { readBody } from '../http/read-body.ts';
+import { agentLogPath, agentStreamPath } from './agent-requests.ts';
+import { agentUrl, podUrl, serviceUrl } from './backend-address.ts';
+import { copyAnswer, forwardUpgrade, type ProxyTarget, requestBackend } from './forward.ts';
+
+export interface AgentIdentity {
+  client: KeyPair;
+  /** Verifies agents' serving certificates; undefined: not verified. */
+  caPem: string | undefined;
+}
+
+type TargetOf = (api: ApiContext, exchange: Exchange) => ProxyTarget;
+
+export interface ProxyHandlers {
+  /** By `plural/subresource`. */
+  plain: Readonly<Record<string, ResourceHandler>>;
+  /** Serves an upgrade request; undefined for a subresource that is not proxied. */
+  upgrade(api: ApiContext, exchange: Exchange, socket: Duplex, head: Buffer): Promise<void> | undefined;
+}
+
+function podOf(api: ApiContext, { info }: Exchange): KubeObject & Pod {
+  const pod = api.registry.objects.get(pods, info.namespace, info.name);
+  if (pod === undefined) throw notFound(pods, info.name);
+  return pod;
+}
+
+/** Aborted when the client leaves or the server stops. */
+function lifetimeOf(api: ApiContext, exchange: Exchange): AbortSignal {
+  const controller = new AbortController();
+  exchange.request.socket.once('close', () => controller.abort());
+  return AbortSignal.any([controller.signal, api.stopping]);
+}
+
+/** What an agent refuses becomes a Status. */
+async function refusalOf(answer: IncomingMessage): Promise<StatusError> {
+  const text = (await readBody(answer)).toString().trim();
+  const code = answer.statusCode ?? 500;
+  if (code === 400) return badRequest(text);
+  if (code === 404)
+    return failure(404, 'NotFound', text === '' ? 'the server could not find the requested resource' : text);
+  return failure(code, code === 500 ? 'InternalError' : '', code === 500 ? `Internal error occurred: ${text}` : text);
+}
+
+function proxiedUrl(base: URL, exchange: Exchange, subresource: string): URL {
+  const { path, query } = exchange.info;
+  const marker = `/${subresource}`;
+  const url = new URL(base);
+  url.pathname = path.slice(path.indexOf(marker, path.indexOf(exchange.info.plural)) + marker.length) || '/';
+  url.search = query.toString();
+  return url;
+}
+
+export function createProxyHandlers(identity: AgentIdentity, random: () => number): ProxyHandlers {
+  const tls = { ...identity.client, caPem: identity.caPem };
+  const agentTarget = (api: ApiContext, node: string, path: string): ProxyTarget => ({
+    url: new URL(path, agentUrl(api.registry.objects, node)),
+    tls,
+  });
+
+  const streamTarget =
+    (kind: 'exec' | 'attach' | 'portForward'): TargetOf =>
+    (api, exchange) => {
+      const pod = podOf(api, exchange);
+      const node = pod.spec?.nodeName ?? '';
+      if (node === '') throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
+      return agentTarget(api, node, agentStreamPath(kind, pod, exchange.info.query));
+    };
+
+  const forwarded = (exchange: Exchange) => ({
+    'x-forwarded-for': exchange.request.socket.remoteAddress ?? '',
+    'x-forwarded-host': exchange.request.headers.host ?? '',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-uri': exchange.info.path,
+  });
+
+  const targets: Record<string, TargetOf> = {
+    'pods/exec': streamTarget('exec'),
+    'pods/attach': streamTarget('attach'),
+    'pods/portforward': streamTarget('portForward'),
+    'nodes/proxy': (api, exchange) => {
+      const base = agentUrl(api.registry.objects, exchange.info.name);
+      return { url: proxiedUrl(base, exchange, 'proxy'), tls, headers: forwarded(exchange) };
+    },
+    'pods/proxy': (api, exchange) => {
+      const base = podUrl(api.registry.objects, exchange.info.namespace, exchange.info.name);
+      return { url: proxiedUrl(base, exchange, 'proxy'), headers: forwarded(exchange) };
+    },
+    'services/proxy': (api, exchange) => {
+      const base = serviceUrl(api.registry.objects, exchange.info.namespace, exchange.info.name, random());
+      return { url: proxiedUrl(base, exchange, 'proxy'), headers: forwarded(exchange) };
+    },
+  };
+
+  const log: ResourceHandler = async (api, exchange) => {
+    const pod = podOf(api, exchange);
+    const path = agentLogPath(pod, exchange.info.query);
+    const node = pod.spec?.nodeName ?? '';
+    if (node === '') {
+      exchange.response.writeHead(204).end();
+      return;
+    }
+    const target = { ...agentTarget(api, node, path), headers: { accept: '*/*', 'accept-encoding': 'identity' } };
+    const answer = await requestBackend(exchange.request, target, lifetimeOf(api, exchange));
+    if ((answer.statusCode ?? 500) >= 300) throw await refusalOf(answer);
+    await copyAnswer(answer, exchange.response);
+  };
+
+  const plain = (key: string): ResourceHandler => {
+    return async (api, exchange) => {
+      const target = targets[key]?.(api, exchange);
+      if (target === undefined) throw badRequest(`${key} is not proxied`);
+      const isStream = !key.endsWith('/proxy');
+      if (isStream) throw badRequest('Upgrade request required');
+      const { path, query } = exchange.info;
+      if (path.endsWith('/proxy') && exchange.request.method === 'GET') {
+        const search = query.toString();
+        exchange.response.setHeader('Location', `${path}/${search === '' ? '' : `?${search}`}`);
+        sendBytes(exchange, 301, 'text/plain', '');
+        return;
+      }
+      const answer = await requestBackend(exchange.request, target, lifetimeOf(api, exchange));
+      await copyAnswer(answer, exchange.response);
+    };
+  };
+
+  return {
+    plain: { 'pods/log': log, ...Object.fromEntries(Object.keys(targets).map((key) => [key, plain(key)])) },
+    upgrade: (api, exchange, socket, head) => {
+      const { plural, subresource } = exchange.info;
+      const target = targets[`${plural}/${subresource}`];
+      if (target === undefined) return undefined;
+      return (async () => {
+        const signal = lifetimeOf(api, exchange);
+        const answer = await forwardUpgrade(exchange.request, socket, head, target(api, exchange), signal);
+        if (answer === undefined) return;
+        if ((answer.statusCode ?? 500) >= 300 && !subresource.endsWith('proxy')) throw await refusalOf(answer);
+        await copyAnswer(answer, exchange.response);
+      })();
+    },
+  };
+}

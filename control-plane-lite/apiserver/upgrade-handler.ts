@@ -1,0 +1,37 @@
+// Requests that ask to upgrade their connection: checked like any other, then joined to the backend that serves them.
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { failure } from '#kube/errors/status-error.ts';
+import { sendError } from './http/send-error.ts';
+import type { ProxyHandlers } from './proxy/proxy-handlers.ts';
+import { admit, newExchange, type RequestHandlerDeps } from './request-handler.ts';
+
+/** Serves one upgrade request; never throws. An ordinary answer goes out as one, and closes the connection. */
+export function createUpgradeHandler(
+  deps: RequestHandlerDeps,
+  proxies: ProxyHandlers,
+): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+  const { api, metrics } = deps;
+  return (request, socket, head) => {
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket as Socket);
+    response.on('finish', () => socket.end());
+    socket.on('error', (error) => api.logger.debug({ err: error }, 'an upgraded connection broke'));
+    const exchange = newExchange(request, response, api.nowMs());
+    const finish = metrics.begin(exchange);
+    const serve = async () => {
+      await admit(deps, exchange);
+      const { info } = exchange;
+      const served = info.isResource ? api.registry.table.find(info.group, info.version, info.plural) : undefined;
+      const isServed = served?.subresources.has(info.subresource) === true;
+      const proxied = isServed ? proxies.upgrade(api, exchange, socket, head) : undefined;
+      if (proxied === undefined) throw failure(400, 'BadRequest', 'this path does not upgrade connections');
+      await proxied;
+    };
+    serve()
+      .catch((error: unknown) => sendError(exchange, error, api.logger))
+      .finally(finish);
+  };
+}
