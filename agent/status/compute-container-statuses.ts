@@ -30,6 +30,8 @@ export interface StatusInputs {
   isStarted(containerId: string, container: Container): boolean;
   /** For example containerd. */
   runtimeName: string;
+  /** The status told before: it remembers how a run ended that the runtime no longer has. */
+  before(name: string): ContainerStatus | undefined;
 }
 
 function volumeMounts(container: Container): VolumeMountStatus[] {
@@ -114,7 +116,8 @@ export function computeContainerStatus(
   if (latest === undefined) return withoutRun(inputs, container);
   const mounts = volumeMounts(container);
   let state = stateOf(latest, runtimeName);
-  let lastState: ContainerState = previous === undefined ? {} : stateOf(previous, runtimeName);
+  let lastState: ContainerState =
+    previous === undefined ? (inputs.before(container.name)?.lastState ?? {}) : stateOf(previous, runtimeName);
   const why = waiting.get(container.name);
   if (
     why !== undefined &&

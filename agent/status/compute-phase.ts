@@ -63,14 +63,11 @@ export function computePhase(
     else unknown += 1;
   }
   if (init.failed > 0) return 'Failed';
-  if (terminal && running === 0 && stopped + waiting + unknown > 0) {
-    return stopped > 0 && stopped === succeeded && waiting + unknown === 0 ? 'Succeeded' : 'Failed';
-  }
   if (init.pending > 0 && running === 0 && stopped === 0) return 'Pending';
   if (waiting > 0) return 'Pending';
   if (running > 0 && unknown === 0) return 'Running';
   if (running === 0 && stopped > 0 && unknown === 0) {
-    if (restarting > 0) return 'Running';
+    if (restarting > 0 && !terminal) return 'Running';
     return stopped === succeeded ? 'Succeeded' : 'Failed';
   }
   return 'Pending';

@@ -45,19 +45,21 @@ function computeResources(pod: Pod): Pick<PodStatus, 'resources' | 'allocatedRes
 
 /** A container that never ran, or was lost, in a pod that has ended. */
 function endLost(status: ContainerStatus): ContainerStatus {
-  if (status.state?.waiting === undefined && status.state?.running === undefined) return status;
-  if (status.lastState?.terminated !== undefined && status.state.running === undefined) {
-    return { ...status, state: status.lastState, lastState: {}, ready: false, started: false };
-  }
+  if (status.state?.terminated !== undefined) return status;
   const message = 'The container could not be located when the pod was terminated';
-  const lost = {
-    exitCode: 137,
-    reason: 'ContainerStatusUnknown',
-    message,
-    startedAt: undefined,
-    finishedAt: undefined,
-  };
+  const lost = { exitCode: 137, reason: 'ContainerStatusUnknown', message };
   return { ...status, state: { terminated: lost }, ready: false, started: false };
+}
+
+/** The last word about a pod: every container has ended, and so has the pod. Conditions stay as they are. */
+export function endPodStatus(status: PodStatus): PodStatus {
+  const { initContainerStatuses, containerStatuses = [], phase } = status;
+  return {
+    ...status,
+    ...(initContainerStatuses === undefined ? {} : { initContainerStatuses: initContainerStatuses.map(endLost) }),
+    containerStatuses: containerStatuses.map(endLost),
+    phase: phase === 'Succeeded' ? phase : 'Failed',
+  };
 }
 
 function addresses(inputs: PodStatusInputs): Partial<PodStatus> {
@@ -75,11 +77,10 @@ function addresses(inputs: PodStatusInputs): Partial<PodStatus> {
 /** Computes the status. Transition times and the start time are left to the merge with the previous status. */
 export function computePodStatus(inputs: PodStatusInputs): PodStatus {
   const { pod, observed, terminal, ended } = inputs;
-  const settle = (status: ContainerStatus) => (terminal ? endLost(status) : status);
   const { initContainers = [], containers, ephemeralContainers = [] } = pod.spec;
-  const initStatuses = initContainers.map((item) => settle(computeContainerStatus(inputs, 'init', item)));
+  const initStatuses = initContainers.map((item) => computeContainerStatus(inputs, 'init', item));
   const statuses = containers
-    .map((item) => settle(computeContainerStatus(inputs, 'regular', item)))
+    .map((item) => computeContainerStatus(inputs, 'regular', item))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const ephemeral = ephemeralContainers.map((item) => computeContainerStatus(inputs, 'ephemeral', asContainer(item)));
   const phase = ended?.phase ?? computePhase(pod, initStatuses, statuses, terminal);

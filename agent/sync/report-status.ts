@@ -6,8 +6,11 @@ import type { PodTools, PodWork } from './pod-work.ts';
 
 /** Computes the status as it is now. `terminal`: no container of the pod will run again. */
 export function statusOf(tools: PodTools, work: PodWork, observed: PodRuntime, terminal: boolean): PodStatus {
+  const before = tools.statuses.get(work.pod.metadata.uid ?? '') ?? work.pod.status;
+  const told = [...(before?.containerStatuses ?? []), ...(before?.initContainerStatuses ?? [])];
   return computePodStatus({
     pod: work.pod,
+    before: (name) => told.find((status) => status.name === name),
     observed,
     waiting: work.waiting,
     isReady: (id, container) => tools.probes.isReady(id, container),

@@ -5,6 +5,7 @@ import { isPodTerminal } from '#kube/api/pod-state.ts';
 import { podLogsDirectory } from '../container/log-paths.ts';
 import { isCriNotFound } from '../cri/cri-error.ts';
 import { emptyPodRuntime, isAlive, type PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { endPodStatus } from '../status/compute-pod-status.ts';
 import { killPod } from './execute-pod-actions.ts';
 import type { PodTools, PodWork } from './pod-work.ts';
 import { statusOf } from './report-status.ts';
@@ -36,10 +37,17 @@ export async function terminatePod(tools: PodTools, work: PodWork, signal: Abort
   if (!hadEnded) tools.statuses.set(pod, statusOf(tools, work, observed, true), { mayRun: false });
 }
 
+/** Tells that a pod whose containers are gone has ended, whatever became of them. */
+function reportEnd(tools: PodTools, { pod }: PodWork): void {
+  const status = tools.statuses.get(pod.metadata.uid ?? '');
+  if (status !== undefined && !isPodTerminal(pod)) tools.statuses.set(pod, endPodStatus(status), { mayRun: false });
+}
+
 /** Frees what a pod without containers still holds on the node. */
 export async function finishPod(tools: PodTools, work: PodWork): Promise<void> {
   const uid = work.pod.metadata.uid ?? '';
   await tools.volumes.teardown(uid);
+  reportEnd(tools, work);
   await tools.cgroups.removePod(uid);
   tools.release(uid);
   tools.execute.backoff.forget(`${uid}_`);

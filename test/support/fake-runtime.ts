@@ -156,7 +156,7 @@ export function createFakeRuntime(options: FakeRuntimeOptions): FakeRuntime {
     async runPodSandbox(config) {
       record('RunPodSandbox', { config });
       const id = `sandbox-${sandboxes.size}`;
-      sandboxes.set(id, { id, config, ready: true, createdAt: nowNs(), ip: '10.0.0.7' });
+      sandboxes.set(id, { id, config, ready: true, createdAt: nowNs(), ip: '127.0.0.1' });
       return id;
     },
     async stopPodSandbox(id) {

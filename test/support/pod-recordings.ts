@@ -116,11 +116,12 @@ export function comparableStatuses(
   rules: [RegExp | string, string][],
 ) {
   const result: unknown[] = [];
-  for (const { event, deleting, status } of versions) {
-    const entry = { event, deleting: deleting === true, status: withoutNoLimit(scrub(status, rules) as Json) };
+  for (const { event, status } of versions) {
+    const entry = sortKeys({ event, status: withoutNoLimit(scrub(status, rules) as Json) });
+    // A request to delete, or any other change that is not of the status, repeats it.
     if (JSON.stringify(entry) !== JSON.stringify(result.at(-1))) result.push(entry);
   }
-  return result.map((entry) => sortKeys(entry));
+  return result;
 }
 
 function sortKeys(value: unknown): unknown {
