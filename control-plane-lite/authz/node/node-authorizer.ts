@@ -1,10 +1,16 @@
 // The Node authorizer: what a node may read beyond its roles follows from the pods that run on it.
 // The graph of who needs what is kept by node and brought up to date when a pod changes.
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { persistentvolumeclaims, persistentvolumes, volumeattachments } from '#kube/api/generated/resources.ts';
+import {
+  clusterroles,
+  persistentvolumeclaims,
+  persistentvolumes,
+  volumeattachments,
+} from '#kube/api/generated/resources.ts';
 import { nodeNameOf } from '../../admission/node-identity.ts';
 import type { ObjectReader } from '../../registry/object-reader.ts';
 import type { AccessAttributes, Authorizer, Decision, ResourceAttributes } from '../authorizer.ts';
+import { ruleMatches } from '../rbac/rule-matches.ts';
 import { podReferences } from './pod-references.ts';
 
 export interface NodeAuthorizer extends Authorizer {
@@ -103,9 +109,12 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
       case 'storage.k8s.io/csinodes':
         return authorizeOwn(node, access, name, ['get', 'create', 'update', 'patch', 'delete']);
       default:
-        return noOpinion('');
+        return hasRole(access) ? allow : noOpinion('');
     }
   };
+  /** Everything else follows the role that upstream gives to nodes; nobody is bound to it. */
+  const hasRole = (access: ResourceAttributes): boolean =>
+    (objects.get(clusterroles, '', 'system:node')?.rules ?? []).some((rule) => ruleMatches(rule, access));
 
   return {
     observePod: (before, after) => {
