@@ -47,7 +47,7 @@ function applyDefaults(pod: PodObject, items: readonly LimitRangeItem[]): void {
     if (withLimits.filled.length > 0)
       notes.push(`${withLimits.filled.join(', ')} limit for ${prefix} ${container.name}`);
   };
-  for (const container of pod.spec.containers) complete(container, 'container');
+  for (const container of pod.spec.containers ?? []) complete(container, 'container');
   for (const container of pod.spec.initContainers ?? []) complete(container, 'init container');
   if (notes.length === 0) return;
   pod.metadata.annotations = {
@@ -95,7 +95,7 @@ function violations(item: LimitRangeItem, requests: Amounts, limits: Amounts): s
 }
 
 function podViolations(request: AdmissionRequest, pod: PodObject): string[] {
-  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
   return itemsOf(request, 'Container').flatMap((item) =>
     containers.flatMap(({ resources }) => violations(item, resources?.requests ?? {}, resources?.limits ?? {})),
   );

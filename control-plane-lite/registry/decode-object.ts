@@ -57,6 +57,13 @@ function mismatch(value: unknown, type: Type, place: Place): TypeMismatchError {
   );
 }
 
+function checkBase64(text: string): void {
+  const wrong = text.search(/[^A-Za-z0-9+/=\r\n]/);
+  const length = text.replace(/[\r\n]/g, '').length;
+  if (wrong < 0 && length % 4 === 0) return;
+  throw new TypeMismatchError(`illegal base64 data at input byte ${wrong < 0 ? length - (length % 4) : wrong}`);
+}
+
 function isScalarOf(value: unknown, type: Type & { kind: 'scalar' }): boolean {
   switch (type.type) {
     case 'string':
@@ -93,6 +100,7 @@ class Decoder {
         return;
       case 'scalar':
         if (!isScalarOf(value, type)) throw mismatch(value, type, place);
+        if (type.format === 'byte') checkBase64(String(value));
         return;
       case 'list':
         if (!Array.isArray(value)) throw mismatch(value, type, place);
@@ -136,10 +144,13 @@ class Decoder {
     }
     if (this.#isPartial) return;
     for (const name of type.required) {
-      if (object[name] === undefined && isStruct(type.fields.get(name))) object[name] = {};
+      if (name !== optionalStruct && object[name] === undefined && isStruct(type.fields.get(name))) object[name] = {};
     }
   }
 }
+
+// Required by the schema, and yet told apart when absent: validation says so.
+const optionalStruct = 'selector';
 
 const isStruct = (field: Field | undefined): boolean => field?.type.kind === 'object';
 

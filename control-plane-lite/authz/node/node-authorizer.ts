@@ -114,7 +114,9 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
   };
   /** Everything else follows the role that upstream gives to nodes; nobody is bound to it. */
   const hasRole = (access: ResourceAttributes): boolean =>
-    (objects.get(clusterroles, '', 'system:node')?.rules ?? []).some((rule) => ruleMatches(rule, access));
+    (objects.get(clusterroles, '', 'system:node')?.rules ?? []).some((rule) =>
+      ruleMatches(rule, { isResource: true, ...access }),
+    );
 
   return {
     observePod: (before, after) => {

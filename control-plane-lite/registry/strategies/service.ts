@@ -1,4 +1,5 @@
 // Services: address families, what an update keeps of the allocated values, and the allocation itself.
+import { isDeepStrictEqual } from 'node:util';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import type { ServiceAllocator } from '../allocation/service-allocator.ts';
@@ -27,6 +28,13 @@ function normaliseAddresses(spec: ServiceSpec): void {
   if ((spec.clusterIPs ?? []).length === 0) delete spec.clusterIPs;
   if (spec.clusterIP !== undefined) spec.clusterIPs ??= [spec.clusterIP];
   else if (spec.clusterIPs?.[0] !== undefined) spec.clusterIP = spec.clusterIPs[0];
+}
+
+/** A client that only knows `clusterIP` changes `clusterIPs` with it. */
+function followPrimaryAddress(spec: ServiceSpec, before: ServiceSpec): void {
+  if (spec.clusterIP === before.clusterIP || !isDeepStrictEqual(spec.clusterIPs, before.clusterIPs)) return;
+  if ((spec.clusterIP ?? '') === '') delete spec.clusterIPs;
+  else spec.clusterIPs = [spec.clusterIP ?? '', ...(before.clusterIPs ?? []).slice(1)];
 }
 
 const needsClusterIp = (spec: ServiceSpec): boolean => spec.type !== 'ExternalName';
@@ -93,6 +101,7 @@ export function serviceStrategy(allocator: ServiceAllocator): Strategy<ServiceOb
       const { spec } = service;
       const before = previous.spec;
       if (spec === undefined || before === undefined || subresource !== '') return;
+      followPrimaryAddress(spec, before);
       normaliseAddresses(spec);
       keepAllocated(spec, before);
       dropTypeDependent(spec, before);
