@@ -58,7 +58,8 @@ async function readBody(response: IncomingMessage): Promise<string> {
 
 function get({ url, headers }: HttpTarget, signal: AbortSignal): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const options = { method: 'GET', headers, signal, agent: false as const };
+    // Servers that end lines with a bare line feed pass a kubelet's probe, so they pass here.
+    const options = { method: 'GET', headers, signal, agent: false as const, insecureHTTPParser: true };
     const request =
       url.protocol === 'https:'
         ? httpsRequest(url, { ...options, rejectUnauthorized: false })

@@ -12,8 +12,7 @@ const labels = { app: sampleName };
 
 /** The page says which pod answered, so that a reload shows the Service spreading requests. */
 const page = `#!/bin/sh
-echo 'Content-Type: text/plain'
-echo
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
 echo "Hello from berth."
 echo "This page comes from pod $(hostname) on node $NODE_NAME."
 echo "Its text is the ConfigMap ${sampleName}: kubectl edit configmap ${sampleName}"

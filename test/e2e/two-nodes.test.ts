@@ -56,11 +56,11 @@ describe('two nodes on one machine', { skip }, () => {
     const address = async (pod: string) => await kubectl('get', 'pod', pod, '-o', 'jsonpath={.status.podIP}');
     const [first, second] = [await address('on-1'), await address('on-2')];
     assert.equal(
-      await kubectl('exec', 'on-1', '--', 'wget', '-q', '-T', '5', '-O', '-', `http://${second}:8080/`),
+      await kubectl('exec', 'on-1', '--', 'timeout', '5', 'wget', '-q', '-O', '-', `http://${second}:8080/`),
       'on-2\n',
     );
     assert.equal(
-      await kubectl('exec', 'on-2', '--', 'wget', '-q', '-T', '5', '-O', '-', `http://${first}:8080/`),
+      await kubectl('exec', 'on-2', '--', 'timeout', '5', 'wget', '-q', '-O', '-', `http://${first}:8080/`),
       'on-1\n',
     );
   });
@@ -70,7 +70,7 @@ describe('two nodes on one machine', { skip }, () => {
     for (const from of ['on-1', 'on-2']) {
       const seen = new Set<string>();
       await eventually(`both answer ${from}`, async () => {
-        seen.add((await kubectl('exec', from, '--', 'wget', '-q', '-T', '5', '-O', '-', `http://${ip}/`)).trim());
+        seen.add((await kubectl('exec', from, '--', 'timeout', '5', 'wget', '-q', '-O', '-', `http://${ip}/`)).trim());
         return seen.size === 2;
       });
     }

@@ -66,7 +66,7 @@ describe('workloads on a cluster', { skip }, () => {
     const [pod = ''] = lines(await kubectl('get', 'pods', '-l', 'app=web', '-o', 'name'));
     const seen = new Set<string>();
     await eventually('a pod sees all three, itself included', async () => {
-      seen.add((await kubectl('exec', pod, '--', 'wget', '-q', '-T', '2', '-O', '-', `http://${ip}/`)).trim());
+      seen.add((await kubectl('exec', pod, '--', 'timeout', '2', 'wget', '-q', '-O', '-', `http://${ip}/`)).trim());
       return seen.size === 3;
     });
   });

@@ -102,7 +102,7 @@ export async function startTestCluster(options: { nodes?: number } = {}): Promis
       if (result.exitCode !== 0) throw new Error(`kubectl apply: ${result.stderr}`);
       return result.stdout;
     },
-    fetch: (url) => namespace.exec('busybox', ['wget', '-q', '-T', '2', '-O', '-', url]),
+    fetch: (url) => namespace.exec('busybox', ['timeout', '3', 'busybox', 'wget', '-q', '-O', '-', url]),
     up: () => run(['up', '--detach', '--instance', instance, '--nodes', String(nodeCount)]),
     [Symbol.asyncDispose]: async () => {
       const down = await run(['down', '--purge', '--instance', instance]);

@@ -84,7 +84,7 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
     return isFound ? allow : noOpinion(`no relationship found between node ${JSON.stringify(node)} and this object`);
   };
 
-  const authorizeNode = (node: string, access: ResourceAttributes): Decision => {
+  const authorizeNode = (node: string, access: ResourceAttributes & AccessAttributes): Decision => {
     const { group, resource, subresource, verb, namespace, name } = access;
     switch (`${group}/${resource}`) {
       case '/secrets':
@@ -113,7 +113,7 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
     }
   };
   /** Everything else follows the role that upstream gives to nodes; nobody is bound to it. */
-  const hasRole = (access: ResourceAttributes): boolean =>
+  const hasRole = (access: AccessAttributes): boolean =>
     (objects.get(clusterroles, '', 'system:node')?.rules ?? []).some((rule) =>
       ruleMatches(rule, { isResource: true, ...access }),
     );
