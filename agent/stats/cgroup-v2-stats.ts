@@ -1,0 +1,80 @@
+// Statistics of version 2 cgroups.
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CgroupStats, CgroupStatsReader } from './cgroup-stats.ts';
+import { parsePairs, readNumber, readNumbers, readText } from './read-file.ts';
+
+const nsPerUs = 1000;
+
+/** cpu.shares for a cpu.weight: the inverse of the runtime's conversion. */
+function weightToShares(weight: number): number {
+  return weight === 0 ? 0 : Math.round(2 + ((weight - 1) * 262142) / 9999);
+}
+
+function readStats(directory: string, createdAtMs: number): CgroupStats {
+  const cpu = parsePairs(readText(join(directory, 'cpu.stat')));
+  const memory = parsePairs(readText(join(directory, 'memory.stat')));
+  const events = parsePairs(readText(join(directory, 'memory.events')));
+  const [quota = 'max', period = '0'] = readText(join(directory, 'cpu.max')).trim().split(' ');
+  const usage = readNumber(join(directory, 'memory.current'));
+  const inactiveFile = memory.get('inactive_file') ?? 0;
+  const memoryLimit = readNumber(join(directory, 'memory.max'));
+  const swapLimit = readNumber(join(directory, 'memory.swap.max'));
+  return {
+    cpu: {
+      totalNs: (cpu.get('usage_usec') ?? 0) * nsPerUs,
+      userNs: (cpu.get('user_usec') ?? 0) * nsPerUs,
+      systemNs: (cpu.get('system_usec') ?? 0) * nsPerUs,
+      periods: cpu.get('nr_periods') ?? 0,
+      throttledPeriods: cpu.get('nr_throttled') ?? 0,
+      throttledNs: (cpu.get('throttled_usec') ?? 0) * nsPerUs,
+    },
+    memory: {
+      usage,
+      maxUsage: readNumber(join(directory, 'memory.peak')),
+      workingSet: Math.max(usage - inactiveFile, 0),
+      cache: memory.get('file') ?? 0,
+      rss: memory.get('anon') ?? 0,
+      swap: readNumber(join(directory, 'memory.swap.current')),
+      mappedFile: memory.get('file_mapped') ?? 0,
+      kernel: memory.get('kernel') ?? 0,
+      activeFile: memory.get('active_file') ?? 0,
+      inactiveFile,
+      failures: events.get('max') ?? 0,
+      pageFaults: memory.get('pgfault') ?? 0,
+      majorPageFaults: memory.get('pgmajfault') ?? 0,
+      oomKills: events.get('oom_kill') ?? 0,
+    },
+    spec: {
+      cpuShares: weightToShares(readNumber(join(directory, 'cpu.weight'))),
+      cpuPeriodUs: Number(period),
+      cpuQuotaUs: quota === 'max' ? 0 : Number(quota),
+      memoryLimit,
+      memoryReservation: readNumber(join(directory, 'memory.low')),
+      memorySwapLimit: memoryLimit > 0 && swapLimit > 0 ? memoryLimit + swapLimit : 0,
+      pidsLimit: readNumber(join(directory, 'pids.max')),
+    },
+    threads: readNumber(join(directory, 'pids.current')),
+    processes: readNumbers(join(directory, 'cgroup.procs')),
+    createdAtMs,
+  };
+}
+
+/** Reads the hierarchy at `root`, usually /sys/fs/cgroup. */
+export function createCgroupV2StatsReader(root: string): CgroupStatsReader {
+  return {
+    read(path) {
+      const created = statSync(join(root, path), { throwIfNoEntry: false });
+      return created === undefined ? undefined : readStats(join(root, path), created.ctimeMs);
+    },
+    children(path) {
+      try {
+        const entries = readdirSync(join(root, path), { withFileTypes: true });
+        return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+      } catch {
+        // The pod has ended meanwhile.
+        return [];
+      }
+    },
+  };
+}

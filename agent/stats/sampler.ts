@@ -1,0 +1,136 @@
+// One look at everything on the node: the cgroups of node, pods and containers with what belongs to each. Every
+// endpoint is rendered from a sample; requests close together share one.
+import { setImmediate as yieldToOthers } from 'node:timers/promises';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
+import type { CgroupStats, CgroupStatsReader } from './cgroup-stats.ts';
+import { type InterfaceStats, type ProcessStats, readInterfaces, readProcessStats } from './process-stats.ts';
+
+/** Requests within this time see the same sample. */
+const shareMs = 1000;
+/** Rates need samples at least so far apart. */
+const rateMs = 5000;
+/** After so many cgroups others get their turn. */
+const batch = 8;
+
+/** A cgroup and what is known of it. */
+export interface SampledCgroup {
+  /** The path, for example /kubepods/besteffort/pod1234. */
+  id: string;
+  stats: CgroupStats;
+  pod: PodRuntime | undefined;
+  container: RuntimeContainer | undefined;
+  /** Set for the sandbox of a pod, which holds its network. */
+  sandboxId: string | undefined;
+  interfaces: InterfaceStats[];
+  processes: ProcessStats | undefined;
+  /** Billionths of a processor in use, over the time since an earlier sample. */
+  nanoCores: number | undefined;
+}
+
+export interface NodeSample {
+  atMs: number;
+  cgroups: SampledCgroup[];
+}
+
+export interface SamplerOptions {
+  reader: CgroupStatsReader;
+  clock: Clock;
+  pods(): Pod[];
+  runtimeOf(podUid: string): PodRuntime | undefined;
+  pathOf(pod: Pod): string;
+  /** Paths of the cgroups above the pods': all pods, and each class. */
+  groupPaths: readonly string[];
+}
+
+/** Takes a sample, or hands out the one just taken. */
+export type Sample = () => Promise<NodeSample>;
+
+/** Creates the sampler. */
+export function createSampler(options: SamplerOptions): Sample {
+  const { reader, clock } = options;
+  let current: { atMs: number; sample: Promise<NodeSample> } | undefined;
+  /** Processor time by cgroup at an earlier time, for rates. */
+  let before: { atMs: number; totals: Map<string, number> } | undefined;
+
+  function plain(id: string): SampledCgroup | undefined {
+    const stats = reader.read(id);
+    if (stats === undefined) return undefined;
+    return {
+      id,
+      stats,
+      pod: undefined,
+      container: undefined,
+      sandboxId: undefined,
+      interfaces: [],
+      processes: undefined,
+      nanoCores: undefined,
+    };
+  }
+
+  function podCgroups(pod: Pod, runtime: PodRuntime): SampledCgroup[] {
+    const path = options.pathOf(pod);
+    const own = plain(path);
+    if (own === undefined) return [];
+    own.pod = runtime;
+    const result = [own];
+    for (const name of reader.children(path)) {
+      const container = runtime.containers.find(({ id, state }) => state === 'running' && name.includes(id));
+      const sandbox = runtime.sandboxes.find(({ id }) => name.includes(id));
+      const child = container === undefined && sandbox === undefined ? undefined : plain(`${path}/${name}`);
+      if (child === undefined) continue;
+      child.pod = runtime;
+      child.container = container;
+      child.sandboxId = sandbox?.id;
+      child.processes = readProcessStats(child.stats.processes);
+      const [pid] = child.stats.processes;
+      if (sandbox !== undefined && !sandbox.hostNetwork && pid !== undefined) child.interfaces = readInterfaces(pid);
+      result.push(child);
+    }
+    return result;
+  }
+
+  function addRates(sample: NodeSample): void {
+    const totals = new Map(sample.cgroups.map(({ id, stats }) => [id, stats.cpu.totalNs]));
+    const elapsedMs = before === undefined ? 0 : sample.atMs - before.atMs;
+    if (before !== undefined && elapsedMs > 0) {
+      for (const cgroup of sample.cgroups) {
+        const earlier = before.totals.get(cgroup.id);
+        if (earlier === undefined) continue;
+        cgroup.nanoCores = Math.max(Math.round(((cgroup.stats.cpu.totalNs - earlier) * 1000) / elapsedMs), 0);
+      }
+    }
+    if (before === undefined || elapsedMs >= rateMs) before = { atMs: sample.atMs, totals };
+  }
+
+  async function take(): Promise<NodeSample> {
+    const cgroups: SampledCgroup[] = [];
+    const root = plain('/');
+    if (root !== undefined) cgroups.push({ ...root, interfaces: readInterfaces('self') });
+    for (const path of options.groupPaths) {
+      const group = plain(path);
+      if (group !== undefined) cgroups.push(group);
+    }
+    let sinceYield = 0;
+    for (const pod of options.pods()) {
+      const runtime = options.runtimeOf(pod.metadata.uid ?? '');
+      if (runtime === undefined) continue;
+      const found = podCgroups(pod, runtime);
+      cgroups.push(...found);
+      sinceYield += found.length;
+      if (sinceYield < batch) continue;
+      sinceYield = 0;
+      await yieldToOthers();
+    }
+    const sample = { atMs: clock.now(), cgroups };
+    addRates(sample);
+    return sample;
+  }
+
+  return () => {
+    const now = clock.monotonicMs();
+    if (current === undefined || now - current.atMs >= shareMs) current = { atMs: now, sample: take() };
+    return current.sample;
+  };
+}
