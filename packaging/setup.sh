@@ -49,7 +49,8 @@ esac
 stamp=node_modules/.berth-setup
 if [ ! -x "node_modules/node-linux-$arch/bin/node" ] || ! cmp -s package-lock.json "$stamp"; then
   say "installing npm packages and the pinned Node runtime"
-  npm ci --no-audit --no-fund --loglevel=error
+  # Not npm ci: it refuses a lock file without the binaries of platforms that the registry does not offer.
+  npm install --no-save --no-audit --no-fund --loglevel=error
   [ -x "node_modules/node-linux-$arch/bin/node" ] || fail "npm did not install node-linux-$arch: is optional=false set in the npm configuration?"
   cp package-lock.json "$stamp"
 fi
