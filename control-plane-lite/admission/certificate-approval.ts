@@ -8,7 +8,7 @@ import type { AdmissionPlugin } from './plugin.ts';
 const verbs: Record<string, string> = { approval: 'approve', status: 'sign' };
 
 /** Needs the verb on the signer's name, or on its domain with a star. */
-export function createCertificateApproval(authorizer: () => Authorizer): AdmissionPlugin {
+export function createCertificateApproval(authorizer: Authorizer): AdmissionPlugin {
   return {
     name: 'CertificateApproval',
     validate: ({ served, subresource, previous, object, context, name }) => {
@@ -28,7 +28,7 @@ export function createCertificateApproval(authorizer: () => Authorizer): Admissi
           namespace: '',
           name: each,
         } as const;
-        return authorizer().authorize(context.user, access).verdict === 'allow';
+        return authorizer.authorize(context.user, access).verdict === 'allow';
       });
       if (allowed) return undefined;
       const action = verb === 'approve' ? 'approve' : 'sign';

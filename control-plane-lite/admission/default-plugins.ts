@@ -1,5 +1,6 @@
 // The admission plugins of a server, in the order in which they see a request.
 import type { Authorizer } from '../authz/authorizer.ts';
+import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { createCertificateApproval } from './certificate-approval.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { limitRanger } from './limit-ranger.ts';
@@ -7,13 +8,21 @@ import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
 import type { AdmissionPlugin } from './plugin.ts';
 import { priorityAdmission } from './priority.ts';
+import { createQuotaAdmission, type QuotaDeps } from './quota/quota-admission.ts';
+import { createRbacEscalation } from './rbac-escalation.ts';
 import { runtimeClassAdmission } from './runtime-class.ts';
 import { serviceAccountAdmission } from './service-account.ts';
 import { defaultIngressClass, defaultStorageClass, storageObjectInUseProtection } from './storage-defaults.ts';
 import { taintNodesByCondition } from './taint-nodes-by-condition.ts';
 
-/** `authorizer` is asked for only while requests are served. */
-export function defaultPlugins(authorizer: () => Authorizer): AdmissionPlugin[] {
+export interface DefaultPluginDeps extends QuotaDeps {
+  authorizer: Authorizer;
+  rbac: RbacAuthorizer;
+}
+
+/** Every plugin that is on. */
+export function defaultPlugins(deps: DefaultPluginDeps): AdmissionPlugin[] {
+  const { authorizer, rbac } = deps;
   return [
     namespaceLifecycle,
     limitRanger,
@@ -27,5 +36,7 @@ export function defaultPlugins(authorizer: () => Authorizer): AdmissionPlugin[] 
     runtimeClassAdmission,
     defaultIngressClass,
     createCertificateApproval(authorizer),
+    createRbacEscalation(authorizer, rbac),
+    createQuotaAdmission(deps),
   ];
 }

@@ -5,13 +5,15 @@ import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#k
 import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
 import { defaultPlugins } from '../admission/default-plugins.ts';
+import { chainAdmission } from '../admission/plugin.ts';
+import { followQuotas } from '../admission/quota/quota-status.ts';
 import { chainAuthenticators } from '../authn/authenticator.ts';
 import { createBearerTokenAuthenticator } from '../authn/bearer-token.ts';
 import { createBootstrapTokens } from '../authn/bootstrap-token.ts';
 import { createClientCertificateAuthenticator } from '../authn/client-certificate.ts';
 import { createImpersonation } from '../authn/impersonation.ts';
 import { createServiceAccountTokens } from '../authn/service-account-tokens.ts';
-import { type Authorizer, unionAuthorizer } from '../authz/authorizer.ts';
+import { unionAuthorizer } from '../authz/authorizer.ts';
 import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
@@ -26,6 +28,7 @@ import type { ApiContext } from './api-context.ts';
 import { createRegistry } from './create-registry.ts';
 import { buildDiscovery } from './discovery/discovery-documents.ts';
 import type { HealthCheck } from './health.ts';
+import { createInFlightLimit } from './in-flight-limit.ts';
 import { runMaintenance } from './maintenance.ts';
 import { createRequestMetrics } from './metrics.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
@@ -55,7 +58,7 @@ export interface ApiServerDeps {
 const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
 
 /** Tells the Node authorizer of every pod, those stored already first. */
-function followPods(registry: Registry, nodes: NodeAuthorizer): void {
+function followPods(registry: Pick<Registry, 'table' | 'parse' | 'cache'>, nodes: NodeAuthorizer): void {
   const { storagePrefix } = registry.table.get(pods);
   const podOf = (entry: StoredEntry | undefined) => (entry === undefined ? undefined : (registry.parse(entry) as Pod));
   for (const entry of registry.cache.resource(storagePrefix).walk()) nodes.observePod(undefined, podOf(entry));
@@ -69,25 +72,24 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const { config, backend, pki, clock } = deps;
   const logger = deps.logger.child({ component: 'apiserver' });
   const stopping = new AbortController();
-  let authorizer: Authorizer = unionAuthorizer([]);
   const open = await createRegistry({
     backend,
     rules: deps.rules,
     serviceCidr: config.serviceCidr,
     nodePorts: config.nodePorts,
-    admission: () => defaultPlugins(() => authorizer),
     logger,
   });
-  const { registry } = open;
-  const rbac = createRbacAuthorizer(registry.objects);
+  const { parts } = open;
+  const rbac = createRbacAuthorizer(parts.objects);
   for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
-    registry.cache.onChange(registry.table.get(resource).storagePrefix, () => rbac.invalidate());
+    parts.cache.onChange(parts.table.get(resource).storagePrefix, () => rbac.invalidate());
   }
+  const nodeAuthorizer = createNodeAuthorizer(parts.objects);
+  followPods(parts, nodeAuthorizer);
+  const authorizer = unionAuthorizer([nodeAuthorizer, rbac]);
+  const registry: Registry = { ...parts, admission: chainAdmission(defaultPlugins({ ...parts, authorizer, rbac })) };
   const tokens = await createServiceAccountTokens(pki.serviceAccount, config.issuer, registry.objects);
   const bootstrapTokens = createBootstrapTokens(registry.objects);
-  const nodeAuthorizer = createNodeAuthorizer(registry.objects);
-  followPods(registry, nodeAuthorizer);
-  authorizer = unionAuthorizer([nodeAuthorizer, rbac]);
   const api: ApiContext = {
     registry,
     authorizer,
@@ -139,23 +141,25 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     ]),
     impersonate: createImpersonation(authorizer),
     metrics,
+    limit: createInFlightLimit(),
   };
+  /** The context of the server's own writes. */
+  const ownContext = (): RequestContext => ({
+    user: serverUser,
+    nowMs: clock.now(),
+    dryRun: false,
+    fieldManager: 'kube-apiserver',
+    warn: () => undefined,
+  });
   const bootstrap = async (port: number): Promise<void> => {
-    const context: RequestContext = {
-      user: serverUser,
-      nowMs: clock.now(),
-      dryRun: false,
-      fieldManager: 'kube-apiserver',
-      warn: () => undefined,
-    };
     const options = {
       serviceCidr: config.serviceCidr,
       kubernetesServiceIp: open.addresses.nth(1),
       securePort: port,
       clientCaPem: pki.ca.certPem,
     };
-    await ensureBootstrapObjects(registry, context, options, logger);
-    await ensureKubernetesEndpoints(registry, context, { address: config.advertiseAddress, port });
+    await ensureBootstrapObjects(registry, ownContext(), options, logger);
+    await ensureKubernetesEndpoints(registry, ownContext(), { address: config.advertiseAddress, port });
     isBootstrapped = true;
   };
   const ready = Promise.withResolvers<void>();
@@ -184,6 +188,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       else signal.addEventListener('abort', stop, { once: true });
       ready.promise.catch(stop);
       const maintenance = runMaintenance({ registry, clock, logger, eventTtlMs: config.eventTtlMs }, stopping.signal);
+      const stopQuotas = followQuotas({ registry, clock, logger, context: ownContext });
       try {
         await server.run(stopping.signal);
         if (!signal.aborted) await ready.promise;
@@ -192,6 +197,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
         throw error;
       } finally {
         stop();
+        stopQuotas();
         await maintenance;
         open.close();
       }

@@ -3,8 +3,6 @@ import type { Logger } from 'pino';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import { services } from '#kube/api/generated/resources.ts';
 import type { Resource } from '#kube/api/resource.ts';
-import type { AdmissionPlugin } from '../admission/plugin.ts';
-import { chainAdmission } from '../admission/plugin.ts';
 import { AddressPool } from '../registry/allocation/address-pool.ts';
 import { PortPool } from '../registry/allocation/port-pool.ts';
 import { createServiceAllocator } from '../registry/allocation/service-allocator.ts';
@@ -24,13 +22,12 @@ export interface RegistryOptions {
   rules: KindRules;
   serviceCidr: string;
   nodePorts: { first: number; last: number };
-  /** Makes the admission plugins; they read the cluster through the registry's objects. */
-  admission(registry: Pick<Registry, 'objects' | 'backend' | 'cache' | 'table'>): readonly AdmissionPlugin[];
   logger: Logger;
 }
 
 export interface OpenRegistry {
-  registry: Registry;
+  /** Everything but admission, whose plugins need the rest. */
+  parts: Omit<Registry, 'admission'>;
   addresses: AddressPool;
   /** Stops following the store. */
   close(): void;
@@ -64,18 +61,17 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
     (readers.get(table.get(resource).storagePrefix) ?? attributesReaderFor(resource))(
       object as Record<string, unknown>,
     );
-  const registry: Registry = {
+  const parts: Omit<Registry, 'admission'> = {
     backend,
     cache,
     table,
     schema,
     rules: options.rules,
     strategyOf: createStrategyTable(allocator),
-    admission: chainAdmission(options.admission({ objects, backend, cache, table })),
     objects,
     parse: parseEntry,
     fields: createFieldManagement(schema),
     readAttributes,
   };
-  return { registry, addresses, close };
+  return { parts, addresses, close };
 }

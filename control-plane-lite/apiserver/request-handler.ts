@@ -9,6 +9,7 @@ import { forbiddenAccess } from './forbidden-access.ts';
 import type { Exchange } from './http/exchange.ts';
 import { parseRequestInfo, type RequestInfo } from './http/request-info.ts';
 import { sendError } from './http/send-error.ts';
+import type { InFlightLimit } from './in-flight-limit.ts';
 import type { RequestMetrics } from './metrics.ts';
 import { type NonResourceDeps, serveNonResource } from './non-resource.ts';
 
@@ -20,6 +21,7 @@ export interface RequestHandlerDeps {
   /** The user to act as, when the request asks for that. Throws StatusError. */
   impersonate(request: IncomingMessage, user: UserInfo): UserInfo;
   metrics: RequestMetrics;
+  limit: InFlightLimit;
 }
 
 /** What a request wants access to. */
@@ -60,13 +62,16 @@ export function createRequestHandler(
   return async (request, response) => {
     const exchange = newExchange(request, response, api.nowMs());
     const finish = metrics.begin(exchange);
+    let leave = (): void => undefined;
     try {
       await admit(deps, exchange);
+      leave = deps.limit.enter(exchange);
       if (exchange.info.isResource) await dispatch(api, deps.routes, exchange);
       else await serveNonResource(deps.nonResource, exchange);
     } catch (error) {
       sendError(exchange, error, api.logger);
     } finally {
+      leave();
       finish();
     }
   };

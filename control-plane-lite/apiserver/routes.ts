@@ -4,6 +4,7 @@ import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
 import type { ResourceHandler } from './api-context.ts';
 import type { Routes } from './dispatch.ts';
+import { componentStatuses } from './handlers/component-statuses.ts';
 import { patchObject } from './handlers/patch.ts';
 import { putObject } from './handlers/write.ts';
 import type { ProxyHandlers } from './proxy/proxy-handlers.ts';
@@ -11,6 +12,7 @@ import { accessReviewHandlers } from './reviews/access-reviews.ts';
 import { createRulesReviewHandler, selfSubjectReview } from './reviews/self-reviews.ts';
 import { createTokenReviewHandler } from './reviews/token-review.ts';
 import { postBinding } from './subresources/binding.ts';
+import { postEviction } from './subresources/eviction.ts';
 import { mainObjectHandlers } from './subresources/main-object.ts';
 import { scaleHandlers } from './subresources/scale.ts';
 import { createTokenHandler } from './subresources/token.ts';
@@ -41,11 +43,13 @@ export const createRoutes = ({ tokens, bootstrapTokens, rbac, proxies }: RouteDe
     'pods/resize': mainObjectHandlers,
     'pods/ephemeralcontainers': mainObjectHandlers,
     'pods/binding': { create: postBinding },
+    'pods/eviction': { create: postEviction },
     ...proxyRoutes(proxies),
     'serviceaccounts/token': { create: createTokenHandler(tokens) },
   },
   virtual: {
     '/bindings': postBinding,
+    '/componentstatuses': componentStatuses,
     ...accessReviewHandlers,
     'authorization.k8s.io/selfsubjectrulesreviews': createRulesReviewHandler(rbac),
     'authentication.k8s.io/selfsubjectreviews': selfSubjectReview,

@@ -113,9 +113,9 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
     }
   };
   /** Everything else follows the role that upstream gives to nodes; nobody is bound to it. */
-  const hasRole = (access: AccessAttributes): boolean =>
+  const hasRole = (access: ResourceAttributes): boolean =>
     (objects.get(clusterroles, '', 'system:node')?.rules ?? []).some((rule) =>
-      ruleMatches(rule, { isResource: true, ...access }),
+      ruleMatches(rule, { ...access, isResource: true }),
     );
 
   return {

@@ -1,0 +1,28 @@
+// componentstatuses: the parts of the control plane, which are one process here. Deprecated, still asked for.
+import type { KubeObject } from '#kube/api/resource.ts';
+import { notFound } from '../../registry/status-errors.ts';
+import type { ResourceHandler } from '../api-context.ts';
+import { sendBytes, sendJson } from '../http/exchange.ts';
+import { negotiate } from '../http/negotiate.ts';
+import { representerFor } from '../representation.ts';
+
+const names = ['controller-manager', 'etcd-0', 'scheduler'];
+
+function statusOf(name: string): KubeObject & { conditions: object[] } {
+  const conditions = [{ type: 'Healthy', status: 'True', message: 'ok' }];
+  return { kind: 'ComponentStatus', apiVersion: 'v1', metadata: { name }, conditions };
+}
+
+export const componentStatuses: ResourceHandler = (api, exchange, served) => {
+  const { name, query } = exchange.info;
+  exchange.warnings.push('v1 ComponentStatus is deprecated in v1.19+');
+  if (name !== '') {
+    if (!names.includes(name)) throw notFound(served.resource, name);
+    sendJson(exchange, 200, statusOf(name));
+    return;
+  }
+  const deps = { ...api, parse: api.registry.parse };
+  const representer = representerFor(negotiate(exchange.request.headers.accept), served, query, deps);
+  const entries = names.map((each) => ({ key: each, revision: 0, value: Buffer.from(JSON.stringify(statusOf(each))) }));
+  sendBytes(exchange, 200, representer.contentType, representer.many(entries, '{}'));
+};
