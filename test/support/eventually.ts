@@ -1,0 +1,18 @@
+// Waiting for a state of a running system, in integration tests only.
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Calls `look` until it returns something; fails with what it saw last after `timeoutMs`. */
+export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 15_000): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  let lastError: unknown;
+  for (;;) {
+    try {
+      const found = await look();
+      if (found !== undefined) return found;
+    } catch (error) {
+      lastError = error;
+    }
+    if (Date.now() > deadline) throw new Error(`never happened: ${what}`, { cause: lastError });
+    await sleep(25);
+  }
+}
