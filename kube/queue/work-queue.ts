@@ -33,6 +33,7 @@ export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
   const changed = new Set<K>();
   const failures = new Map<K, number>();
   const delayed = new Map<K, { timer: Timer; dueMs: number }>();
+  let stopped = false;
   let pump = () => undefined as void;
 
   function add(key: K): void {
@@ -51,6 +52,7 @@ export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
       add(key);
       return;
     }
+    if (stopped) return;
     const dueMs = clock.monotonicMs() + delayMs;
     const earlier = delayed.get(key);
     if (earlier !== undefined) {
@@ -120,6 +122,7 @@ export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
       };
 
       const stop = () => {
+        stopped = true;
         for (const { timer } of delayed.values()) timer.cancel();
         delayed.clear();
         pump();

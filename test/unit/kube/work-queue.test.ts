@@ -117,3 +117,21 @@ test('drains running work when stopped and starts nothing more', async () => {
   await run;
   assert.deepEqual(finished, ['a']);
 });
+
+test('leaves no timer behind when it has stopped', async () => {
+  const clock = createFakeClock();
+  const queue = createWorkQueue<string>({ clock, logger });
+  const stop = new AbortController();
+  const handler = async () => {
+    await clock.sleep(10);
+    return { requeueAfterMs: 3_600_000 };
+  };
+  const run = queue.run(handler, { concurrency: 2, signal: stop.signal });
+  queue.add('a');
+  queue.addAfter('b', 3_600_000);
+  await settle();
+  stop.abort();
+  await clock.advance(10);
+  await run;
+  assert.equal(clock.pending, 0);
+});
