@@ -1,7 +1,7 @@
 // Builds the agent out of its parts: the only place that constructs them and connects one to another.
-import { readFile, statfs } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { pods as podsResource, runtimeclasses, services as servicesResource } from '#kube/api/generated/resources.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
 import { formatTime } from '#kube/api/time.ts';
@@ -22,19 +22,23 @@ import type { DownwardSettings } from './container/downward-value.ts';
 import { containerFieldPath } from './container/pod-containers.ts';
 import type { ImageService } from './cri/image-service.ts';
 import { limitCalls } from './cri/limit-calls.ts';
+import { observeCalls } from './cri/observe-calls.ts';
 import type { RuntimeService } from './cri/runtime-service.ts';
 import { createEnsureImage } from './image/ensure-image.ts';
 import { credentialsOfSecret, parseDockerConfig } from './image/pull-credentials.ts';
-import { computeNodeStatus } from './node/compute-node-status.ts';
 import { hugepageNames, type MachineFacts } from './node/machine-facts.ts';
 import { createNodeReporter } from './node/node-reporter.ts';
+import { createNodeStatusSource } from './node/node-status-source.ts';
 import { createRuntimeHealth } from './node/runtime-health.ts';
 import { createApiPodInformer, withSource } from './pod-source/api-pod-source.ts';
 import { systemHttpGet } from './probe/http-get.ts';
 import { createProbeManager } from './probe/probe-manager.ts';
 import { createRuntimeCache } from './runtime-cache/runtime-cache.ts';
-import { runAgentServer } from './server/agent-server.ts';
-import type { NodeView } from './server/node-view.ts';
+import { createAgentMetrics } from './server/agent-metrics.ts';
+import { connectServer } from './server/connect-server.ts';
+import { createCgroupV1StatsReader } from './stats/cgroup-v1-stats.ts';
+import { createCgroupV2StatsReader } from './stats/cgroup-v2-stats.ts';
+import { countContainers, countPods } from './stats/count-pods.ts';
 import { createStatusManager } from './status/status-manager.ts';
 import { createKeyBackoff } from './sync/key-backoff.ts';
 import type { RecordPodEvent } from './sync/pod-events.ts';
@@ -48,7 +52,6 @@ import { createVolumeManager } from './volume/volume-manager.ts';
 const cgroupFsRoot = '/sys/fs/cgroup';
 const criCallsInFlight = 8;
 const restartBackoffMs = 10_000;
-const relistLimitMs = 180_000;
 
 /** What the agent is given. */
 export interface AgentParts {
@@ -68,9 +71,7 @@ export interface AgentParts {
   logger: Logger;
 }
 
-async function createCgroups(parts: AgentParts) {
-  const { settings, clock } = parts;
-  const unified = await isUnifiedHierarchy(cgroupFsRoot);
+function createCgroups({ settings, clock }: AgentParts, unified: boolean) {
   return createCgroupManager({
     fs: unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock),
     driver: settings.cgroupDriver,
@@ -86,8 +87,19 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const { settings, nodeName, nodeIps, facts, client, clock, exec, logger, metrics } = parts;
   const ready = Promise.withResolvers<void>();
   const startedAtMs = clock.now();
-  const runtime = limitCalls(parts.runtime, criCallsInFlight);
-  const cgroups = await createCgroups(parts);
+  const unified = await isUnifiedHierarchy(cgroupFsRoot);
+  const agentMetrics = createAgentMetrics(metrics.registry, {
+    nodeName,
+    cgroupVersion: unified ? 2 : 1,
+    gitVersion: kubernetesVersion,
+    podCounts: () => countPods(workers?.stages() ?? [], cache.all()),
+    containerCounts: () => countContainers(cache.all()),
+    relistAgeSeconds: () => (clock.monotonicMs() - cache.lastRelistMs) / 1000,
+  });
+  const direct = observeCalls(parts.runtime, clock, agentMetrics.observeRuntimeCall);
+  const images = observeCalls(parts.images, clock, agentMetrics.observeRuntimeCall);
+  const runtime = limitCalls(direct, criCallsInFlight);
+  const cgroups = createCgroups(parts, unified);
   const mounter = createMounter(exec);
   const hostIps = () => nodeIps;
   let workers: PodWorkers | undefined;
@@ -99,14 +111,30 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     recorder.event(referenceTo(podsResource, pod, fieldPath), type, reason, message);
   };
 
-  const cache = createRuntimeCache({ runtime, clock, logger, relistPeriodMs: 1000 });
-  const statuses = createStatusManager({ client, clock, logger });
+  const cache = createRuntimeCache({
+    runtime,
+    clock,
+    logger,
+    relistPeriodMs: 1000,
+    observeRelist: agentMetrics.observeRelist,
+  });
+  const statuses = createStatusManager({ client, clock, logger, observeSync: agentMetrics.observeStatusSync });
   const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
   const tokens = createTokenManager(client, clock);
   const serviceInformer = createInformer({ client, resource: servicesResource, clock, logger });
   const podInformer = createApiPodInformer(client, nodeName, clock, logger);
 
   const health = createRuntimeHealth(runtime, clock, logger, () => reporter.wake());
+  const nodeStatus = createNodeStatusSource({
+    settings,
+    facts,
+    nodeName,
+    nodeIps,
+    images,
+    runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
+    problems: health.problems,
+    clock,
+  });
   const reporter = createNodeReporter({
     client,
     clock,
@@ -123,35 +151,11 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     },
     taints: settings.taints,
     providerId: settings.providerId,
-    status: statusOf,
+    status: nodeStatus,
     updatePeriodMs: settings.nodeStatusUpdateMs,
     reportPeriodMs: settings.nodeStatusReportMs,
     leaseDurationSeconds: settings.leaseDurationSeconds,
   });
-
-  async function statusOf(previous: Node | undefined) {
-    const storage = await statfs(settings.rootDir).catch(() => undefined);
-    const images = await parts.images.listImages().catch(() => []);
-    return computeNodeStatus(
-      {
-        facts,
-        hostname: nodeName,
-        ips: nodeIps,
-        maxPods: settings.maxPods,
-        reserved: settings.reserved,
-        evictionHard: settings.evictionHard,
-        storageBytes: storage === undefined ? undefined : storage.blocks * storage.bsize,
-        serverPort: settings.server.port,
-        runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
-        kubeletVersion: kubernetesVersion,
-        images,
-        maxImages: settings.maxImages,
-        problems: health.problems(),
-        nowMs: clock.now(),
-      },
-      previous,
-    );
-  }
 
   const downward = (pod: Pod, podIps: string[]): DownwardSettings => ({
     hostIps: nodeIps,
@@ -191,12 +195,13 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   }
 
   const probes = createProbeManager({
-    runtime: parts.runtime,
+    runtime: direct,
     httpGet: systemHttpGet,
     clock,
     logger,
     record,
     hostIps,
+    observe: agentMetrics.observeProbe,
     changed: wake,
     startedAtMs,
   });
@@ -221,7 +226,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
       rootDir: settings.rootDir,
       clusterDomain,
       ensureImage: createEnsureImage({
-        images: parts.images,
+        images,
         clock,
         logger,
         record,
@@ -288,7 +293,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
 
   async function startPods(signal: AbortSignal): Promise<void> {
     await Promise.all([cache.relist(signal), health.check(signal), serviceInformer.synced]);
-    await cgroups.ensureNode(amountsOf((await statusOf(undefined)).allocatable));
+    await cgroups.ensureNode(amountsOf((await nodeStatus(undefined)).allocatable));
     followPods();
     await podInformer.synced;
     podWorkers.sourcesReady();
@@ -296,41 +301,17 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     await podWorkers.run(signal);
   }
 
-  const withStatus = (pod: Pod): Pod => ({ ...pod, status: statuses.get(pod.metadata.uid ?? '') ?? pod.status ?? {} });
-  const view: NodeView = {
-    nodeName,
-    pods: () => podWorkers.all().map(withStatus),
-    findPod(namespace, name, uid) {
-      const matches = (pod: Pod) =>
-        pod.metadata.name === name &&
-        pod.metadata.namespace === namespace &&
-        (uid === undefined || pod.metadata.uid === uid);
-      const pod = podWorkers.all().find(matches);
-      return pod === undefined ? undefined : withStatus(pod);
-    },
-    runtimeOf: cache.get,
-    allRuntimes: cache.all,
-  };
-
-  const serve = (signal: AbortSignal) =>
-    runAgentServer(
-      {
-        settings,
-        view,
-        runtime: parts.runtime,
-        client,
-        clock,
-        logger,
-        nodeIps,
-        problem: () =>
-          clock.monotonicMs() - cache.lastRelistMs > relistLimitMs
-            ? 'pleg was last seen active too long ago'
-            : undefined,
-        metricRoutes: () => undefined,
-        observe: () => undefined,
-      },
-      signal,
-    );
+  const serve = connectServer({
+    ...parts,
+    runtime: direct,
+    images,
+    agentMetrics,
+    cgroups,
+    cgroupReader: unified ? createCgroupV2StatsReader(cgroupFsRoot) : createCgroupV1StatsReader(cgroupFsRoot),
+    workers: podWorkers,
+    statuses,
+    cache,
+  });
 
   return {
     ready: ready.promise,
@@ -354,7 +335,6 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
         probes.close();
         await objects.close();
         await recorder.flushed();
-        void metrics;
       }
     },
   };

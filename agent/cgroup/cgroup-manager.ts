@@ -34,6 +34,8 @@ export interface CgroupManager {
   pathOf(pod: Pod): string;
   /** The path of the cgroup of all pods. */
   readonly podsPath: string;
+  /** The paths above single pods: of all pods, and of each class. */
+  readonly groupPaths: readonly string[];
   ensureNode(allocatable: ResourceAmounts): Promise<void>;
   ensurePod(pod: Pod): Promise<void>;
   /** Sets the classes' shares to what the running pods ask for. */
@@ -56,6 +58,7 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
     parentOf: (pod) => (perQos ? cgroupParent(nameOf(pod), driver) : ''),
     pathOf: (pod) => path(nameOf(pod)),
     podsPath: path(qosCgroup(root, 'Guaranteed')),
+    groupPaths: classes.map((qos) => path(qosCgroup(root, qos))),
     async ensureNode(allocatable) {
       if (!perQos) return;
       await fs.ensure(path(qosCgroup(root, 'Guaranteed')), computeNodeLimits(allocatable, options.enforceAllocatable));

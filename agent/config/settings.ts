@@ -56,6 +56,8 @@ export interface AgentSettings {
   clusterDomain: string;
   resolvConf: string;
   maxPods: number;
+  /** Count ephemeral storage as a resource. */
+  localStorage: boolean;
   podPidsLimit: number;
   cpuCfsQuota: boolean;
   cpuCfsQuotaPeriodMs: number;
@@ -183,6 +185,7 @@ export function resolveSettings({ configuration: c, flags }: LoadedConfiguration
     clusterDomain: String(c['clusterDomain'] ?? ''),
     resolvConf: String(c['resolvConf']),
     maxPods,
+    localStorage: c['localStorageCapacityIsolation'] !== false,
     podPidsLimit: Number(c['podPidsLimit']),
     cpuCfsQuota: c['cpuCFSQuota'] === true,
     cpuCfsQuotaPeriodMs: durationMs(c['cpuCFSQuotaPeriod']),

@@ -227,12 +227,12 @@ interface Labelled {
   with(name: string, value: string): LabelText;
 }
 
-function labelled(cgroup: SampledCgroup, pauseImage: string): Labelled {
+function labelled(cgroup: SampledCgroup): Labelled {
   const { pod, container, sandboxId } = cgroup;
   const labels: Record<string, string> = {
     container: container?.name ?? '',
     id: cgroup.id,
-    image: container?.image ?? (sandboxId === undefined ? '' : pauseImage),
+    image: container?.image ?? '',
     name: container?.id ?? sandboxId ?? '',
     namespace: pod?.namespace ?? '',
     pod: pod?.name ?? '',
@@ -307,14 +307,13 @@ export interface CadvisorFacts {
   facts: MachineFacts;
   sockets: number;
   physicalCores: number;
-  pauseImage: string;
 }
 
 /** The whole text. Yields to others between groups of families. */
 export async function renderCadvisor(sample: NodeSample, machine: CadvisorFacts): Promise<string> {
   const { facts } = machine;
   const text = createMetricText();
-  const all = sample.cgroups.map((cgroup) => labelled(cgroup, machine.pauseImage));
+  const all = sample.cgroups.map(labelled);
   text.family(
     'cadvisor_version_info',
     'gauge',

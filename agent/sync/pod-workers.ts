@@ -28,6 +28,8 @@ export interface PodWorkers {
   /** Pods that still may use resources of the node. */
   active(): Pod[];
   all(): Pod[];
+  /** The stage each pod's worker is in. */
+  stages(): PodWork['stage'][];
   /** All sources have told their pods: from now on pods that only the runtime knows are removed. */
   sourcesReady(): void;
   run(signal: AbortSignal): Promise<void>;
@@ -164,6 +166,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
         .filter((work) => work.stage === 'running' || work.stage === 'terminating')
         .map(({ pod }) => pod),
     all: () => [...works.values()].map(({ pod }) => pod),
+    stages: () => [...works.values()].map(({ stage }) => stage),
     sourcesReady() {
       complete = true;
       for (const { uid } of tools.cache.all()) if (!works.has(uid)) queue.add(uid);

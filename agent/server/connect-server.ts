@@ -1,0 +1,90 @@
+// Gives the server its view of the node: pods with their statuses, what the runtime has, samples of statistics.
+import type { Logger } from 'pino';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import type { ApiClient } from '#kube/client/types.ts';
+import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { CgroupManager } from '../cgroup/cgroup-manager.ts';
+import type { AgentSettings } from '../config/settings.ts';
+import type { ImageService } from '../cri/image-service.ts';
+import type { RuntimeService } from '../cri/runtime-service.ts';
+import type { MachineFacts } from '../node/machine-facts.ts';
+import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
+import type { CgroupStatsReader } from '../stats/cgroup-stats.ts';
+import { createSampler } from '../stats/sampler.ts';
+import type { StatusManager } from '../status/status-manager.ts';
+import type { PodWorkers } from '../sync/pod-workers.ts';
+import type { AgentMetrics } from './agent-metrics.ts';
+import { runAgentServer } from './agent-server.ts';
+import type { NodeView } from './node-view.ts';
+import { metricRoutes } from './routes/metric-routes.ts';
+
+/** Relisting that has not succeeded for so long makes the node unhealthy, as kubelet's PLEG check. */
+const relistLimitMs = 180_000;
+
+export interface ServerParts {
+  settings: AgentSettings;
+  nodeName: string;
+  nodeIps: string[];
+  facts: MachineFacts;
+  runtime: RuntimeService;
+  images: ImageService;
+  client: ApiClient;
+  clock: Clock;
+  logger: Logger;
+  metrics: ComponentMetrics;
+  agentMetrics: AgentMetrics;
+  cgroups: CgroupManager;
+  cgroupReader: CgroupStatsReader;
+  workers: PodWorkers;
+  statuses: StatusManager;
+  cache: RuntimeCache;
+}
+
+function createView({ nodeName, workers, statuses, cache }: ServerParts): NodeView {
+  const withStatus = (pod: Pod): Pod => ({ ...pod, status: statuses.get(pod.metadata.uid ?? '') ?? pod.status ?? {} });
+  return {
+    nodeName,
+    pods: () => workers.all().map(withStatus),
+    findPod(namespace, name, uid) {
+      const pod = workers
+        .all()
+        .find(
+          ({ metadata }) =>
+            metadata.name === name && metadata.namespace === namespace && (uid ?? metadata.uid) === metadata.uid,
+        );
+      return pod === undefined ? undefined : withStatus(pod);
+    },
+    runtimeOf: cache.get,
+    allRuntimes: cache.all,
+  };
+}
+
+/** The function that serves until its signal is aborted. */
+export function connectServer(parts: ServerParts): (signal: AbortSignal) => Promise<void> {
+  const { settings, clock, cache, cgroups, workers } = parts;
+  const view = createView(parts);
+  const sample = createSampler({
+    reader: parts.cgroupReader,
+    clock,
+    pods: workers.active,
+    runtimeOf: cache.get,
+    pathOf: cgroups.pathOf,
+    groupPaths: cgroups.groupPaths,
+  });
+  const stale = () => clock.monotonicMs() - cache.lastRelistMs > relistLimitMs;
+  const { facts, runtime, images, metrics, agentMetrics } = parts;
+  const { rootDir } = settings;
+  return (signal) =>
+    runAgentServer(
+      {
+        ...parts,
+        view,
+        problem: () => (stale() ? 'the container runtime has not been relisted for three minutes' : undefined),
+        metricRoutes: (server) =>
+          metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, rootDir }),
+        observe: agentMetrics.observeRequest,
+      },
+      signal,
+    );
+}

@@ -1,0 +1,115 @@
+// Metrics and statistics for Prometheus, metrics-server and `kubectl top`.
+import { statfs, statSync } from 'node:fs';
+import { promisify } from 'node:util';
+import type { FastifyInstance } from 'fastify';
+import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
+import type { ImageService } from '../../cri/image-service.ts';
+import type { RuntimeService } from '../../cri/runtime-service.ts';
+import type { MachineFacts } from '../../node/machine-facts.ts';
+import { computeSummary, type FsStats } from '../../stats/compute-summary.ts';
+import { readNumber, readText } from '../../stats/read-file.ts';
+import { renderCadvisor } from '../../stats/render-cadvisor.ts';
+import { renderResource } from '../../stats/render-resource.ts';
+import type { Sample } from '../../stats/sampler.ts';
+import type { AgentMetrics } from '../agent-metrics.ts';
+import type { NodeView } from '../node-view.ts';
+
+const textType = 'text/plain; version=0.0.4; charset=utf-8';
+
+export interface MetricRouteOptions {
+  sample: Sample;
+  view: NodeView;
+  facts: MachineFacts;
+  runtime: RuntimeService;
+  images: ImageService;
+  metrics: ComponentMetrics;
+  agentMetrics: AgentMetrics;
+  rootDir: string;
+}
+
+async function fsStats(path: string): Promise<FsStats | undefined> {
+  const stats = await promisify(statfs)(path).catch(() => undefined);
+  if (stats === undefined) return undefined;
+  return {
+    availableBytes: stats.bavail * stats.bsize,
+    capacityBytes: stats.blocks * stats.bsize,
+    usedBytes: (stats.blocks - stats.bfree) * stats.bsize,
+    inodesFree: stats.ffree,
+    inodes: stats.files,
+    inodesUsed: stats.files - stats.ffree,
+  };
+}
+
+async function imageFsStats(images: ImageService): Promise<FsStats | undefined> {
+  const [info] = await images.imageFsInfo().then(
+    ({ imageFilesystems }) => imageFilesystems,
+    () => [],
+  );
+  const path = info?.fsId?.mountpoint;
+  const stats = path === undefined ? undefined : await fsStats(path);
+  if (stats === undefined || info === undefined) return stats;
+  return {
+    ...stats,
+    usedBytes: info.usedBytes?.value ?? stats.usedBytes,
+    inodesUsed: info.inodesUsed?.value ?? stats.inodesUsed,
+  };
+}
+
+/** Sockets and cores in the text of /proc/cpuinfo; virtual machines may not tell. */
+export function countProcessors(cpuinfo: string, logical: number): { sockets: number; physicalCores: number } {
+  const sockets = new Set<string>();
+  const cores = new Set<string>();
+  for (const block of cpuinfo.split('\n\n')) {
+    const socket = /^physical id\s*:\s*(\d+)/m.exec(block)?.[1];
+    const core = /^core id\s*:\s*(\d+)/m.exec(block)?.[1];
+    if (socket !== undefined) sockets.add(socket);
+    if (socket !== undefined && core !== undefined) cores.add(`${socket}/${core}`);
+  }
+  return { sockets: sockets.size || 1, physicalCores: cores.size || logical };
+}
+
+/** Registers the routes. */
+export function metricRoutes(server: FastifyInstance, options: MetricRouteOptions): void {
+  const { sample, view, facts, metrics, agentMetrics } = options;
+  const processors = countProcessors(readText('/proc/cpuinfo'), facts.cpus);
+  const bootedAtMs = Number(/^btime (\d+)$/m.exec(readText('/proc/stat'))?.[1] ?? 0) * 1000;
+
+  async function summary(onlyCpuAndMemory: boolean): Promise<unknown> {
+    const [taken, nodeFs, imageFs, containerStats] = await Promise.all([
+      sample(),
+      fsStats(options.rootDir),
+      imageFsStats(options.images),
+      onlyCpuAndMemory ? [] : options.runtime.listContainerStats().catch(() => []),
+    ]);
+    const logs = new Map(
+      view.allRuntimes().flatMap(({ containers }) => containers.map(({ id, logPath }) => [id, logPath] as const)),
+    );
+    return computeSummary(
+      taken,
+      {
+        nodeName: view.nodeName,
+        bootedAtMs,
+        memoryBytes: facts.memoryBytes,
+        nodeFs,
+        imageFs,
+        containerStats,
+        logBytes: (id) => statSync(logs.get(id) ?? '', { throwIfNoEntry: false })?.size,
+        maxPids: readNumber('/proc/sys/kernel/pid_max'),
+        processes: Number(/\/(\d+)/.exec(readText('/proc/loadavg'))?.[1] ?? 0),
+      },
+      onlyCpuAndMemory,
+    );
+  }
+
+  server.get('/metrics', async (_, reply) =>
+    reply.type(agentMetrics.contentType).send(await metrics.registry.metrics()),
+  );
+  server.get('/metrics/cadvisor', async (_, reply) =>
+    reply.type(textType).send(await renderCadvisor(await sample(), { facts, ...processors })),
+  );
+  server.get('/metrics/resource', async (_, reply) => reply.type(textType).send(renderResource(await sample())));
+  server.get('/metrics/probes', async (_, reply) => reply.type(textType).send(await agentMetrics.probeText()));
+  server.get<{ Querystring: { only_cpu_and_memory?: string } }>('/stats/summary', (request) =>
+    summary(request.query.only_cpu_and_memory === 'true'),
+  );
+}
