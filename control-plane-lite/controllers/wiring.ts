@@ -45,12 +45,13 @@ export function createControllers(deps: ControllersDeps): Component {
   const logger = deps.logger.child({ component: 'controllers' });
   const informers = createSharedInformers({ client: sharedClient, clock, logger });
   const ready = Promise.withResolvers<void>();
+  const ended = new AbortController();
 
   /** `component` is the name in events; upstream's where it differs from the service account's. */
   function contextFor(name: string, component = name): ControllerContext {
     const client = deps.clientFor(name);
     const own = logger.child({ controller: name });
-    const recorder = createEventRecorder({ client, component, host: '', clock, logger: own });
+    const recorder = createEventRecorder({ client, component, host: '', clock, logger: own, signal: ended.signal });
     return { name, informers, client, recorder, clock, logger: own, queueObserver: deps.queueObserver?.(name) };
   }
 
@@ -85,7 +86,12 @@ export function createControllers(deps: ControllersDeps): Component {
 
   return {
     ready: ready.promise,
-    run: async (signal) =>
-      runGroup([{ run: async (inner) => runInformers(informers, inner) }, { run: runControllers }], signal),
+    run: async (signal) => {
+      try {
+        await runGroup([{ run: async (inner) => runInformers(informers, inner) }, { run: runControllers }], signal);
+      } finally {
+        ended.abort();
+      }
+    },
   };
 }

@@ -49,7 +49,9 @@ export function createScheduler(deps: SchedulerDeps): Component {
     nodes: createInformer({ ...base, resource: nodes }),
     namespaces: createInformer({ ...base, resource: namespaces }),
   };
-  const recorder = createEventRecorder({ ...base, component: schedulerName, host: '' });
+  const ended = new AbortController();
+  const recorder = createEventRecorder({ ...base, component: schedulerName, host: '', signal: ended.signal });
+
   const metrics = createSchedulerMetrics(deps.registry);
   const ready = Promise.withResolvers<void>();
 
@@ -68,7 +70,12 @@ export function createScheduler(deps: SchedulerDeps): Component {
 
   return {
     ready: ready.promise,
-    run: async (signal) =>
-      runGroup([informers.pods, informers.nodes, informers.namespaces, { run: runWhenSynced }], signal),
+    run: async (signal) => {
+      try {
+        await runGroup([informers.pods, informers.nodes, informers.namespaces, { run: runWhenSynced }], signal);
+      } finally {
+        ended.abort();
+      }
+    },
   };
 }

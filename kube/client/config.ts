@@ -60,3 +60,13 @@ export class ClientConfigError extends Error {
     this.name = 'ClientConfigError';
   }
 }
+
+/** The client was closed: no call of it will ever succeed again. */
+export class ClientClosedError extends Error {
+  readonly code = 'CLIENT_CLOSED';
+
+  constructor() {
+    super('the API client was closed');
+    this.name = 'ClientClosedError';
+  }
+}

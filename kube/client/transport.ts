@@ -2,7 +2,7 @@
 import { type Dispatcher, Pool } from 'undici';
 import { type Clock, systemClock } from '../process/clock.ts';
 import { berthVersion } from '../process/version.ts';
-import { type ClientConfig, ClientConfigError, type Identity } from './config.ts';
+import { ClientClosedError, type ClientConfig, ClientConfigError, type Identity } from './config.ts';
 import { createRateLimiter } from './rate-limiter.ts';
 import { planRetry } from './retry.ts';
 
@@ -122,7 +122,7 @@ export function createTransport(config: ClientConfig): Transport {
       const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
       for (let attempts = 1; ; attempts += 1) {
         signal?.throwIfAborted();
-        if (closed) throw new Error('the API client was closed');
+        if (closed) throw new ClientClosedError();
         await limiter?.take(signal);
         const server = servers[preferred % servers.length] ?? servers[0];
         if (server === undefined) throw new ClientConfigError('no API server address is configured');
@@ -132,6 +132,7 @@ export function createTransport(config: ClientConfig): Transport {
           answer = await attempt(request, server, signal);
         } catch (error) {
           signal?.throwIfAborted();
+          if (closed) throw new ClientClosedError();
           failure = error;
         }
         const retry = planRetry({

@@ -5,6 +5,7 @@ import type { Event, ObjectReference } from '../api/generated/core-v1.ts';
 import { events } from '../api/generated/resources.ts';
 import { apiVersionOf, type KubeObject, type Resource } from '../api/resource.ts';
 import { formatTime } from '../api/time.ts';
+import { ClientClosedError } from '../client/config.ts';
 import type { ApiClient } from '../client/types.ts';
 import { isNotFound, StatusError } from '../errors/status-error.ts';
 import type { Clock } from '../process/clock.ts';
@@ -18,6 +19,8 @@ export interface EventRecorderOptions {
   host: string;
   clock: Clock;
   logger: Logger;
+  /** When aborted, events that wait are dropped. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface EventExtras {
@@ -124,12 +127,16 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         correlator.sent(correlated.key, await write(pending, correlated));
         return;
       } catch (error) {
+        if (options.signal?.aborted === true || error instanceof ClientClosedError) {
+          waiting.length = 0;
+          return;
+        }
         if (error instanceof StatusError || tries >= maxTries) {
           const { reason, message, object } = pending;
           logger.warn({ err: error, reason, message, object: object.name }, 'event dropped');
           return;
         }
-        await clock.sleep(retryDelayMs);
+        await clock.sleep(retryDelayMs, options.signal).catch(() => undefined);
       }
     }
   }
