@@ -63,6 +63,7 @@ export function createCidrAllocator(cidr: string, nodePrefix?: number): CidrAllo
 
   return {
     allocate() {
+      if (BigInt(taken.size) === total) return undefined;
       for (let tried = 0n; tried < total; tried += 1n) {
         const index = (next + tried) % total;
         if (taken.has(index)) continue;

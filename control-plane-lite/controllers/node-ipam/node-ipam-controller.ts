@@ -6,9 +6,12 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { createCidrAllocator } from './cidr-allocator.ts';
 
+/** How long a node waits when all ranges are taken. */
+const exhaustedRetryMs = 30_000;
+
 /** `clusterCidr`: one range, or one of each family separated by a comma. */
 export function createNodeIpamController(context: ControllerContext, clusterCidr: string): Controller {
-  const { informers, client, recorder } = context;
+  const { informers, client, recorder, logger } = context;
   const queue = createControllerQueue(context);
   const allocators = clusterCidr.split(',').map((cidr) => createCidrAllocator(cidr.trim()));
   /** Written and not yet seen in the informer. */
@@ -34,7 +37,7 @@ export function createNodeIpamController(context: ControllerContext, clusterCidr
     },
   });
 
-  async function sync(name: string): Promise<void> {
+  async function sync(name: string): Promise<void | { requeueAfterMs: number }> {
     const node = informers.nodes.get(name);
     if (node === undefined || rangesOf(node).length > 0) return;
     const ranges = allocators.map((allocator) => allocator.allocate());
@@ -46,7 +49,8 @@ export function createNodeIpamController(context: ControllerContext, clusterCidr
       release();
       const message = `Node ${name} status is now: CIDRNotAvailable`;
       recorder.event(referenceTo(nodes, node), 'Normal', 'CIDRNotAvailable', message);
-      throw new Error(`no pod range of ${clusterCidr} is free for node ${name}`);
+      logger.warn({ node: name }, `no pod range of ${clusterCidr} is free`);
+      return { requeueAfterMs: exhaustedRetryMs };
     }
     try {
       await client.patch(nodes, { name }, 'merge', { spec: { podCIDR: podCIDRs[0], podCIDRs } });
