@@ -8,6 +8,7 @@ import type { QueueObserver } from '#kube/queue/work-queue.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
+import { createEndpointSliceMirroringController } from './endpoint-slice-mirroring/endpoint-slice-mirroring-controller.ts';
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createJobController } from './job/job-controller.ts';
@@ -21,6 +22,7 @@ import { createPodGarbageCollector } from './pod-garbage-collector/pod-garbage-c
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
+import { createTokenSecretController } from './service-account/token-secret-controller.ts';
 import { createSharedInformers, informersSynced, runInformers, wholeInformers } from './shared-informers.ts';
 
 export interface ControllersDeps {
@@ -57,12 +59,14 @@ export function createControllers(deps: ControllersDeps): Component {
 
   const controllers: Controller[] = [
     createServiceAccountController(contextFor('service-account-controller')),
+    createTokenSecretController(contextFor('service-account-controller'), sharedClient, deps.rootCaPem),
     createRootCaPublisher(contextFor('root-ca-cert-publisher'), deps.rootCaPem),
     createNodeIpamController(contextFor('node-controller'), deps.clusterCidr),
     createNodeLifecycleController(contextFor('node-controller'), deps.heartbeatLimits ?? defaultHeartbeatLimits),
     createTaintEvictionController(contextFor('node-controller', 'taint-eviction-controller')),
     createEndpointSliceController(contextFor('endpointslice-controller', 'endpoint-slice-controller')),
     createEndpointsController(contextFor('endpoint-controller')),
+    createEndpointSliceMirroringController(contextFor('endpointslicemirroring-controller')),
     createReplicaSetController(contextFor('replicaset-controller')),
     createDeploymentController(contextFor('deployment-controller')),
     createJobController(contextFor('job-controller')),
