@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type Exec, execOrThrow } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
-import { type ClusterLayout, clusterCidr, type NodeLayout, nodeLinkPrefix } from './layout.ts';
+import { type ClusterLayout, clusterCidr, type NodeLayout, nodeLinkPrefix, serviceCidr } from './layout.ts';
 
 const linkPrefixLength = 24;
 /** Chains of berth's own for the pod network. */
@@ -90,6 +90,16 @@ export async function removePodRules(exec: Exec): Promise<void> {
 interface AddressEntry {
   ifname: string;
   addr_info: { family: string; local: string; scope: string }[];
+}
+
+/** True when packets to addresses elsewhere have a way out; cluster IPs need one to be looked at at all. */
+export async function hasDefaultRoute(exec: Exec): Promise<boolean> {
+  return (await execOrThrow(exec, 'ip', ['-4', 'route', 'show', 'default'])).trim() !== '';
+}
+
+/** Sends cluster IPs to the bridge between nodes, for a machine without a default route. */
+export async function applyServiceRoute(exec: Exec, layout: ClusterLayout): Promise<void> {
+  await execOrThrow(exec, 'ip', ['route', 'replace', serviceCidr, 'dev', layout.linkBridge]);
 }
 
 /** The first node's address: of the interface with the default route, else the first global one. */

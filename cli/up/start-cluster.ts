@@ -16,10 +16,12 @@ import {
   applyNodeLinks,
   applyPodRoutes,
   applyPodRules,
+  applyServiceRoute,
   applySysctls,
   applySysctlsInNode,
   execInNode,
   findNodeAddress,
+  hasDefaultRoute,
   linkAddress,
 } from './node-network.ts';
 import { agentSpec, containerdSpec, controlPlaneSpec, proxySpec, type SpecOptions } from './process-specs.ts';
@@ -163,11 +165,11 @@ export async function startCluster(context: UpContext): Promise<void> {
   await context.changed({ sysctls: await applySysctls(exec) });
   const ownInterfaces = layout.nodes.map(({ podBridge }) => podBridge).concat(layout.linkBridge);
   let nodeIP = several ? linkAddress(1) : await findNodeAddress(exec, ownInterfaces);
-  // A machine without any address still gets one, on the bridge that would join nodes.
-  if (several || nodeIP === undefined) {
-    await applyNodeLinks(exec, layout);
-    nodeIP = linkAddress(1);
-  }
+  const routed = await hasDefaultRoute(exec);
+  // A machine without an address or a way out still gets them, on the bridge that would join nodes.
+  if (several || nodeIP === undefined || !routed) await applyNodeLinks(exec, layout);
+  nodeIP ??= linkAddress(1);
+  if (!routed) await applyServiceRoute(exec, layout);
   await context.changed({ nodeIP });
   for (const node of layout.nodes) {
     if (node.netns !== undefined) await applySysctlsInNode(exec, node);

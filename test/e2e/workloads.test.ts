@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { clustersUnavailable, eventually, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
 
@@ -34,12 +37,15 @@ function lines(text: string): string[] {
 
 describe('workloads on a cluster', { skip }, () => {
   let cluster: TestCluster;
+  let work: string;
   const kubectl = (...args: string[]) => cluster.kubectl(...args);
 
   before(async () => {
     cluster = await startTestCluster();
+    work = await mkdtemp(join(tmpdir(), 'berth-workloads-'));
   });
   after(async () => {
+    if (work !== undefined) await rm(work, { recursive: true, force: true });
     await cluster?.[Symbol.asyncDispose]();
   });
 
@@ -144,10 +150,24 @@ describe('workloads on a cluster', { skip }, () => {
 
   it('gives pods a token that the API server accepts', async () => {
     await kubectl('create', 'rolebinding', 'viewer', '--clusterrole=view', '--serviceaccount=default:default');
-    const script =
-      'T=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token); wget -q -O - --no-check-certificate --header "Authorization: Bearer $T" https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/api/v1/namespaces/default/services/web';
-    const answer = await kubectl('exec', 'deployment/web', '--', 'sh', '-c', script);
-    assert.equal(JSON.parse(answer).metadata.name, 'web');
+    const mount = '/var/run/secrets/kubernetes.io/serviceaccount';
+    const [token, ca] = [
+      await kubectl('exec', 'deployment/web', '--', 'cat', `${mount}/token`),
+      await kubectl('exec', 'deployment/web', '--', 'cat', `${mount}/ca.crt`),
+    ];
+    const caFile = join(work, 'ca.crt');
+    await writeFile(caFile, ca);
+    const client = [
+      '--kubeconfig=/dev/null',
+      '--server=https://10.96.0.1',
+      `--certificate-authority=${caFile}`,
+      `--token=${token}`,
+    ];
+    const answer = await cluster.namespace.exec('kubectl', [...client, 'get', 'service', 'web', '-o', 'json']);
+    assert.equal(answer.exitCode, 0, answer.stderr);
+    const denied = await cluster.namespace.exec('kubectl', [...client, 'get', 'secrets']);
+    assert.match(denied.stderr, /User "system:serviceaccount:default:default" cannot list resource "secrets"/);
+    assert.equal(JSON.parse(answer.stdout).metadata.name, 'web');
   });
 
   it('runs init containers in order, keeps a sidecar running, and completes a job', async () => {
@@ -260,7 +280,8 @@ describe('workloads on a cluster', { skip }, () => {
   it('deletes a namespace with everything in it', async () => {
     await kubectl('create', 'namespace', 'short-lived');
     await kubectl('create', 'configmap', 'thing', '-n', 'short-lived');
-    await kubectl('create', 'deployment', 'thing', '-n', 'short-lived', `--image=${image}`, '--', 'sleep', '600');
+    const thing = deployment('thing', 2, { command: ['sleep', '600'] }) as { metadata: object };
+    await cluster.apply({ ...thing, metadata: { ...thing.metadata, namespace: 'short-lived' } });
     await kubectl('rollout', 'status', '-n', 'short-lived', 'deployment/thing', '--timeout=60s');
     await kubectl('delete', 'namespace', 'short-lived', '--timeout=90s');
     assert.equal((await kubectl('get', 'pods', '-n', 'short-lived', '-o', 'name')).trim(), '');
