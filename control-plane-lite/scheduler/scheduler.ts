@@ -12,9 +12,11 @@ import type { Informer } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { createClusterCache } from './cache/cluster-cache.ts';
 import { createClassRankings } from './framework/class-ranking.ts';
+import { planPreemption } from './framework/plan-preemption.ts';
 import type { Plugin } from './framework/plugin.ts';
 import { createPodInfo, type PodInfo } from './framework/pod-info.ts';
 import { selectNode } from './framework/select-node.ts';
+import { createPreemptor } from './preemptor.ts';
 import { createSchedulingQueue } from './queue/scheduling-queue.ts';
 import type { SchedulerMetrics } from './scheduler-metrics.ts';
 
@@ -44,6 +46,9 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
   const cache = createClusterCache();
   const rank = createClassRankings(cache, options.plugins, options.random);
   const namespaceLabels = (name: string) => namespaces.get(name)?.metadata.labels;
+  /** Pods for which others were told to go, and the node that they will get. */
+  const nominations = new Map<string, string>();
+  const preemptor = createPreemptor({ ...options, signal });
   let binding = 0;
   let turnPlanned = false;
 
@@ -79,6 +84,7 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
 
   function podGone(pod: Pod): void {
     const uid = pod.metadata.uid ?? '';
+    nominations.delete(uid);
     queue.delete(uid);
     if (cache.nodeOf(uid) === undefined) return;
     cache.deletePod(uid);
@@ -130,23 +136,37 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
   }
 
   /** Tells why a pod has no node: in its condition, when that says something else, and in an event. */
-  async function report({ pod, key }: PodInfo, message: string): Promise<void> {
+  async function report({ pod, key }: PodInfo, message: string, nominatedNodeName?: string): Promise<void> {
     recorder.event(referenceTo(podResource, pod), 'Warning', 'FailedScheduling', message, { action: 'Scheduling' });
     const { namespace, name } = pod.metadata;
     const known = findCondition((pods.get(key) ?? pod).status?.conditions, 'PodScheduled');
-    if (known?.status === 'False' && known.reason === 'Unschedulable' && known.message === message) return;
+    const same = known?.status === 'False' && known.reason === 'Unschedulable' && known.message === message;
+    if (same && nominatedNodeName === undefined) return;
     const lastTransitionTime = known?.status === 'False' ? known.lastTransitionTime : formatTime(clock.now());
     const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message, lastTransitionTime };
     try {
-      const patch = { status: { conditions: [condition] } };
+      const nomination = nominatedNodeName === undefined ? {} : { nominatedNodeName };
+      const patch = { status: { conditions: [condition], ...nomination } };
       await client.patch(podResource, { namespace, name }, 'strategic', patch, { subresource: 'status', signal });
     } catch (error) {
       if (!isNotFound(error) && !signal.aborted) logger.warn({ err: error, pod: key }, 'cannot write the condition');
     }
   }
 
+  /** Whether pods of lower priority are on their way out of the node. */
+  function isBeingCleared(info: PodInfo, name: string): boolean {
+    const pods = [...(cache.nodes.get(name)?.pods.values() ?? [])];
+    const clearing = pods.some(({ pod, priority }) => priority < info.priority && isPodTerminating(pod));
+    if (clearing) nominations.set(info.uid, name);
+    return clearing;
+  }
+
   function decide(info: PodInfo): void {
     const startedMs = clock.monotonicMs();
+    // A pod that waits for its victims to leave has held its place until now.
+    const nominated = nominations.get(info.uid);
+    nominations.delete(info.uid);
+    cache.forget(info.uid);
     const decision = selectNode(info, rank(info), cache, namespaceLabels);
     metrics.decided(clock.monotonicMs() - startedMs);
     if (decision.outcome === 'fits') {
@@ -157,7 +177,20 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     }
     metrics.attempted('unschedulable', clock.monotonicMs() - startedMs);
     queue.failed(info.uid, 'unschedulable');
-    void report(info, decision.message);
+    if (nominated !== undefined && isBeingCleared(info, nominated)) {
+      cache.assume(info, nominated);
+      return;
+    }
+    const preemption = planPreemption(info, cache, options.plugins, decision.refusals);
+    if (preemption.outcome === 'victims') {
+      cache.assume(info, preemption.node);
+      nominations.set(info.uid, preemption.node);
+      void report(info, decision.message, preemption.node);
+      for (const victim of preemption.victims) void preemptor.evict(victim, info, preemption.node);
+      return;
+    }
+    const suffix = cache.nodes.size === 0 ? '' : ` no new claims to deallocate, preemption: ${preemption.message}`;
+    void report(info, `${decision.message}${suffix}`);
   }
 
   function turn(): void {

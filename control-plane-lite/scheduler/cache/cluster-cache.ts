@@ -25,6 +25,8 @@ export interface ClusterCache {
   deletePod(uid: string): void;
   /** Where a pod is, assumed or confirmed. */
   nodeOf(uid: string): string | undefined;
+  /** The lowest priority of any placed pod; positive infinity without pods. */
+  readonly lowestPriority: number;
   /** Pods of the group in each zone. */
   groupZones(group: string): ReadonlyMap<string, number> | undefined;
 }
@@ -42,6 +44,7 @@ export function createClusterCache(): ClusterCache {
   const zones = new Map<string, Map<string, number>>();
   /** Pods of nodes that are not known (yet). */
   const homeless = new Map<string, Map<string, PodInfo>>();
+  const priorities = new Map<number, number>();
   let log: string[] = [];
   let logStart = 0;
   let layout = 0;
@@ -64,6 +67,12 @@ export function createClusterCache(): ClusterCache {
     if (counts.size === 0) zones.delete(group);
   }
 
+  function countPriority({ priority }: PodInfo, change: number): void {
+    const left = (priorities.get(priority) ?? 0) + change;
+    if (left > 0) priorities.set(priority, left);
+    else priorities.delete(priority);
+  }
+
   function put(info: PodInfo, name: string): void {
     const node = nodes.get(name);
     if (node === undefined) {
@@ -81,6 +90,7 @@ export function createClusterCache(): ClusterCache {
     const entry = placed.get(uid);
     if (entry === undefined) return;
     placed.delete(uid);
+    countPriority(entry.info, -1);
     restricting.delete(uid);
     homeless.get(entry.node)?.delete(uid);
     const node = nodes.get(entry.node);
@@ -93,6 +103,7 @@ export function createClusterCache(): ClusterCache {
   function place(info: PodInfo, node: string, assumed: boolean): void {
     take(info.uid);
     placed.set(info.uid, { info, node, assumed });
+    countPriority(info, 1);
     const required = info.pod.spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
     if (required !== undefined && required.length > 0) restricting.set(info.uid, { info, node });
     put(info, node);
@@ -154,6 +165,9 @@ export function createClusterCache(): ClusterCache {
     },
     deletePod: take,
     nodeOf: (uid) => placed.get(uid)?.node,
+    get lowestPriority() {
+      return Math.min(Number.POSITIVE_INFINITY, ...priorities.keys());
+    },
     groupZones: (group) => zones.get(group),
   };
 }

@@ -68,3 +68,16 @@ export function removePod(info: NodeInfo, uid: string): void {
   count(info, pod, -1);
   if (pod.hostPorts.length > 0) info.hostPorts = [...info.pods.values()].flatMap(({ hostPorts }) => hostPorts);
 }
+
+/** A copy of the node without some of its pods, to try things out on. */
+export function withoutPods(info: NodeInfo, uids: ReadonlySet<string>): NodeInfo {
+  const copy: NodeInfo = {
+    ...info,
+    requested: new Map(info.requested),
+    pods: new Map(info.pods),
+    groups: new Map(info.groups),
+    hostPorts: [...info.hostPorts],
+  };
+  for (const uid of uids) removePod(copy, uid);
+  return copy;
+}
