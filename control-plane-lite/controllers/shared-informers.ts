@@ -28,6 +28,8 @@ export const byNode = 'node';
 /** Index of EndpointSlices by `namespace/service`. */
 export const byService = 'service';
 
+/** Index of pods by each of their labels: `namespace/key=value`. */
+export const byLabelPair = 'label-pair';
 /** Index of services by the first pair of their selector: `namespace/key=value`. */
 export const bySelectorPair = 'selector-pair';
 
@@ -53,6 +55,15 @@ function controllerUid(object: KubeObject): string[] {
 function firstSelectorPair({ metadata, spec }: Service): string[] {
   const pair = Object.entries(spec?.selector ?? {})[0];
   return pair === undefined ? [] : [`${metadata.namespace}/${pair[0]}=${pair[1]}`];
+}
+
+function labelPairs({ metadata }: Pod): string[] {
+  return Object.entries(metadata.labels ?? {}).map(([key, value]) => `${metadata.namespace}/${key}=${value}`);
+}
+
+/** Pods of the namespace that nobody controls: what a controller may adopt. */
+export function orphanPods(pods: Informer<Pod>, namespace: string): Pod[] {
+  return pods.byIndex(byController, '').filter(({ metadata }) => metadata.namespace === namespace);
 }
 
 /** Services of the pod's namespace that may select it; the caller compares the whole selector. */
@@ -88,7 +99,11 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     namespaces: informer(resources.namespaces),
     nodes: informer(resources.nodes),
     pods: informer(resources.pods, {
-      indexes: { [byController]: controllerUid, [byNode]: (pod) => [pod.spec?.nodeName ?? ''] },
+      indexes: {
+        [byController]: controllerUid,
+        [byLabelPair]: labelPairs,
+        [byNode]: (pod) => [pod.spec?.nodeName ?? ''],
+      },
     }),
     replicasets: informer(resources.replicasets, { indexes: { [byController]: controllerUid } }),
     serviceaccounts: informer(resources.serviceaccounts),

@@ -3,7 +3,7 @@ import type { Pod, Service } from '#kube/api/generated/core-v1.ts';
 import { requirementsOfMap, selectorMatches } from '#kube/api/label-selector.ts';
 import { objectKey } from '#kube/api/resource.ts';
 import type { WorkQueue } from '#kube/queue/types.ts';
-import { type SharedInformers, servicesForLabels } from '../shared-informers.ts';
+import { byLabelPair, type SharedInformers, servicesForLabels } from '../shared-informers.ts';
 
 export function hasSelector(service: Service): boolean {
   return Object.keys(service.spec?.selector ?? {}).length > 0 && service.spec?.type !== 'ExternalName';
@@ -12,8 +12,10 @@ export function hasSelector(service: Service): boolean {
 /** The pods that a service selects. */
 export function podsOf(informers: SharedInformers, service: Service): Pod[] {
   const requirements = requirementsOfMap(service.spec?.selector);
+  const [first] = Object.entries(service.spec?.selector ?? {});
+  if (first === undefined) return [];
   return informers.pods
-    .byNamespace(service.metadata.namespace ?? '')
+    .byIndex(byLabelPair, `${service.metadata.namespace}/${first[0]}=${first[1]}`)
     .filter((pod) => selectorMatches(requirements, pod.metadata.labels));
 }
 

@@ -11,6 +11,7 @@ import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue } from '../controller.ts';
 import { createOwnedPods } from '../owned-pods.ts';
 import { canonicalJson } from '../pod-template.ts';
+import { orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { draftJobPod, hasTrackingFinalizer, isPodActive, trackingFinalizer } from './job-pods.ts';
 import { finishedCondition, type JobPlan, planJob } from './plan-job.ts';
@@ -103,9 +104,7 @@ export function createJobController(context: ControllerContext): Controller {
   }
 
   async function claimPods(job: Job): Promise<Pod[]> {
-    const loose = informers.pods
-      .byNamespace(job.metadata.namespace ?? '')
-      .filter((pod) => controllerOf(pod) === undefined && isPodActive(pod));
+    const loose = orphanPods(informers.pods, job.metadata.namespace ?? '').filter(isPodActive);
     const claims = planClaims(job, job.spec.selector, [...owned.list(job.metadata.uid ?? ''), ...loose]);
     return applyClaims(client, { resource: jobs, object: job }, podResource, claims);
   }

@@ -12,7 +12,7 @@ import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { createOwnedPods } from '../owned-pods.ts';
 import { canonicalJson, podFromTemplate } from '../pod-template.ts';
-import { byController } from '../shared-informers.ts';
+import { byController, orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { computeReplicaSetStatus, planReplicas, type ReplicaFailure } from './plan-replicas.ts';
 
@@ -96,9 +96,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
 
   async function claimPods(replicaSet: ReplicaSet): Promise<Pod[]> {
     const uid = replicaSet.metadata.uid ?? '';
-    const orphans = informers.pods
-      .byNamespace(replicaSet.metadata.namespace ?? '')
-      .filter((pod) => controllerOf(pod) === undefined && isPodActive(pod));
+    const orphans = orphanPods(informers.pods, replicaSet.metadata.namespace ?? '').filter(isPodActive);
     const claims = planClaims(replicaSet, replicaSet.spec.selector, [...owned.list(uid), ...orphans]);
     return applyClaims(client, { resource: replicasets, object: replicaSet }, podResource, claims);
   }
