@@ -43,10 +43,17 @@ export async function stopLeftovers(state: RunState, clock: Clock): Promise<void
 }
 
 /** Stops and removes all pods of a node through its runtime, which also takes down their network. */
-async function removePods(node: NodeLayout): Promise<void> {
+async function removePods(node: NodeLayout, logger: Logger): Promise<void> {
   const channel = openCriChannel(`unix://${node.containerdSocket}`);
   try {
     const runtime = createGrpcRuntimeService(channel, 20_000);
+    try {
+      await runtime.version();
+    } catch (error) {
+      // The sweep that follows ends what the runtime cannot.
+      logger.warn({ err: error, node: node.name }, 'the container runtime does not answer');
+      return;
+    }
     const queue = await runtime.listPodSandbox();
     const worker = async (): Promise<void> => {
       for (let sandbox = queue.pop(); sandbox !== undefined; sandbox = queue.pop()) {
@@ -111,7 +118,8 @@ export async function teardown(context: TeardownContext): Promise<void> {
   };
   await attempt('stop the agents', () => stop('agent'));
   for (const node of layout.nodes) {
-    if (existsSync(node.containerdSocket)) await attempt(`remove the pods of ${node.name}`, () => removePods(node));
+    if (existsSync(node.containerdSocket))
+      await attempt(`remove the pods of ${node.name}`, () => removePods(node, logger));
   }
   for (const part of ['proxy', 'control-plane', 'containerd']) await attempt(`stop ${part}`, () => stop(part));
   for (const node of layout.nodes) {

@@ -112,10 +112,15 @@ async function supervise(
     const stopped = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => stopped.resolve(), { once: true });
     if (!signal.aborted) await stopped.promise;
-  } finally {
+  } catch (error) {
+    logger.error({ err: error }, 'cannot bring the cluster up');
     await writing;
-    await teardown({ layout, state, supervisor, exec: systemExec, clock: systemClock, logger });
+    // What went wrong first is what the user has to know; the log has the rest.
+    await teardown({ layout, state, supervisor, exec: systemExec, clock: systemClock, logger }).catch(() => undefined);
+    throw error;
   }
+  await writing;
+  await teardown({ layout, state, supervisor, exec: systemExec, clock: systemClock, logger });
 }
 
 /** The message of an error for a person; the stack is in the log. */

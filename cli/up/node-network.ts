@@ -30,7 +30,7 @@ export function planNodeLinks(layout: ClusterLayout): { node: NodeLayout | undef
   const bridge = layout.linkBridge;
   const steps: { node: NodeLayout | undefined; args: string[] }[] = [
     { node: undefined, args: ['link', 'add', bridge, 'type', 'bridge'] },
-    { node: undefined, args: ['addr', 'add', `${linkAddress(1)}/${linkPrefixLength}`, 'dev', bridge] },
+    { node: undefined, args: ['addr', 'replace', `${linkAddress(1)}/${linkPrefixLength}`, 'dev', bridge] },
     { node: undefined, args: ['link', 'set', bridge, 'up'] },
   ];
   for (const node of layout.nodes.slice(1)) {
@@ -41,7 +41,7 @@ export function planNodeLinks(layout: ClusterLayout): { node: NodeLayout | undef
       { node: undefined, args: ['link', 'add', veth, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns] },
       { node: undefined, args: ['link', 'set', veth, 'master', bridge, 'up'] },
       { node, args: ['link', 'set', 'lo', 'up'] },
-      { node, args: ['addr', 'add', `${linkAddress(node.index)}/${linkPrefixLength}`, 'dev', 'eth0'] },
+      { node, args: ['addr', 'replace', `${linkAddress(node.index)}/${linkPrefixLength}`, 'dev', 'eth0'] },
       { node, args: ['link', 'set', 'eth0', 'up'] },
       { node, args: ['route', 'add', 'default', 'via', linkAddress(1)] },
     );

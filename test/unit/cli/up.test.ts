@@ -58,13 +58,13 @@ describe('planNodeLinks', () => {
     const lines = planNodeLinks(layout).map(({ node, args }) => `${node?.name ?? 'host'}: ${args.join(' ')}`);
     assert.deepEqual(lines, [
       'host: link add berth-link type bridge',
-      'host: addr add 10.245.0.1/24 dev berth-link',
+      'host: addr replace 10.245.0.1/24 dev berth-link',
       'host: link set berth-link up',
       'host: netns add berth-2',
       'host: link add berth-v2 type veth peer name eth0 netns berth-2',
       'host: link set berth-v2 master berth-link up',
       'vm-2: link set lo up',
-      'vm-2: addr add 10.245.0.2/24 dev eth0',
+      'vm-2: addr replace 10.245.0.2/24 dev eth0',
       'vm-2: link set eth0 up',
       'vm-2: route add default via 10.245.0.1',
     ]);
