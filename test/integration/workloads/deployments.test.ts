@@ -12,7 +12,6 @@ import {
   replicasets,
   services,
 } from '#kube/api/generated/resources.ts';
-import { isNotFound } from '#kube/errors/status-error.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startControlPlane, type TestControlPlane } from '../../support/start-control-plane.ts';
 
@@ -85,8 +84,10 @@ test('a deployment becomes running pods behind its service', async () => {
       .flatMap((endpoint) => endpoint.addresses);
     return JSON.stringify(listed.sort()) === JSON.stringify(addresses) ? slice : undefined;
   });
-  const object = await plane.client.get(endpoints, { namespace, name: 'web' });
-  assert.equal(object.subsets?.[0]?.addresses?.length, 3);
+  await eventually('Endpoints of web', async () => {
+    const object = await plane.client.get(endpoints, { namespace, name: 'web' });
+    return object.subsets?.[0]?.addresses?.length === 3 ? object : undefined;
+  });
 });
 
 test('a rollout replaces every pod, can be undone, and keeps its revisions', async () => {
@@ -167,6 +168,13 @@ async function gone(look: () => Promise<{ length: number }>): Promise<void> {
   await eventually('all gone', async () => ((await look()).length === 0 ? true : undefined));
 }
 
+async function deploymentGone(name: string): Promise<void> {
+  await eventually('deployment gone', async () => {
+    const { items } = await plane.client.list(deployments, { namespace, fieldSelector: `metadata.name=${name}` });
+    return items.length === 0 ? true : undefined;
+  });
+}
+
 for (const propagationPolicy of ['Background', 'Foreground'] as const) {
   test(`deleting a deployment in the ${propagationPolicy.toLowerCase()} takes replica sets and pods with it`, async () => {
     const name = `gone-${propagationPolicy.toLowerCase()}`;
@@ -175,14 +183,7 @@ for (const propagationPolicy of ['Background', 'Foreground'] as const) {
     await plane.client.delete(deployments, { namespace, name }, { propagationPolicy });
     await gone(async () => setsOf(name));
     await gone(async () => podsOf(name));
-    await eventually('deployment gone', async () => {
-      try {
-        await plane.client.get(deployments, { namespace, name });
-        return undefined;
-      } catch (error) {
-        return isNotFound(error) ? true : undefined;
-      }
-    });
+    await deploymentGone(name);
   });
 }
 
@@ -195,6 +196,7 @@ test('orphaned pods go on, and are adopted by a new deployment of the same name'
     const [set] = await setsOf('orphaned');
     return set !== undefined && (set.metadata.ownerReferences ?? []).length === 0 ? set : undefined;
   });
+  await deploymentGone('orphaned');
   await apply('orphaned', 2);
   await rolledOut('orphaned');
   assert.deepEqual((await podsOf('orphaned')).map(({ metadata }) => metadata.uid).sort(), before);
