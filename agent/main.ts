@@ -60,14 +60,19 @@ export async function main(argv: string[], signal: AbortSignal = new AbortContro
   const metrics = createMetrics();
   const tools = { clock: systemClock, exec: systemExec, env: process.env };
   const clientConfig = loadClientConfig(tools, settings.kubeconfig);
-  const client = createClient({
-    ...clientConfig,
-    name: 'kubelet',
-    qps: settings.apiQps,
-    burst: settings.apiBurst,
-    observer: metrics.clientObserver,
-    clock: systemClock,
-  });
+  const connect = (qps: number | undefined, burst: number | undefined) =>
+    createClient({
+      ...clientConfig,
+      name: 'kubelet',
+      qps,
+      burst,
+      observer: metrics.clientObserver,
+      clock: systemClock,
+    });
+  const client = connect(settings.apiQps, settings.apiBurst);
+  // Events must not hold up anything, nor heartbeats be held up by anything.
+  const eventClient = connect(settings.eventQps, settings.eventBurst);
+  const heartbeatClient = connect(undefined, undefined);
   const { runtime, images, close } = connectRuntime(settings);
   try {
     const version = await runtime
@@ -90,6 +95,8 @@ export async function main(argv: string[], signal: AbortSignal = new AbortContro
       runtimeName: version.runtimeName,
       runtimeVersion: version.runtimeVersion,
       client,
+      eventClient,
+      heartbeatClient,
       metrics,
       clock: systemClock,
       exec: systemExec,
@@ -99,7 +106,7 @@ export async function main(argv: string[], signal: AbortSignal = new AbortContro
     await agent.run(signal);
   } finally {
     close();
-    await client.close();
+    await Promise.all([client, eventClient, heartbeatClient].map((item) => item.close()));
   }
 }
 
@@ -109,13 +116,14 @@ async function runAsProgram(): Promise<void> {
   try {
     await main(process.argv.slice(2), stop.signal);
   } catch (error) {
-    if (stop.signal.aborted) return;
+    if (stop.signal.aborted) process.exit();
     const known = error instanceof UsageError || error instanceof ClientConfigError;
     process.stderr.write(
       `berth agent: ${known ? (error as Error).message : String((error as Error).stack ?? error)}\n`,
     );
     process.exitCode = 1;
   }
+  process.exit();
 }
 
 if (import.meta.main) await runAsProgram();

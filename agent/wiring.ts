@@ -52,6 +52,7 @@ import { createVolumeManager } from './volume/volume-manager.ts';
 const cgroupFsRoot = '/sys/fs/cgroup';
 const criCallsInFlight = 8;
 const restartBackoffMs = 10_000;
+const flushLimitMs = 1000;
 
 /** What the agent is given. */
 export interface AgentParts {
@@ -65,6 +66,10 @@ export interface AgentParts {
   runtimeName: string;
   runtimeVersion: string;
   client: ApiClient;
+  /** With a rate limit of its own. */
+  eventClient: ApiClient;
+  /** For the Node object and its Lease. */
+  heartbeatClient: ApiClient;
   metrics: ComponentMetrics;
   clock: Clock;
   exec: Exec;
@@ -105,7 +110,13 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   let workers: PodWorkers | undefined;
   const wake = (uid: string) => workers?.wake(uid);
 
-  const recorder = createEventRecorder({ client, component: 'kubelet', host: nodeName, clock, logger });
+  const recorder = createEventRecorder({
+    client: parts.eventClient,
+    component: 'kubelet',
+    host: nodeName,
+    clock,
+    logger,
+  });
   const record: RecordPodEvent = (pod, type, reason, message, container) => {
     const fieldPath = container === undefined ? undefined : containerFieldPath(pod, container);
     recorder.event(referenceTo(podsResource, pod, fieldPath), type, reason, message);
@@ -136,7 +147,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     clock,
   });
   const reporter = createNodeReporter({
-    client,
+    client: parts.heartbeatClient,
     clock,
     logger,
     nodeName,
@@ -316,7 +327,6 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   return {
     ready: ready.promise,
     async run(signal) {
-      const stopped = new AbortController();
       try {
         await runGroup(
           [
@@ -329,12 +339,13 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             { run: startPods },
             { run: serve },
           ],
-          AbortSignal.any([signal, stopped.signal]),
+          signal,
         );
       } finally {
         probes.close();
         await objects.close();
-        await recorder.flushed();
+        // What cannot be told quickly is not worth a slow end.
+        await Promise.race([recorder.flushed(), clock.sleep(flushLimitMs)]);
       }
     },
   };

@@ -15,6 +15,8 @@ export interface LoadedConfiguration {
   configuration: Fields;
   /** Flags as given, by name. */
   flags: Record<string, FlagValue>;
+  /** Top-level fields that file, drop-ins or flags set. */
+  given: ReadonlySet<string>;
   warnings: string[];
 }
 
@@ -88,19 +90,23 @@ export function loadConfiguration(argv: readonly string[], version: string): Loa
   if (values['help'] === true) return { print: describeFlags('agent', kubeletFlags) };
   if (values['version'] === true) return { print: `Kubernetes ${version}\n` };
   let configuration: Fields = structuredClone(defaults);
-  if (typeof values['config'] === 'string') {
-    configuration = merge(configuration, loadConfigFile(values['config'], file));
-  }
-  if (typeof values['config-dir'] === 'string') {
-    for (const fields of dropIns(values['config-dir'])) configuration = merge(configuration, fields);
+  const given = new Set<string>();
+  const layers = typeof values['config'] === 'string' ? [loadConfigFile(values['config'], file)] : [];
+  if (typeof values['config-dir'] === 'string') layers.push(...dropIns(values['config-dir']));
+  for (const fields of layers) {
+    configuration = merge(configuration, fields);
+    for (const name of Object.keys(fields)) given.add(name);
   }
   for (const [name, value] of Object.entries(values)) {
     const field = fieldOfFlag[name];
-    if (field !== undefined) setField(configuration, field, fieldValue(name, value));
+    if (field !== undefined) {
+      setField(configuration, field, fieldValue(name, value));
+      given.add(field.split('.')[0] ?? field);
+    }
     const ignored = whyIgnored(name);
     if (ignored !== undefined) warnings.push(ignored);
   }
-  return { configuration, flags: values, warnings };
+  return { configuration, flags: values, given, warnings };
 }
 
 /** A duration of the configuration in milliseconds. */

@@ -74,8 +74,11 @@ export interface AgentSettings {
   logMaxBytes: number;
   logMaxFiles: number;
   logMonitorMs: number;
-  apiQps: number;
-  apiBurst: number;
+  /** Requests a second; undefined: the server's own fairness is limit enough. */
+  apiQps: number | undefined;
+  apiBurst: number | undefined;
+  eventQps: number;
+  eventBurst: number;
   machineIdFiles: string[];
   bootIdFile: string;
   oomScoreAdj: number;
@@ -149,7 +152,7 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
 }
 
 /** Checks and converts. Throws UsageError with one line about the first mistake. */
-export function resolveSettings({ configuration: c, flags }: LoadedConfiguration): AgentSettings {
+export function resolveSettings({ configuration: c, flags, given }: LoadedConfiguration): AgentSettings {
   const flag = (name: string) => (typeof flags[name] === 'string' && flags[name] !== '' ? flags[name] : undefined);
   const rootDir = flag('root-dir') ?? '/var/lib/kubelet';
   const endpoint = String(c['containerRuntimeEndpoint']);
@@ -202,8 +205,10 @@ export function resolveSettings({ configuration: c, flags }: LoadedConfiguration
     logMaxBytes: quantityValue(String(c['containerLogMaxSize'])),
     logMaxFiles: Number(c['containerLogMaxFiles']),
     logMonitorMs: durationMs(c['containerLogMonitorInterval']),
-    apiQps: Number(c['kubeAPIQPS']),
-    apiBurst: Number(c['kubeAPIBurst']),
+    apiQps: given.has('kubeAPIQPS') ? Number(c['kubeAPIQPS']) : undefined,
+    apiBurst: given.has('kubeAPIQPS') ? Number(c['kubeAPIBurst']) : undefined,
+    eventQps: Number(c['eventRecordQPS']),
+    eventBurst: Number(c['eventBurst']),
     machineIdFiles: (flag('machine-id-file') ?? '/etc/machine-id,/var/lib/dbus/machine-id').split(','),
     bootIdFile: flag('boot-id-file') ?? '/proc/sys/kernel/random/boot_id',
     oomScoreAdj: Number(c['oomScoreAdj']),
