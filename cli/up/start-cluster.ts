@@ -127,6 +127,11 @@ async function connectNodes(context: UpContext, client: ApiClient): Promise<void
     await until(context, `node ${node.name} is not ready`, async () => {
       return isReady(await readNode(client, node.name)) ? true : undefined;
     });
+    // After a restart the stored condition is older than the agent: ask the agent itself.
+    await until(context, `the agent of ${node.name} does not answer`, async () => {
+      const path = `/api/v1/nodes/${node.name}/proxy/healthz`;
+      return (await client.raw<string>({ method: 'GET', path, timeoutMs: 2000 })) === 'ok' ? true : undefined;
+    });
   }
 }
 
