@@ -13,9 +13,12 @@ const dataFiles: Plugin = {
   setup(bundler) {
     bundler.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8');
-      const contents = source.replaceAll(/new URL\((['"`])(\.[^'"`]*)\1, import\.meta\.url\)/g, (_, quote: string, file: string) => {
-        return `new URL(${quote}${relative(outdir, resolve(dirname(path), file))}${quote}, import.meta.url)`;
-      });
+      const contents = source.replaceAll(
+        /new URL\((['"`])(\.[^'"`]*)\1, import\.meta\.url\)/g,
+        (_, quote: string, file: string) => {
+          return `new URL(${quote}${relative(outdir, resolve(dirname(path), file))}${quote}, import.meta.url)`;
+        },
+      );
       return { contents, loader: 'ts' };
     });
   },
@@ -36,8 +39,20 @@ await build({
   target: 'node24',
   sourcemap: 'linked',
   minifySyntax: true,
-  external: ['lmdb', 'systeminformation', 'fastify', 'protobufjs', '@grpc/grpc-js', '@grpc/proto-loader', 'listr2', 'pino', 'ws'],
+  external: [
+    'lmdb',
+    'systeminformation',
+    'fastify',
+    'protobufjs',
+    '@grpc/grpc-js',
+    '@grpc/proto-loader',
+    'listr2',
+    'pino',
+    'ws',
+  ],
   plugins: [dataFiles],
   logLevel: 'warning',
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
 });

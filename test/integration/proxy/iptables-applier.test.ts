@@ -7,7 +7,13 @@ import { cleanupIptables, createIptablesApplier } from '../../../proxy/apply/ipt
 import { computeServiceState, type PortState } from '../../../proxy/model/service-state.ts';
 import { planLocalTraffic } from '../../../proxy/plan/iptables/local-traffic.ts';
 import { createNetworkNamespace, namespacesUnavailable } from '../../support/network-namespace.ts';
-import { baseOptions, parseSave, recordedObjects, recordedSave, recordingNames } from '../../support/proxy-recordings.ts';
+import {
+  baseOptions,
+  parseSave,
+  recordedObjects,
+  recordedSave,
+  recordingNames,
+} from '../../support/proxy-recordings.ts';
 
 const logger = pino({ level: 'silent' });
 const skip = namespacesUnavailable() ?? false;
@@ -22,7 +28,10 @@ function statesOf(name: string): Map<string, Map<string, PortState>> {
           slice.metadata.namespace === service.metadata.namespace &&
           slice.metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name,
       );
-      return [`${service.metadata.namespace}/${service.metadata.name}`, computeServiceState(service, own, 'IPv4', node)];
+      return [
+        `${service.metadata.namespace}/${service.metadata.name}`,
+        computeServiceState(service, own, 'IPv4', node),
+      ];
     }),
   );
 }
@@ -94,7 +103,16 @@ describe('the iptables applier on the kernel', { skip }, () => {
     await using namespace = await createNetworkNamespace('berth-ipt');
     const iptables = createIptables(namespace.exec, 'IPv4');
     await execOrThrow(namespace.exec, 'iptables', ['-t', 'nat', '-N', 'FOREIGN']);
-    await execOrThrow(namespace.exec, 'iptables', ['-t', 'nat', '-A', 'PREROUTING', '-d', '192.0.2.99', '-j', 'FOREIGN']);
+    await execOrThrow(namespace.exec, 'iptables', [
+      '-t',
+      'nat',
+      '-A',
+      'PREROUTING',
+      '-d',
+      '192.0.2.99',
+      '-j',
+      'FOREIGN',
+    ]);
     const before = comparable(await execOrThrow(namespace.exec, 'iptables-save', ['-t', 'nat']));
     await createIptablesApplier(iptables, options, logger).sync(statesOf('node-port'));
     await cleanupIptables(iptables);
