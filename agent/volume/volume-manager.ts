@@ -10,6 +10,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import { containersOf } from '../container/pod-containers.ts';
 import { writeAtomically } from './atomic-writer.ts';
 import { ensureHostPath } from './host-path.ts';
+import { createMemoryDirectories } from './memory-directories.ts';
 import type { Mounter } from './mounter.ts';
 import { type Payload, VolumeError } from './payload.ts';
 import { podDirectory, volumeDirectory } from './pod-paths.ts';
@@ -60,6 +61,7 @@ function mountedNames(pod: Pod): Set<string> {
 /** Creates the manager. */
 export function createVolumeManager(options: VolumeManagerOptions): VolumeManager {
   const { rootDir, mounter, sources, clock, logger } = options;
+  const memory = createMemoryDirectories(rootDir, mounter);
 
   async function ensureTmpfs(directory: string, mountOptions: string[]): Promise<void> {
     if ((await mounter.listBelow(directory)).includes(directory)) return;
@@ -83,9 +85,10 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
   async function writePayload(pod: Pod, volume: Volume, payload: Payload): Promise<PreparedVolume> {
     const place = payloadPlugin(volume);
     if (place === undefined) throw new VolumeError(`volume "${volume.name}" is not made from objects`);
-    const hostPath = volumeDirectory(rootDir, pod.metadata.uid ?? '', place.plugin, volume.name);
-    await mkdir(hostPath, { recursive: true, mode: 0o755 });
-    if (place.inMemory) await ensureTmpfs(hostPath, []);
+    const uid = pod.metadata.uid ?? '';
+    const hostPath = volumeDirectory(rootDir, uid, place.plugin, volume.name);
+    if (place.inMemory) await memory.ensureDirectory(uid, hostPath);
+    else await mkdir(hostPath, { recursive: true, mode: 0o755 });
     await chmod(hostPath, 0o777);
     const fsGroup = pod.spec.securityContext?.fsGroup;
     const unique = `${randomInt(1_000_000_000)}`;
@@ -136,6 +139,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       logger.debug({ mount }, 'unmounting');
       await mounter.unmount(mount);
     }
+    await memory.remove(podUid);
     for (const name of ['volumes', 'volume-subpaths']) {
       await rm(join(directory, name), { recursive: true, force: true });
     }
