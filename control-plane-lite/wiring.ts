@@ -117,6 +117,7 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
               logger,
               clock,
               rootCaPem: pki.ca.certPem,
+              signingCa: pki.ca,
               clusterCidr: config.clusterCidr,
               heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
             }),

@@ -5,6 +5,7 @@ import { createEventRecorder } from '#kube/events/event-recorder.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { QueueObserver } from '#kube/queue/work-queue.ts';
+import { createCertificateController } from './certificates/certificate-controller.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
@@ -38,6 +39,8 @@ export interface ControllersDeps {
   clusterCidr: string;
   /** Silence after which a node counts as lost; upstream's where absent. */
   heartbeatLimits?: HeartbeatLimits;
+  /** Signs certificate requests; without it they stay unsigned. */
+  signingCa?: { certPem: string; keyPem: string };
   queueObserver?: (name: string) => QueueObserver;
 }
 
@@ -78,6 +81,11 @@ export function createControllers(deps: ControllersDeps): Component {
       shared: wholeInformers(informers),
     }),
   ];
+
+  if (deps.signingCa !== undefined) {
+    const context = contextFor('certificate-controller');
+    controllers.push(createCertificateController(context, sharedClient, deps.signingCa));
+  }
 
   async function runControllers(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
