@@ -19,7 +19,7 @@ export interface CertificateRequest {
 }
 
 function namesOf(request: x509.Pkcs10CertificateRequest, type: x509.GeneralNameType): string[] {
-  return request.extensions
+  return Array.from(request.extensions)
     .filter((extension) => extension instanceof x509.SubjectAlternativeNameExtension)
     .flatMap(({ names }) => names.items)
     .filter((name) => name.type === type)
