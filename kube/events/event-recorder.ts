@@ -1,5 +1,5 @@
-// Writes core/v1 Events about objects. Recording never blocks and never fails the caller: events wait in a short
-// queue, are sent one at a time, and are dropped when the queue is full.
+// Writes core/v1 Events about objects. Recording never blocks and never fails the caller: events wait in a bounded
+// queue and are dropped when it is full. Events about one object are sent one after the other, in their order.
 import type { Logger } from 'pino';
 import type { Event, ObjectReference } from '../api/generated/core-v1.ts';
 import { events } from '../api/generated/resources.ts';
@@ -7,7 +7,7 @@ import { apiVersionOf, type KubeObject, type Resource } from '../api/resource.ts
 import { formatTime } from '../api/time.ts';
 import { ClientClosedError } from '../client/config.ts';
 import type { ApiClient } from '../client/types.ts';
-import { isNotFound, StatusError } from '../errors/status-error.ts';
+import { isNamespaceTerminating, isNotFound, StatusError } from '../errors/status-error.ts';
 import type { Clock } from '../process/clock.ts';
 import { type CorrelatedEvent, createEventCorrelator, type EventFacts } from './correlator.ts';
 
@@ -46,7 +46,15 @@ interface PendingEvent extends EventFacts {
   atMs: number;
 }
 
-const maxWaiting = 1000;
+/** Events of some objects, sent in order. */
+interface Lane {
+  waiting: PendingEvent[];
+  sending: Promise<void> | undefined;
+}
+
+const maxWaiting = 10_000;
+/** Events about different objects that are sent at the same time. */
+const laneCount = 4;
 const maxMessageLength = 1024;
 const sendTimeoutMs = 10_000;
 const maxTries = 12;
@@ -70,8 +78,8 @@ export function referenceTo(resource: Resource, object: KubeObject, fieldPath?: 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { client, component, host, clock, logger } = options;
   const correlator = createEventCorrelator();
-  const waiting: PendingEvent[] = [];
-  let sending: Promise<void> | undefined;
+  const lanes = Array.from({ length: laneCount }, (): Lane => ({ waiting: [], sending: undefined }));
+  let waitingCount = 0;
   let lastNanos = 0n;
 
   /** A suffix that is new each time: nanoseconds since the epoch, in hexadecimal. */
@@ -128,12 +136,13 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         return;
       } catch (error) {
         if (options.signal?.aborted === true || error instanceof ClientClosedError) {
-          waiting.length = 0;
+          dropAll();
           return;
         }
         if (error instanceof StatusError || tries >= maxTries) {
           const { reason, message, object } = pending;
-          logger.warn({ err: error, reason, message, object: object.name }, 'event dropped');
+          const level = isNamespaceTerminating(error) || isNotFound(error) ? 'debug' : 'warn';
+          logger[level]({ err: error, reason, message, object: object.name }, 'event dropped');
           return;
         }
         await clock.sleep(retryDelayMs, options.signal).catch(() => undefined);
@@ -141,21 +150,42 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     }
   }
 
-  async function sendAll(): Promise<void> {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await send(next);
-    sending = undefined;
+  function dropAll(): void {
+    for (const lane of lanes) lane.waiting = [];
+    waitingCount = 0;
+  }
+
+  async function sendLane(lane: Lane): Promise<void> {
+    for (let next = lane.waiting.shift(); next !== undefined; next = lane.waiting.shift()) {
+      waitingCount -= 1;
+      await send(next);
+    }
+    lane.sending = undefined;
   }
 
   return {
     event(object, type, reason, text, extras = {}) {
-      if (waiting.length >= maxWaiting) {
+      if (waitingCount >= maxWaiting) {
         logger.debug({ reason, object: object.name }, 'event dropped: too many are waiting');
         return;
       }
       const message = text.length > maxMessageLength ? `${text.slice(0, maxMessageLength - 3)}...` : text;
-      waiting.push({ object, type, reason, message, extras, atMs: clock.now() });
-      sending ??= sendAll();
+      const lane = laneOf(lanes, object);
+      lane.waiting.push({ object, type, reason, message, extras, atMs: clock.now() });
+      waitingCount += 1;
+      lane.sending ??= sendLane(lane);
     },
-    flushed: async () => sending,
+    flushed: async () => {
+      await Promise.all(lanes.map(({ sending }) => sending));
+    },
   };
+}
+
+/** The same lane for the same object. */
+function laneOf(lanes: readonly Lane[], { uid = '', name = '' }: ObjectReference): Lane {
+  let hash = 0;
+  for (const byte of Buffer.from(`${uid}${name}`)) hash = (hash * 31 + byte) >>> 0;
+  const lane = lanes[hash % lanes.length];
+  if (lane === undefined) throw new Error('an event recorder needs a lane');
+  return lane;
 }
