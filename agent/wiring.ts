@@ -2,7 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { pods as podsResource, runtimeclasses, services as servicesResource } from '#kube/api/generated/resources.ts';
+import {
+  nodes as nodesResource,
+  pods as podsResource,
+  runtimeclasses,
+  services as servicesResource,
+} from '#kube/api/generated/resources.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
 import { formatTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -19,6 +24,7 @@ import { createCgroupV2, isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
 import type { AgentSettings } from './config/settings.ts';
 import { parseResolvConf } from './container/dns-config.ts';
 import type { DownwardSettings } from './container/downward-value.ts';
+import { runLogRotation } from './container/log-rotation.ts';
 import { containerFieldPath } from './container/pod-containers.ts';
 import type { ImageService } from './cri/image-service.ts';
 import { limitCalls } from './cri/limit-calls.ts';
@@ -40,6 +46,8 @@ import { createCgroupV1StatsReader } from './stats/cgroup-v1-stats.ts';
 import { createCgroupV2StatsReader } from './stats/cgroup-v2-stats.ts';
 import { countContainers, countPods } from './stats/count-pods.ts';
 import { createStatusManager } from './status/status-manager.ts';
+import { admitPod } from './sync/admit-pod.ts';
+import { runHousekeeping } from './sync/housekeeping.ts';
 import { createKeyBackoff } from './sync/key-backoff.ts';
 import type { RecordPodEvent } from './sync/pod-events.ts';
 import type { PodTools } from './sync/pod-work.ts';
@@ -272,6 +280,13 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     clock,
     logger,
     hostIps,
+    async admit(pod, others, signal) {
+      const rejection = admitPod(pod, reporter.node(), others);
+      if (rejection === undefined) return undefined;
+      // Labels and taints may have changed since the node was last looked at.
+      return admitPod(pod, await client.get(nodesResource, { name: nodeName }, { signal }), others);
+    },
+    observeStep: agentMetrics.observePodStep,
     networkProblem: health.networkProblem,
     syncFrequencyMs: settings.syncFrequencyMs,
     podLogsDir: settings.podLogsDir,
@@ -312,6 +327,27 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     await podWorkers.run(signal);
   }
 
+  const rotation = {
+    runtime: direct,
+    pods: cache.all,
+    clock,
+    logger,
+    maxBytes: settings.logMaxBytes,
+    maxFiles: settings.logMaxFiles,
+    periodMs: settings.logMonitorMs,
+  };
+  const housekeeping = {
+    ready: ready.promise,
+    volumes,
+    cgroups,
+    cache,
+    workers: podWorkers,
+    clock,
+    logger,
+    podLogsDir: settings.podLogsDir,
+    podCidr: () => reporter.node()?.spec?.podCIDR,
+    setPodCidr: (cidr: string, stop: AbortSignal) => direct.updateRuntimeConfig(cidr, stop),
+  };
   const serve = connectServer({
     ...parts,
     runtime: direct,
@@ -338,6 +374,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             reporter,
             { run: startPods },
             { run: serve },
+            { run: (stop) => runLogRotation(rotation, stop) },
+            { run: (stop) => runHousekeeping(housekeeping, stop) },
           ],
           signal,
         );

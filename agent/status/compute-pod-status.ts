@@ -53,11 +53,11 @@ function endLost(status: ContainerStatus): ContainerStatus {
 
 /** The last word about a pod: every container has ended, and so has the pod. Conditions stay as they are. */
 export function endPodStatus(status: PodStatus): PodStatus {
-  const { initContainerStatuses, containerStatuses = [], phase } = status;
+  const { initContainerStatuses, containerStatuses, phase } = status;
   return {
     ...status,
     ...(initContainerStatuses === undefined ? {} : { initContainerStatuses: initContainerStatuses.map(endLost) }),
-    containerStatuses: containerStatuses.map(endLost),
+    ...(containerStatuses === undefined ? {} : { containerStatuses: containerStatuses.map(endLost) }),
     phase: phase === 'Succeeded' ? phase : 'Failed',
   };
 }

@@ -8,6 +8,7 @@ import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { WaitingReason } from '../status/compute-container-statuses.ts';
 import type { StatusManager } from '../status/status-manager.ts';
 import type { VolumeManager } from '../volume/volume-manager.ts';
+import type { Rejection } from './admit-pod.ts';
 import type { ExecuteTools } from './execute-pod-actions.ts';
 
 /** Why the node ended or refused a pod. */
@@ -27,6 +28,8 @@ export interface PodWork {
   gone: boolean;
   ended: EndReason | undefined;
   waiting: Map<string, WaitingReason>;
+  /** The node has taken the pod. */
+  admitted: boolean;
   cgroupReady: boolean;
   /** Cuts short what is under way, when the pod has to end sooner. */
   abort: AbortController;
@@ -43,6 +46,10 @@ export interface PodTools {
   clock: Clock;
   logger: Logger;
   hostIps(): string[];
+  /** Why the node refuses a pod, given those that use it already. */
+  admit(pod: Pod, others: readonly Pod[], signal: AbortSignal): Promise<Rejection | undefined>;
+  /** Told how long each step of a pod's worker took. */
+  observeStep?(operation: 'sync' | 'terminate', durationMs: number): void;
   /** Undefined when pods can have networks, else why not. */
   networkProblem(): string | undefined;
   syncFrequencyMs: number;
@@ -61,6 +68,7 @@ export function newPodWork(pod: Pod): PodWork {
     gone: false,
     ended: undefined,
     waiting: new Map(),
+    admitted: false,
     cgroupReady: false,
     abort: new AbortController(),
   };

@@ -2,6 +2,7 @@
 // probes, timers. The queue owns the retries. Pods that only the runtime knows are ended and removed.
 import { isDeepStrictEqual } from 'node:util';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { isPodTerminal } from '#kube/api/pod-state.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
@@ -91,7 +92,34 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     return orphan;
   }
 
+  /** Asked once for each pod, before anything of it is made; what runs already was taken before. */
+  async function admit(uid: string, work: PodWork, signal: AbortSignal): Promise<void> {
+    if (work.admitted || work.gone || work.pod.metadata.deletionTimestamp !== undefined || isPodTerminal(work.pod))
+      return;
+    const others = [...works.values()].filter(
+      (other) => other !== work && other.admitted && other.stage !== 'terminated',
+    );
+    const rejection =
+      tools.cache.get(uid) === undefined
+        ? await tools.admit(
+            work.pod,
+            others.map(({ pod }) => pod),
+            signal,
+          )
+        : undefined;
+    if (rejection === undefined) {
+      work.admitted = true;
+      return;
+    }
+    tools.execute.record(work.pod, 'Warning', rejection.reason, rejection.message.replace(/^Pod was rejected: /, ''));
+    const status = { phase: 'Failed', qosClass: qosClassOf(work.pod), ...rejection };
+    tools.statuses.set(work.pod, status, { mayRun: false });
+    await finishPod(tools, work);
+    work.stage = 'terminated';
+  }
+
   async function step(uid: string, work: PodWork, signal: AbortSignal): Promise<number | undefined> {
+    if (work.stage === 'running') await admit(uid, work, signal);
     if (work.stage === 'running') {
       const mustEnd =
         work.gone ||
@@ -121,12 +149,16 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     const work = workOf(uid);
     if (work === undefined) return undefined;
     const own = work.abort.signal;
+    const startedMs = clock.monotonicMs();
+    const operation = work.stage === 'running' ? 'sync' : 'terminate';
     try {
       const requeueAfterMs = await step(uid, work, AbortSignal.any([signal, own]));
       return requeueAfterMs === undefined ? undefined : { requeueAfterMs };
     } catch (error) {
       if (own.aborted && !signal.aborted) return { requeueAfterMs: 0 };
       throw error;
+    } finally {
+      tools.observeStep?.(operation, clock.monotonicMs() - startedMs);
     }
   }
 

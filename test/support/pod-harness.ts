@@ -171,6 +171,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     clock,
     logger,
     hostIps: () => [options.hostIp],
+    admit: async () => undefined,
     networkProblem: () => undefined,
     syncFrequencyMs: 60_000,
     podLogsDir,

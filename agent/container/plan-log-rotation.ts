@@ -1,0 +1,30 @@
+// Which log files are rotated, compressed and removed (pkg/kubelet/logs/container_log_manager.go). Pure.
+
+/** The suffix of a rotated log: the time, to the second, perhaps compressed. */
+const rotatedPattern = /\.\d{8}-\d{6}(?:\.gz)?$/;
+
+/** What to do with the rotated files of one log. */
+export interface RotatedPlan {
+  /** Names of the oldest files, beyond what is kept, and of half-written ones. */
+  remove: string[];
+  /** Names of files to compress: all but the newest, which a reader may still be following. */
+  compress: string[];
+}
+
+/** `names` are the entries of the log's directory; `log` is the name of the current file. */
+export function planRotatedLogs(log: string, names: readonly string[], maxFiles: number): RotatedPlan {
+  const own = names.filter((name) => name.startsWith(`${log}.`));
+  const partial = own.filter((name) => name.endsWith('.tmp'));
+  const rotated = own.filter((name) => rotatedPattern.test(name)).sort();
+  // The current file counts, and so does the one that is about to be rotated.
+  const keep = Math.max(maxFiles - 2, 0);
+  const excess = rotated.slice(0, Math.max(rotated.length - keep, 0));
+  const kept = rotated.slice(excess.length);
+  return { remove: [...partial, ...excess], compress: kept.filter((name) => !name.endsWith('.gz')) };
+}
+
+/** The name under which the current file is put aside. */
+export function rotatedName(log: string, nowMs: number): string {
+  const digits = new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15).replace('T', '-');
+  return `${log}.${digits}`;
+}

@@ -1,0 +1,77 @@
+// Whether the node takes a pod that was bound to it: enough resources, free ports, matching labels, no taint that
+// keeps it away (pkg/kubelet/lifecycle/predicate.go). Pure.
+import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
+import { nodeAffinityAllows } from '#kube/api/node-affinity.ts';
+import { amountsOf, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { firstUntolerated } from '#kube/api/taints.ts';
+
+/** Why a pod is refused; its phase becomes Failed with this reason. */
+export interface Rejection {
+  reason: string;
+  message: string;
+}
+
+const rejected = 'Pod was rejected: ';
+
+function used(pods: readonly Pod[]): ResourceAmounts {
+  const sum: ResourceAmounts = new Map();
+  for (const pod of pods) {
+    for (const [name, amount] of podRequests(pod)) sum.set(name, (sum.get(name) ?? 0) + amount);
+  }
+  return sum;
+}
+
+function hostPorts(pod: Pod): string[] {
+  return pod.spec.containers.flatMap(({ ports }) =>
+    (ports ?? []).flatMap(({ hostPort, protocol = 'TCP', hostIP = '' }) =>
+      hostPort === undefined || hostPort === 0 ? [] : [`${hostIP === '0.0.0.0' ? '' : hostIP}/${protocol}/${hostPort}`],
+    ),
+  );
+}
+
+function lacking(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[]): Rejection | undefined {
+  const podLimit = allocatable.get('pods');
+  if (podLimit !== undefined && others.length + 1 > podLimit) {
+    const message = `${rejected}Node didn't have enough resource: pods, requested: 1, used: ${others.length}, capacity: ${podLimit}`;
+    return { reason: 'OutOfpods', message };
+  }
+  const taken = used(others);
+  for (const [name, amount] of podRequests(pod)) {
+    const capacity = allocatable.get(name);
+    if (amount === 0 || capacity === undefined) continue;
+    const before = taken.get(name) ?? 0;
+    if (before + amount <= capacity) continue;
+    const message = `${rejected}Node didn't have enough resource: ${name}, requested: ${amount}, used: ${before}, capacity: ${capacity}`;
+    return { reason: `OutOf${name}`, message };
+  }
+  return undefined;
+}
+
+/** Undefined when the pod may run. `others` are the pods that use the node already. */
+export function admitPod(pod: Pod, node: Node | undefined, others: readonly Pod[]): Rejection | undefined {
+  if (node === undefined) return undefined;
+  const short = lacking(pod, amountsOf(node.status?.allocatable), others);
+  if (short !== undefined) return short;
+  if (!nodeAffinityAllows(pod.spec, node)) {
+    return {
+      reason: 'NodeAffinity',
+      message: `${rejected}Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector`,
+    };
+  }
+  const takenPorts = new Set(others.flatMap(hostPorts));
+  if (hostPorts(pod).some((port) => takenPorts.has(port))) {
+    return {
+      reason: 'NodePorts',
+      message: `${rejected}Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports`,
+    };
+  }
+  // Other taints were the scheduler's to respect.
+  const taint = firstUntolerated(node.spec?.taints, pod.spec.tolerations, ['NoExecute']);
+  if (taint !== undefined) {
+    return {
+      reason: 'TaintToleration',
+      message: `${rejected}Predicate TaintToleration failed: node(s) had untolerated taint(s)`,
+    };
+  }
+  return undefined;
+}
