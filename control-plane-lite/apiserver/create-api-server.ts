@@ -17,7 +17,7 @@ import { unionAuthorizer } from '../authz/authorizer.ts';
 import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
-import { ensureKubernetesEndpoints } from '../bootstrap/kubernetes-endpoints.ts';
+import { ensureKubernetesService } from '../bootstrap/kubernetes-service.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import type { ClusterPki } from '../pki/cluster-pki.ts';
 import type { PrinterFor } from '../registry/kind-rules.ts';
@@ -29,7 +29,7 @@ import { createRegistry } from './create-registry.ts';
 import { buildDiscovery } from './discovery/discovery-documents.ts';
 import type { HealthCheck } from './health.ts';
 import { createInFlightLimit } from './in-flight-limit.ts';
-import { runMaintenance } from './maintenance.ts';
+import { createUpkeep, runPeriodically } from './maintenance.ts';
 import { createRequestMetrics } from './metrics.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
 import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
@@ -54,6 +54,9 @@ export interface ApiServerDeps {
   /** Called with the port in use once the server listens. */
   listening?: (port: number) => void;
 }
+
+/** As often as the reference looks after its own service. */
+const serviceCheckMs = 10_000;
 
 const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
 
@@ -151,15 +154,15 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     fieldManager: 'kube-apiserver',
     warn: () => undefined,
   });
+  const advertised = { serviceIp: open.addresses.nth(1), address: config.advertiseAddress, port: config.securePort };
   const bootstrap = async (port: number): Promise<void> => {
     const options = {
       serviceCidr: config.serviceCidr,
-      kubernetesServiceIp: open.addresses.nth(1),
-      securePort: port,
       clientCaPem: pki.ca.certPem,
     };
     await ensureBootstrapObjects(registry, ownContext(), options, logger);
-    await ensureKubernetesEndpoints(registry, ownContext(), { address: config.advertiseAddress, port });
+    advertised.port = port;
+    await ensureKubernetesService(registry, ownContext(), advertised);
     isBootstrapped = true;
   };
   const ready = Promise.withResolvers<void>();
@@ -187,7 +190,17 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       if (signal.aborted) stop();
       else signal.addEventListener('abort', stop, { once: true });
       ready.promise.catch(stop);
-      const maintenance = runMaintenance({ registry, clock, logger, eventTtlMs: config.eventTtlMs }, stopping.signal);
+      const jobs = [
+        createUpkeep({ registry, clock, logger, eventTtlMs: config.eventTtlMs }),
+        {
+          name: 'the service kubernetes',
+          intervalMs: serviceCheckMs,
+          run: async () => {
+            if (isBootstrapped) await ensureKubernetesService(registry, ownContext(), advertised);
+          },
+        },
+      ];
+      const maintenance = Promise.all(jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)));
       const stopQuotas = followQuotas({ registry, clock, logger, context: ownContext });
       try {
         await server.run(stopping.signal);

@@ -1,4 +1,5 @@
-// What the API server does now and then: compacts history, trims the cache, lets old events go.
+// What the API server does now and then: compacts history, trims the cache, lets old events go, and whatever
+// else it is given to repeat.
 import type { Logger } from 'pino';
 import type { Event } from '#kube/api/generated/core-v1.ts';
 import { events } from '#kube/api/generated/resources.ts';
@@ -13,7 +14,7 @@ export interface MaintenanceDeps {
 }
 
 /** As the reference: what was said five minutes ago can still be continued from, older history goes. */
-const intervalMs = 300_000;
+const upkeepIntervalMs = 300_000;
 const maxExpiredAtOnce = 5000;
 
 function lastSeenMs(event: Event): number {
@@ -39,25 +40,47 @@ async function expireEvents({ registry, clock, eventTtlMs }: MaintenanceDeps): P
   await Promise.all(expired.map((key) => registry.backend.transact(key, () => ({ type: 'delete' }))));
 }
 
-/** Runs until aborted. A failure is logged and tried again at the next turn. */
-export async function runMaintenance(deps: MaintenanceDeps, signal: AbortSignal): Promise<void> {
-  const { registry, clock, logger } = deps;
+/** Work to be done now and then. */
+export interface PeriodicJob {
+  name: string;
+  intervalMs: number;
+  run(): Promise<void>;
+}
+
+/** Compaction and the expiry of events. */
+export function createUpkeep(deps: MaintenanceDeps): PeriodicJob {
+  const { registry } = deps;
   let keepFrom = registry.backend.revision;
-  while (!signal.aborted) {
-    try {
-      await clock.sleep(intervalMs, signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      throw error;
-    }
-    try {
+  return {
+    name: 'upkeep of the store',
+    intervalMs: upkeepIntervalMs,
+    run: async () => {
       await expireEvents(deps);
       const revision = registry.backend.revision;
       await registry.backend.compact(keepFrom);
       registry.cache.trim(keepFrom);
       keepFrom = revision;
+    },
+  };
+}
+
+/** Runs a job until aborted. A failure is logged, and the job is tried again at its next turn. */
+export async function runPeriodically(
+  job: PeriodicJob,
+  { clock, logger }: Pick<MaintenanceDeps, 'clock' | 'logger'>,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(job.intervalMs, signal);
     } catch (error) {
-      logger.error({ err: error }, 'could not compact the store');
+      if (signal.aborted) return;
+      throw error;
+    }
+    try {
+      await job.run();
+    } catch (error) {
+      logger.error({ err: error, job: job.name }, 'a periodic job failed, will be tried again');
     }
   }
 }

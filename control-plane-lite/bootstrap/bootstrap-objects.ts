@@ -1,5 +1,5 @@
-// What every cluster holds from its first moment: system namespaces, default roles, priority classes, flow schemas,
-// and the service through which pods reach the API server. Run at every start; what is there is kept.
+// What every cluster holds from its first moment: system namespaces, default roles, priority classes, flow schemas.
+// Ensured at every start; what is there is kept.
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { KubeObject } from '#kube/api/resource.ts';
@@ -12,35 +12,11 @@ import { reconcileRole } from './reconcile-role.ts';
 
 export interface BootstrapOptions {
   serviceCidr: string;
-  /** The first address of the service network. */
-  kubernetesServiceIp: string;
-  securePort: number;
   clientCaPem: string;
 }
 
 function readData(name: string): KubeObject[] {
   return JSON.parse(readFileSync(new URL(`./data/${name}`, import.meta.url), 'utf8')) as KubeObject[];
-}
-
-function kubernetesService(options: BootstrapOptions): KubeObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: {
-      name: 'kubernetes',
-      namespace: 'default',
-      labels: { component: 'apiserver', provider: 'kubernetes' },
-    },
-    spec: {
-      type: 'ClusterIP',
-      clusterIP: options.kubernetesServiceIp,
-      clusterIPs: [options.kubernetesServiceIp],
-      ipFamilies: ['IPv4'],
-      ipFamilyPolicy: 'SingleStack',
-      sessionAffinity: 'None',
-      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: options.securePort }],
-    },
-  } as KubeObject;
 }
 
 function serviceCidr(options: BootstrapOptions): KubeObject {
@@ -99,7 +75,6 @@ export async function ensureBootstrapObjects(
   const rest = [
     ...(groups.later ?? []),
     ...readData('rbac.json'),
-    kubernetesService(options),
     serviceCidr(options),
     authenticationConfig(options),
     kubeletAdminBinding(),

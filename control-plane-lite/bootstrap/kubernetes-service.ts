@@ -1,4 +1,5 @@
-// Endpoints of the service `default/kubernetes`: the address that this server advertises.
+// The service `default/kubernetes`, through which pods reach the API server, with its endpoints: the address that
+// this server advertises. Checked again and again: whoever deletes it gets it back.
 import type { KubeObject } from '#kube/api/resource.ts';
 import { objectKeyIn } from '../registry/object-reader.ts';
 import { cacheOf, type Registry } from '../registry/registry.ts';
@@ -6,16 +7,32 @@ import type { RequestContext } from '../registry/request-context.ts';
 import { createObject } from '../registry/verbs/create.ts';
 import { updateObject } from '../registry/verbs/update.ts';
 
-interface Advertised {
+export interface Advertised {
+  /** The first address of the service network. */
+  serviceIp: string;
   address: string;
   port: number;
 }
 
 const metadata = { name: 'kubernetes', namespace: 'default' };
 
-function wanted({ address, port }: Advertised): KubeObject[] {
+function wanted({ serviceIp, address, port }: Advertised): KubeObject[] {
   const ports = [{ name: 'https', port, protocol: 'TCP' }];
   return [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { ...metadata, labels: { component: 'apiserver', provider: 'kubernetes' } },
+      spec: {
+        type: 'ClusterIP',
+        clusterIP: serviceIp,
+        clusterIPs: [serviceIp],
+        ipFamilies: ['IPv4'],
+        ipFamilyPolicy: 'SingleStack',
+        sessionAffinity: 'None',
+        ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: port }],
+      },
+    } as KubeObject,
     {
       apiVersion: 'v1',
       kind: 'Endpoints',
@@ -33,8 +50,8 @@ function wanted({ address, port }: Advertised): KubeObject[] {
   ];
 }
 
-/** Creates or corrects both forms of the endpoints. */
-export async function ensureKubernetesEndpoints(
+/** Creates or corrects the service and both forms of its endpoints. */
+export async function ensureKubernetesService(
   registry: Registry,
   context: RequestContext,
   advertised: Advertised,

@@ -1,0 +1,165 @@
+// Requests that are passed on to an agent: plain answers, streams, and upgraded connections of either protocol.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { createServer, request as httpsRequest, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { after, before, describe, it } from 'node:test';
+import { issueServingCertificate } from '../../../control-plane-lite/pki/index.ts';
+import { startApiServer, type TestServer } from './start-api-server.ts';
+
+const core = '/api/v1/namespaces/default';
+
+interface Seen {
+  url: string;
+  headers: IncomingMessage['headers'];
+  client: string;
+}
+
+describe('proxying to an agent', () => {
+  let server: TestServer;
+  let agent: Server;
+  const seen: Seen[] = [];
+
+  const note = (request: IncomingMessage) => {
+    const socket = request.socket as import('node:tls').TLSSocket;
+    const client = String(socket.getPeerCertificate().subject?.CN);
+    seen.push({ url: request.url ?? '', headers: request.headers, client });
+  };
+
+  /** Upgrades through the API server and answers what the agent's side echoed. */
+  const upgrade = async (path: string, headers: Record<string, string>, text: string) => {
+    const { port, pki } = server;
+    const outgoing = httpsRequest({
+      host: '127.0.0.1',
+      port,
+      path,
+      ca: pki.ca.certPem,
+      cert: pki.admin.certPem,
+      key: pki.admin.keyPem,
+      headers: { connection: 'Upgrade', ...headers },
+    });
+    outgoing.end();
+    const [answer, socket] = (await once(outgoing, 'upgrade')) as [IncomingMessage, Duplex];
+    socket.write(text);
+    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    socket.destroy();
+    return { answer, echoed: chunk.toString() };
+  };
+
+  before(async () => {
+    server = await startApiServer();
+    const { certPem, keyPem } = await issueServingCertificate(server.pki, {
+      commonName: 'system:node:n1',
+      dnsNames: [],
+      ipAddresses: ['127.0.0.1'],
+    });
+    agent = createServer(
+      { cert: certPem, key: keyPem, ca: server.pki.ca.certPem, requestCert: true },
+      (request, response) => {
+        note(request);
+        if (request.url?.startsWith('/containerLogs/default/p/broken')) {
+          response.writeHead(400).end('container "broken" in pod "p" is waiting to start: ContainerCreating');
+          return;
+        }
+        response.writeHead(200, { 'content-type': 'text/plain' });
+        response.end(`answer to ${request.method} ${request.url}`);
+      },
+    );
+    agent.on('upgrade', (request: IncomingMessage, socket: Duplex) => {
+      note(request);
+      const protocol = String(
+        request.headers['sec-websocket-protocol'] ?? request.headers['x-stream-protocol-version'],
+      );
+      const name =
+        request.headers['sec-websocket-protocol'] === undefined
+          ? 'X-Stream-Protocol-Version'
+          : 'Sec-WebSocket-Protocol';
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${request.headers.upgrade}\r\n${name}: ${protocol}\r\n\r\n`,
+      );
+      socket.on('error', () => socket.destroy());
+      socket.pipe(socket);
+    });
+    agent.listen(0, '127.0.0.1');
+    await once(agent, 'listening');
+    const { port } = agent.address() as AddressInfo;
+    await server.call('POST', '/api/v1/nodes', { body: { metadata: { name: 'n1' } } });
+    await server.call('PATCH', '/api/v1/nodes/n1/status', {
+      body: {
+        status: {
+          addresses: [{ type: 'InternalIP', address: '127.0.0.1' }],
+          daemonEndpoints: { kubeletEndpoint: { Port: port } },
+        },
+      },
+      contentType: 'application/merge-patch+json',
+    });
+    await server.call('POST', `${core}/serviceaccounts`, { body: { metadata: { name: 'default' } } });
+    const containers = ['c', 'broken'].map((name) => ({ name, image: 'i' }));
+    await server.call('POST', `${core}/pods`, {
+      body: { metadata: { name: 'p' }, spec: { nodeName: 'n1', containers } },
+    });
+  });
+  after(async () => {
+    agent.closeAllConnections();
+    agent.close();
+    await server.close();
+  });
+
+  it('fetches a log with the options of the API, as the API server itself', async () => {
+    const answer = await server.call('GET', `${core}/pods/p/log?container=c&follow=true&tailLines=5`);
+    assert.equal(answer.text, 'answer to GET /containerLogs/default/p/c?follow=true&tailLines=5');
+    assert.equal(seen.at(-1)?.client, 'kube-apiserver-kubelet-client');
+    assert.equal(seen.at(-1)?.headers.authorization, undefined);
+  });
+
+  it('turns what the agent refuses into a Status', async () => {
+    const answer = await server.call<{ reason: string; message: string }>('GET', `${core}/pods/p/log?container=broken`);
+    assert.equal(answer.status, 400);
+    assert.equal(answer.body.message, 'container "broken" in pod "p" is waiting to start: ContainerCreating');
+  });
+
+  it('asks which container when there are several', async () => {
+    const answer = await server.call<{ message: string }>('GET', `${core}/pods/p/log`);
+    assert.equal(answer.body.message, 'a container name must be specified for pod p, choose one of: [c broken]');
+  });
+
+  it('joins a SPDY connection for exec and keeps its subprotocol', async () => {
+    const path = `${core}/pods/p/exec?container=c&command=sh&command=-c&stdin=true&stdout=true&tty=true`;
+    const headers = { upgrade: 'SPDY/3.1', 'x-stream-protocol-version': 'v4.channel.k8s.io' };
+    const { answer, echoed } = await upgrade(path, headers, 'hello');
+    assert.equal(echoed, 'hello');
+    assert.equal(answer.headers.upgrade, 'SPDY/3.1');
+    assert.equal(answer.headers['x-stream-protocol-version'], 'v4.channel.k8s.io');
+    assert.equal(seen.at(-1)?.url, '/exec/default/p/c?input=1&output=1&tty=1&command=sh&command=-c');
+  });
+
+  it('joins a WebSocket connection for attach and port-forward', async () => {
+    const headers = {
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+      'sec-websocket-protocol': 'v5.channel.k8s.io',
+    };
+    const { answer, echoed } = await upgrade(`${core}/pods/p/attach?container=c&stdout=true`, headers, 'frames');
+    assert.equal(echoed, 'frames');
+    assert.equal(answer.headers['sec-websocket-protocol'], 'v5.channel.k8s.io');
+    await upgrade(`${core}/pods/p/portforward`, headers, 'frames');
+    assert.equal(seen.at(-1)?.url, '/portForward/default/p');
+  });
+
+  it('refuses an upgrade like any other request', async () => {
+    const nobody = await server.user('nobody');
+    const answer = await server.call('GET', `${core}/pods/p/exec?command=sh`, {
+      as: nobody,
+      headers: { connection: 'Upgrade', upgrade: 'SPDY/3.1' },
+    });
+    assert.equal(answer.status, 403);
+  });
+
+  it('passes any path on to a node', async () => {
+    const answer = await server.call('GET', '/api/v1/nodes/n1/proxy/stats/summary?only_cpu=true');
+    assert.equal(answer.text, 'answer to GET /stats/summary?only_cpu=true');
+  });
+});
