@@ -51,7 +51,7 @@ export function parseBody(body: Buffer, contentType: string | undefined, kind: s
     if (type === '' || type === 'application/json') return JSON.parse(text);
     if (type === 'application/yaml' || type === 'application/x-yaml') return parseYaml(text);
   } catch (error) {
-    const why = type.endsWith('yaml') ? `yaml: ${String(error)}` : describeJsonError(text, error);
+    const why = type.endsWith('yaml') ? `yaml: ${String(error)}` : describeJsonError(text);
     throw badRequest(
       `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${why} (${summarise(body)})`,
     );

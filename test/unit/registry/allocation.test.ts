@@ -1,0 +1,83 @@
+// Cluster IPs and node ports.
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { AddressPool } from '../../../control-plane-lite/registry/allocation/address-pool.ts';
+import { PortPool } from '../../../control-plane-lite/registry/allocation/port-pool.ts';
+import { createServiceAllocator } from '../../../control-plane-lite/registry/allocation/service-allocator.ts';
+
+const port = (number: number, protocol: string, nodePort?: number) => ({
+  port: number,
+  protocol,
+  ...(nodePort === undefined ? {} : { nodePort }),
+});
+
+describe('the pool of addresses', () => {
+  it('counts addresses from the first usable one', () => {
+    assert.equal(new AddressPool('10.96.0.0/16').nth(1), '10.96.0.1');
+    assert.equal(new AddressPool('10.96.0.0/16').nth(10), '10.96.0.10');
+    assert.throws(() => new AddressPool('nonsense'), /not an IPv4 network/);
+  });
+
+  it('hands out every address once and then none', () => {
+    const pool = new AddressPool('10.0.0.0/28');
+    const taken = Array.from({ length: 14 }, () => pool.takeAny());
+    assert.equal(new Set(taken).size, 14);
+    assert.equal(pool.takeAny(), undefined);
+    pool.release(taken[3] ?? '');
+    assert.equal(pool.takeAny(), taken[3]);
+  });
+
+  it('leaves the lower band to those who choose, while it can', () => {
+    const pool = new AddressPool('10.96.0.0/24');
+    for (let index = 0; index < 100; index += 1) assert.ok(Number(pool.takeAny()?.split('.')[3]) > 16);
+  });
+
+  it('refuses what is outside or taken', () => {
+    const pool = new AddressPool('10.96.0.0/16');
+    assert.equal(pool.take('10.97.0.1'), 'outside');
+    assert.equal(pool.take('10.96.0.0'), 'outside');
+    assert.equal(pool.take('10.96.3.3'), undefined);
+    assert.equal(pool.take('10.96.3.3'), 'taken');
+  });
+});
+
+describe('the allocator of services', () => {
+  const create = () => {
+    const addresses = new AddressPool('10.96.0.0/24');
+    return { addresses, allocator: createServiceAllocator(addresses, new PortPool(30000, 30003)) };
+  };
+
+  it('gives back what it took when the write fails', () => {
+    const { addresses, allocator } = create();
+    const spec = { type: 'NodePort', ports: [port(80, 'TCP')] };
+    const { undo } = allocator.allocate(spec, undefined);
+    assert.equal(addresses.taken, 1);
+    undo();
+    assert.equal(addresses.taken, 0);
+  });
+
+  it('uses one node port for both protocols of a port', () => {
+    const { allocator } = create();
+    const spec = { type: 'NodePort', ports: [port(53, 'TCP'), port(53, 'UDP')] };
+    allocator.allocate(spec, undefined);
+    const [first, second] = spec.ports as { nodePort?: number }[];
+    assert.equal(first?.nodePort, second?.nodePort);
+  });
+
+  it('frees the node ports that a stored service no longer has', () => {
+    const { allocator } = create();
+    const before = { type: 'NodePort', clusterIP: '10.96.0.9', ports: [port(80, 'TCP', 30001)] };
+    allocator.observe(undefined, before);
+    const other = { type: 'NodePort', ports: [port(80, 'TCP', 30001)] };
+    assert.match(allocator.allocate(other, undefined).errors[0]?.message ?? '', /provided port is already allocated/);
+    allocator.observe(before, { type: 'ClusterIP', clusterIP: '10.96.0.9', ports: [port(80, 'TCP')] });
+    assert.deepEqual(allocator.allocate({ ...other, clusterIP: 'None' }, undefined).errors, []);
+  });
+
+  it('takes no address for headless and external services', () => {
+    const { addresses, allocator } = create();
+    allocator.allocate({ type: 'ExternalName', externalName: 'x' }, undefined);
+    allocator.allocate({ clusterIP: 'None' }, undefined);
+    assert.equal(addresses.taken, 0);
+  });
+});
