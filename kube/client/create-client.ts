@@ -1,9 +1,10 @@
 // The API client: verbs of the Kubernetes API on top of the transport.
 import { apiVersionOf, type KubeList, type KubeObject, type Resource, resourcePath } from '../api/resource.ts';
 import { errorOfAnswer } from './answer.ts';
+import type { TextAnswer } from './buffered-call.ts';
 import type { ClientConfig } from './config.ts';
 import { retryAfterSeconds } from './retry.ts';
-import { createTransport, type HttpAnswer, type HttpRequest } from './transport.ts';
+import { createTransport, type HttpRequest } from './transport.ts';
 import type {
   ApiClient,
   CallOptions,
@@ -23,6 +24,12 @@ const patchContentTypes: Record<PatchType, string> = {
   json: 'application/json-patch+json',
   apply: 'application/apply-patch+yaml',
 };
+
+type Headers = Record<string, string | string[] | undefined>;
+
+function isSuccess({ statusCode }: { statusCode: number }): boolean {
+  return statusCode >= 200 && statusCode < 300;
+}
 
 type Query = Record<string, string | number | boolean | undefined>;
 
@@ -56,16 +63,15 @@ function bounds({ signal, timeoutMs }: CallOptions): Pick<HttpRequest, 'signal' 
 export function createClient(config: ClientConfig): ApiClient {
   const transport = createTransport(config);
 
-  async function answerOf(request: HttpRequest): Promise<HttpAnswer> {
-    const answer = await transport.request(request);
-    if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
+  function refused(request: HttpRequest, answer: { statusCode: number; headers: Headers }, text: string): Error {
     const wait = retryAfterSeconds(answer.headers);
-    throw errorOfAnswer(`${request.method} ${request.path}`, answer.statusCode, await answer.body.text(), wait);
+    return errorOfAnswer(`${request.method} ${request.path}`, answer.statusCode, text, wait);
   }
 
-  async function call<R>(request: HttpRequest): Promise<R> {
-    const answer = await answerOf(request);
-    return (await answer.body.json()) as R;
+  async function answerOf(request: HttpRequest): Promise<TextAnswer> {
+    const answer = await transport.call(request);
+    if (!isSuccess(answer)) throw refused(request, answer, answer.text);
+    return answer;
   }
 
   async function send<R>(
@@ -76,7 +82,8 @@ export function createClient(config: ClientConfig): ApiClient {
     contentType = 'application/json',
   ): Promise<R> {
     const headers = body === undefined ? undefined : { 'content-type': contentType };
-    return call<R>({ method, path, body, headers, ...bounds(options) });
+    const answer = await answerOf({ method, path, body, headers, ...bounds(options) });
+    return JSON.parse(answer.text) as R;
   }
 
   async function* watch<T extends KubeObject>(
@@ -85,12 +92,14 @@ export function createClient(config: ClientConfig): ApiClient {
   ): AsyncGenerator<WatchEvent<T>> {
     const { allowWatchBookmarks, sendInitialEvents, timeoutSeconds } = options;
     const query = { ...listQuery(options), watch: true, allowWatchBookmarks, sendInitialEvents, timeoutSeconds };
-    const answer = await answerOf({
-      method: 'GET',
+    const request = {
+      method: 'GET' as const,
       path: withQuery(resourcePath(resource, { namespace: options.namespace }), query),
       idleTimeoutMs: timeoutSeconds === undefined ? 0 : (timeoutSeconds + 30) * 1000,
       ...bounds(options),
-    });
+    };
+    const answer = await transport.stream(request);
+    if (!isSuccess(answer)) throw refused(request, answer, await answer.body.text());
     for await (const line of splitLines(answer.body)) yield decodeWatchEvent<T>(line);
   }
 
@@ -146,9 +155,8 @@ export function createClient(config: ClientConfig): ApiClient {
         headers: isText ? headers : { 'content-type': 'application/json', ...headers },
         ...bounds(options),
       });
-      const text = await answer.body.text();
       const isJson = String(answer.headers['content-type'] ?? '').includes('json');
-      return (isJson && text !== '' ? JSON.parse(text) : text) as R;
+      return (isJson && answer.text !== '' ? JSON.parse(answer.text) : answer.text) as R;
     },
     close: async () => transport.close(),
   };

@@ -2,6 +2,7 @@
 import { type Dispatcher, Pool } from 'undici';
 import { type Clock, systemClock } from '../process/clock.ts';
 import { berthVersion } from '../process/version.ts';
+import { bufferedCall, type TextAnswer } from './buffered-call.ts';
 import { ClientClosedError, type ClientConfig, ClientConfigError, type Identity } from './config.ts';
 import { createRateLimiter } from './rate-limiter.ts';
 import { planRetry } from './retry.ts';
@@ -19,12 +20,16 @@ export interface HttpRequest {
   idleTimeoutMs?: number | undefined;
 }
 
+type AnyAnswer = Pick<TextAnswer, 'statusCode' | 'headers'>;
+
 /** An answer whose body has not been read yet. */
 export type HttpAnswer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
 
 export interface Transport {
   /** Resolves with the first answer that is not to be retried, whatever its code. */
-  request(request: HttpRequest): Promise<HttpAnswer>;
+  call(request: HttpRequest): Promise<TextAnswer>;
+  /** As `call`, for answers that are read while they arrive. */
+  stream(request: HttpRequest & { idleTimeoutMs: number }): Promise<HttpAnswer>;
   close(): Promise<void>;
 }
 
@@ -83,7 +88,13 @@ export function createTransport(config: ClientConfig): Transport {
     return pool;
   }
 
-  async function attempt(request: HttpRequest, server: Server, signal: AbortSignal | undefined): Promise<HttpAnswer> {
+  /** One attempt on one server: what to send, and the bookkeeping around sending it. */
+  async function attempt<A extends AnyAnswer>(
+    request: HttpRequest,
+    server: Server,
+    signal: AbortSignal | undefined,
+    send: (pool: Pool, options: Dispatcher.RequestOptions, signal: AbortSignal | undefined) => Promise<A>,
+  ): Promise<A> {
     const identity = (await config.credentials?.current(signal)) ?? {};
     const pool = poolFor(server, request.idleTimeoutMs !== undefined, identity);
     const startedMs = clock.monotonicMs();
@@ -91,21 +102,21 @@ export function createTransport(config: ClientConfig): Transport {
       const durationMs = clock.monotonicMs() - startedMs;
       config.observer?.finished({ method: request.method, host: server.host, code, durationMs });
     };
+    const options = {
+      method: request.method,
+      path: `${server.basePath}${request.path}`,
+      headers: {
+        'user-agent': userAgent,
+        accept: 'application/json',
+        ...(identity.authorization === undefined ? {} : { authorization: identity.authorization }),
+        ...request.headers,
+      },
+      body: request.body ?? null,
+      headersTimeout: request.timeoutMs ?? callTimeoutMs,
+      bodyTimeout: request.idleTimeoutMs ?? callTimeoutMs,
+    };
     try {
-      const answer = await pool.request({
-        method: request.method,
-        path: `${server.basePath}${request.path}`,
-        headers: {
-          'user-agent': userAgent,
-          accept: 'application/json',
-          ...(identity.authorization === undefined ? {} : { authorization: identity.authorization }),
-          ...request.headers,
-        },
-        body: request.body ?? null,
-        headersTimeout: request.timeoutMs ?? callTimeoutMs,
-        bodyTimeout: request.idleTimeoutMs ?? callTimeoutMs,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      const answer = await send(pool, options, signal);
       report(String(answer.statusCode));
       return answer;
     } catch (error) {
@@ -114,44 +125,57 @@ export function createTransport(config: ClientConfig): Transport {
     }
   }
 
-  return {
-    async request(request) {
-      const signals: AbortSignal[] = [];
-      if (request.signal !== undefined) signals.push(request.signal);
-      if (request.timeoutMs !== undefined) signals.push(AbortSignal.timeout(request.timeoutMs));
-      const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
-      for (let attempts = 1; ; attempts += 1) {
+  /** Attempts until an answer stands. `discard` is called for answers that do not. */
+  async function perform<A extends AnyAnswer>(
+    request: HttpRequest,
+    send: Parameters<typeof attempt<A>>[3],
+    discard: (answer: A) => Promise<void>,
+  ): Promise<A> {
+    const signals: AbortSignal[] = [];
+    if (request.signal !== undefined) signals.push(request.signal);
+    if (request.timeoutMs !== undefined) signals.push(AbortSignal.timeout(request.timeoutMs));
+    const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+    for (let attempts = 1; ; attempts += 1) {
+      signal?.throwIfAborted();
+      if (closed) throw new ClientClosedError();
+      await limiter?.take(signal);
+      const server = servers[preferred % servers.length] ?? servers[0];
+      if (server === undefined) throw new ClientConfigError('no API server address is configured');
+      let answer: A | undefined;
+      let failure: unknown;
+      try {
+        answer = await attempt(request, server, signal, send);
+      } catch (error) {
         signal?.throwIfAborted();
         if (closed) throw new ClientClosedError();
-        await limiter?.take(signal);
-        const server = servers[preferred % servers.length] ?? servers[0];
-        if (server === undefined) throw new ClientConfigError('no API server address is configured');
-        let answer: HttpAnswer | undefined;
-        let failure: unknown;
-        try {
-          answer = await attempt(request, server, signal);
-        } catch (error) {
-          signal?.throwIfAborted();
-          if (closed) throw new ClientClosedError();
-          failure = error;
-        }
-        const retry = planRetry({
-          method: request.method,
-          attempts,
-          servers: servers.length,
-          answer: answer === undefined ? undefined : { code: answer.statusCode, headers: answer.headers },
-          failure,
-        });
-        if (answer?.statusCode === 401) config.credentials?.rejected?.();
-        if (retry === undefined) {
-          if (answer === undefined) throw failure;
-          return answer;
-        }
-        if (retry.nextServer) preferred += 1;
-        await answer?.body.dump();
-        if (retry.delayMs > 0) await clock.sleep(retry.delayMs, signal);
+        failure = error;
       }
-    },
+      const retry = planRetry({
+        method: request.method,
+        attempts,
+        servers: servers.length,
+        answer: answer === undefined ? undefined : { code: answer.statusCode, headers: answer.headers },
+        failure,
+      });
+      if (answer?.statusCode === 401) config.credentials?.rejected?.();
+      if (retry === undefined) {
+        if (answer === undefined) throw failure;
+        return answer;
+      }
+      if (retry.nextServer) preferred += 1;
+      if (answer !== undefined) await discard(answer);
+      if (retry.delayMs > 0) await clock.sleep(retry.delayMs, signal);
+    }
+  }
+
+  return {
+    call: async (request) => perform(request, bufferedCall, async () => undefined),
+    stream: async (request) =>
+      perform<HttpAnswer>(
+        request,
+        async (pool, options, signal) => pool.request({ ...options, ...(signal === undefined ? {} : { signal }) }),
+        async (answer) => answer.body.dump(),
+      ),
     async close() {
       closed = true;
       await Promise.all([...pools.values()].map((pool) => pool.destroy()));
