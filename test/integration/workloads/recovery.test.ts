@@ -19,7 +19,7 @@ import { eventually } from '../../support/eventually.ts';
 import { runFakeAgent } from '../../support/fake-agent.ts';
 
 const namespace = 'default';
-const main = fileURLToPath(new URL('../../../control-plane-lite/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../../../cli/main.ts', import.meta.url));
 const logger = pino({ level: 'silent' });
 const stopAgents = new AbortController();
 let dir: string;
@@ -47,7 +47,7 @@ function newClient(): ApiClient {
 async function start(): Promise<void> {
   const flags = [`--data-dir=${dir}/data`, `--pki-dir=${dir}/pki`, `--kubeconfig-dir=${dir}`, `--secure-port=${port}`];
   const addresses = ['--bind-address=127.0.0.1', '--advertise-address=127.0.0.1'];
-  child = spawn(process.execPath, [main, ...flags, ...addresses], { stdio: 'ignore' });
+  child = spawn(process.execPath, [main, 'control-plane', ...flags, ...addresses], { stdio: 'ignore' });
   await eventually('the control plane answers', async () => {
     const probe = newClient();
     try {
