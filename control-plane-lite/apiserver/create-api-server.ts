@@ -1,5 +1,6 @@
 // Puts the API server together on an open store.
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#kube/api/generated/resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
@@ -51,6 +52,8 @@ export interface ApiServerDeps {
   printerFor: PrinterFor;
   clock: Clock;
   logger: Logger;
+  /** Where metrics are registered, with those of others in the process; a registry of its own where absent. */
+  metricsRegistry?: Registry;
   /** Called with the port in use once the server listens. */
   listening?: (port: number) => void;
 }
@@ -108,7 +111,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       const name = resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
       yield [name, registry.cache.resource(storagePrefix).size];
     }
-  });
+  }, deps.metricsRegistry);
   let isBootstrapped = false;
   const checks: HealthCheck[] = [
     { name: 'ping', failing: () => undefined },

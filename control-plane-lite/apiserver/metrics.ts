@@ -18,10 +18,13 @@ function scopeOf({ info }: Exchange): string {
   return info.namespace === '' ? 'cluster' : 'namespace';
 }
 
-/** `storedObjects` reports the number of objects by resource. */
-export function createRequestMetrics(storedObjects: () => Iterable<[string, number]>): RequestMetrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+/** `storedObjects` reports the number of objects by resource. `shared` is a registry that others of the process use too. */
+export function createRequestMetrics(
+  storedObjects: () => Iterable<[string, number]>,
+  shared: Registry | undefined,
+): RequestMetrics {
+  const registry = shared ?? new Registry();
+  if (shared === undefined) collectDefaultMetrics({ register: registry });
   const labelNames = ['verb', 'group', 'version', 'resource', 'subresource', 'scope'] as const;
   const registers = [registry];
   const total = new Counter({

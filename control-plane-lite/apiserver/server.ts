@@ -27,6 +27,7 @@ export interface ServerOptions {
 }
 
 const drainMs = 3000;
+const sweepMs = 20;
 
 export type { Exchange };
 
@@ -88,9 +89,11 @@ export function createHttpsServer(options: ServerOptions): Component {
       ready.resolve();
       await untilAborted(signal);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      // Streams end by themselves when the server stops; their connections are idle a moment later.
+      const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
       const cut = setTimeout(() => server.closeAllConnections(), drainMs);
       await closed;
+      clearInterval(sweep);
       clearTimeout(cut);
     },
   };
