@@ -1,7 +1,7 @@
 // Clients of the parts that run beside the API server: over loopback HTTPS, each under the identity that its role
 // is bound to. Certificates of controllers are issued in memory when first needed.
 
-import { type Credentials, fixedCredentials } from '#kube/client/config.ts';
+import { type Credentials, fixedCredentials, type RequestObserver } from '#kube/client/config.ts';
 import { createClient } from '#kube/client/create-client.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
@@ -32,10 +32,15 @@ function lazyCredentials(issue: () => Promise<KeyPair>): Credentials {
   };
 }
 
-export function createInProcessClients(server: string, pki: ClusterPki, clock: Clock): InProcessClients {
+export function createInProcessClients(
+  server: string,
+  pki: ClusterPki,
+  clock: Clock,
+  observer?: RequestObserver,
+): InProcessClients {
   const made: ApiClient[] = [];
   const open = (name: string, credentials: Credentials): ApiClient => {
-    const client = createClient({ servers: [server], caPem: pki.ca.certPem, credentials, name, clock });
+    const client = createClient({ servers: [server], caPem: pki.ca.certPem, credentials, name, clock, observer });
     made.push(client);
     return client;
   };

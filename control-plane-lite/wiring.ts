@@ -2,6 +2,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { createMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
@@ -86,11 +87,13 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
   const backend: Backend = await prepare('data-dir', config.dataDir, () => openLmdbBackend(config.dataDir));
   const agentCaPem = await readAuthority(config.kubeletCertificateAuthority);
   const listening = Promise.withResolvers<number>();
+  const metrics = createMetrics();
   const server = await createApiServer({
     config,
     backend,
     pki,
     agentCaPem,
+    metricsRegistry: metrics.registry,
     rules: { applyDefaults, validateCreate, validateUpdate },
     printerFor,
     clock,
@@ -105,7 +108,12 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
       const port = await untilAborted(listening.promise, signal);
       if (port === undefined) return;
       await prepare('kubeconfig-dir', config.kubeconfigDir, () => writeAdminKubeconfig(config, pki, port));
-      const clients = createInProcessClients(`https://${loopbackHost(config)}:${port}`, pki, clock);
+      const clients = createInProcessClients(
+        `https://${loopbackHost(config)}:${port}`,
+        pki,
+        clock,
+        metrics.clientObserver,
+      );
       deps.listening?.(port);
       ready.resolve();
       try {
@@ -118,10 +126,11 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
               clock,
               rootCaPem: pki.ca.certPem,
               signingCa: pki.ca,
+              queueObserver: metrics.queueObserver,
               clusterCidr: config.clusterCidr,
               heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
             }),
-            createScheduler({ client: clients.scheduler, logger, clock }),
+            createScheduler({ client: clients.scheduler, logger, clock, registry: metrics.registry }),
           ],
           signal,
         );

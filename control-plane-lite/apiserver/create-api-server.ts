@@ -1,6 +1,6 @@
 // Puts the API server together on an open store.
 import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
+import type { Registry as MetricsRegistry } from 'prom-client';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#kube/api/generated/resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
@@ -53,7 +53,7 @@ export interface ApiServerDeps {
   clock: Clock;
   logger: Logger;
   /** Where metrics are registered, with those of others in the process; a registry of its own where absent. */
-  metricsRegistry?: Registry;
+  metricsRegistry?: MetricsRegistry;
   /** Called with the port in use once the server listens. */
   listening?: (port: number) => void;
 }
