@@ -18,6 +18,7 @@ import { unionAuthorizer } from '../authz/authorizer.ts';
 import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
+import { ensureBootstrapStatuses } from '../bootstrap/bootstrap-statuses.ts';
 import { ensureKubernetesService } from '../bootstrap/kubernetes-service.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import type { ClusterPki } from '../pki/cluster-pki.ts';
@@ -164,6 +165,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       clientCaPem: pki.ca.certPem,
     };
     await ensureBootstrapObjects(registry, ownContext(), options, logger);
+    await ensureBootstrapStatuses(registry, ownContext());
     advertised.port = port;
     await ensureKubernetesService(registry, ownContext(), advertised);
     isBootstrapped = true;

@@ -44,7 +44,8 @@ export interface Field {
   readonly patchMergeKey: string | undefined;
 }
 
-interface RawSchema {
+/** A definition as the data file has it. */
+export interface RawSchema {
   type?: string;
   format?: string;
   $ref?: string;

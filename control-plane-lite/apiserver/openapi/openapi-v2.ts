@@ -1,29 +1,90 @@
-// OpenAPI v2 as JSON, for clients that do not ask for v3: the definitions, and which paths there are.
-import type { ResourceTable } from '../../registry/resource-table.ts';
-import type { Schema } from '../../registry/schema.ts';
+// OpenAPI v2 for clients that ask for it: the definitions, and which resources take which parameters on PATCH.
+// As JSON, and as the protobuf form that client-go insists on.
+import type { ResourceTable, ServedResource } from '../../registry/resource-table.ts';
+import type { RawSchema, Schema } from '../../registry/schema.ts';
 import { sendBytes } from '../http/exchange.ts';
 import type { PathHandler } from '../non-resource.ts';
 import { gitVersion } from '../version.ts';
+import { openApiV2Document } from './openapi-v2-messages.ts';
 
-/** Serves /openapi/v2; the document is built when first asked for. */
+const protobufType = 'application/com.github.proto-openapi.spec.v2';
+const parameters = ['dryRun', 'fieldManager', 'fieldValidation', 'force'];
+const gvkExtension = 'x-kubernetes-group-version-kind';
+
+function patchPath({ resource, apiVersion }: ServedResource): string {
+  const root = resource.group === '' ? `/api/${apiVersion}` : `/apis/${apiVersion}`;
+  return `${root}/${resource.namespaced ? 'namespaces/{namespace}/' : ''}${resource.plural}/{name}`;
+}
+
+function buildJson(schema: Schema, patchable: readonly ServedResource[]): Buffer {
+  const paths = patchable.map((served) => {
+    const { group, version, kind } = served.resource;
+    const listed = parameters.map((name) => ({ in: 'query', name, type: 'string' }));
+    return [patchPath(served), { patch: { parameters: listed, [gvkExtension]: { group, version, kind } } }];
+  });
+  const info = { title: 'Kubernetes', version: gitVersion };
+  return Buffer.from(
+    JSON.stringify({ swagger: '2.0', info, paths: Object.fromEntries(paths), definitions: schema.definitions }),
+  );
+}
+
+/** JSON is YAML. */
+const anyValue = (name: string, value: unknown) => ({ name, value: { yaml: JSON.stringify(value) } });
+
+function toMessage(raw: RawSchema): object {
+  const { $ref, type, format, required, properties, items, additionalProperties, ...rest } = raw;
+  const extensions = Object.entries(rest).filter(([name]) => name.startsWith('x-'));
+  return {
+    ...($ref === undefined ? {} : { ref: $ref }),
+    ...(format === undefined ? {} : { format }),
+    ...(type === undefined ? {} : { type: { value: [type] } }),
+    ...(required === undefined ? {} : { required }),
+    ...(items === undefined ? {} : { items: { schema: [toMessage(items)] } }),
+    ...(properties === undefined ? {} : { properties: { additionalProperties: namedSchemas(properties) } }),
+    ...(typeof additionalProperties === 'object'
+      ? { additionalProperties: { schema: toMessage(additionalProperties) } }
+      : {}),
+    vendorExtension: extensions.map(([name, value]) => anyValue(name, value)),
+  };
+}
+
+const namedSchemas = (schemas: Readonly<Record<string, RawSchema>>): object[] =>
+  Object.entries(schemas).map(([name, raw]) => ({ name, value: toMessage(raw) }));
+
+function buildProtobuf(schema: Schema, patchable: readonly ServedResource[]): Buffer {
+  const path = patchable.map((served) => {
+    const { group, version, kind } = served.resource;
+    const listed = parameters.map((name) => ({
+      parameter: { nonBodyParameter: { queryParameterSubSchema: { in: 'query', name, type: 'string' } } },
+    }));
+    const vendorExtension = [anyValue(gvkExtension, { group, version, kind })];
+    return { name: patchPath(served), value: { patch: { parameters: listed, vendorExtension } } };
+  });
+  const type = openApiV2Document();
+  const document = {
+    swagger: '2.0',
+    info: { title: 'Kubernetes', version: gitVersion },
+    paths: { path },
+    definitions: { additionalProperties: namedSchemas(schema.definitions) },
+  };
+  return Buffer.from(type.encode(type.fromObject(document)).finish());
+}
+
+/** Serves /openapi/v2; each form is built when first asked for. */
 export function createOpenApiV2Handler(schema: Schema, table: ResourceTable): PathHandler {
-  let document: Buffer | undefined;
+  const patchable = table.all.filter(({ verbs }) => verbs.has('patch'));
+  let json: Buffer | undefined;
+  let binary: Buffer | undefined;
   return (exchange) => {
     if (exchange.info.path !== '/openapi/v2') return false;
-    document ??= Buffer.from(
-      JSON.stringify({
-        swagger: '2.0',
-        info: { title: 'Kubernetes', version: gitVersion },
-        paths: Object.fromEntries(
-          table.all.map(({ resource, apiVersion }) => [
-            `${resource.group === '' ? '/api' : '/apis'}/${apiVersion}/${resource.plural}`,
-            {},
-          ]),
-        ),
-        definitions: schema.definitions,
-      }),
-    );
-    sendBytes(exchange, 200, 'application/json', document);
+    const accept = exchange.request.headers.accept ?? '';
+    if (accept.includes(protobufType)) {
+      binary ??= buildProtobuf(schema, patchable);
+      sendBytes(exchange, 200, `${protobufType}.v1.0+protobuf`, binary);
+    } else {
+      json ??= buildJson(schema, patchable);
+      sendBytes(exchange, 200, 'application/json', json);
+    }
     return true;
   };
 }
