@@ -1,6 +1,12 @@
 // One local copy of each resource that controllers look at, shared by all of them.
 import type { Logger } from 'pino';
-import type { Deployment, ReplicaSet } from '#kube/api/generated/apps-v1.ts';
+import type {
+  ControllerRevision,
+  DaemonSet,
+  Deployment,
+  ReplicaSet,
+  StatefulSet,
+} from '#kube/api/generated/apps-v1.ts';
 import type { Job } from '#kube/api/generated/batch-v1.ts';
 import type { Lease } from '#kube/api/generated/coordination-v1.ts';
 import type {
@@ -35,6 +41,8 @@ export const bySelectorPair = 'selector-pair';
 
 export interface SharedInformers {
   configmaps: Informer<ConfigMap>;
+  controllerrevisions: Informer<ControllerRevision>;
+  daemonsets: Informer<DaemonSet>;
   deployments: Informer<Deployment>;
   endpoints: Informer<Endpoints>;
   endpointslices: Informer<EndpointSlice>;
@@ -46,6 +54,7 @@ export interface SharedInformers {
   replicasets: Informer<ReplicaSet>;
   serviceaccounts: Informer<ServiceAccount>;
   services: Informer<Service>;
+  statefulsets: Informer<StatefulSet>;
 }
 
 function controllerUid(object: KubeObject): string[] {
@@ -85,6 +94,8 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
   ): Informer<T> => createInformer({ resource, ...deps, ...options });
   return {
     configmaps: informer(resources.configmaps, { fieldSelector: 'metadata.name=kube-root-ca.crt' }),
+    controllerrevisions: informer(resources.controllerrevisions, { indexes: { [byController]: controllerUid } }),
+    daemonsets: informer(resources.daemonsets),
     deployments: informer(resources.deployments),
     endpoints: informer(resources.endpoints),
     endpointslices: informer(resources.endpointslices, {
@@ -108,6 +119,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     replicasets: informer(resources.replicasets, { indexes: { [byController]: controllerUid } }),
     serviceaccounts: informer(resources.serviceaccounts),
     services: informer(resources.services, { indexes: { [bySelectorPair]: firstSelectorPair } }),
+    statefulsets: informer(resources.statefulsets),
   };
 }
 
@@ -119,6 +131,8 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     informer: informer as unknown as Informer<KubeObject>,
   });
   return [
+    pair(resources.controllerrevisions, informers.controllerrevisions),
+    pair(resources.daemonsets, informers.daemonsets),
     pair(resources.deployments, informers.deployments),
     pair(resources.endpoints, informers.endpoints),
     pair(resources.endpointslices, informers.endpointslices),
@@ -129,6 +143,7 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     pair(resources.replicasets, informers.replicasets),
     pair(resources.serviceaccounts, informers.serviceaccounts),
     pair(resources.services, informers.services),
+    pair(resources.statefulsets, informers.statefulsets),
   ];
 }
 

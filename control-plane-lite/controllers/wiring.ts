@@ -7,6 +7,7 @@ import { type Component, runGroup } from '#kube/process/component.ts';
 import type { QueueObserver } from '#kube/queue/work-queue.ts';
 import { createCertificateController } from './certificates/certificate-controller.ts';
 import type { Controller, ControllerContext } from './controller.ts';
+import { createDaemonSetController } from './daemonset/daemonset-controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
 import { createEndpointSliceMirroringController } from './endpoint-slice-mirroring/endpoint-slice-mirroring-controller.ts';
@@ -72,6 +73,7 @@ export function createControllers(deps: ControllersDeps): Component {
     createEndpointSliceMirroringController(contextFor('endpointslicemirroring-controller')),
     createReplicaSetController(contextFor('replicaset-controller')),
     createDeploymentController(contextFor('deployment-controller')),
+    createDaemonSetController(contextFor('daemon-set-controller', 'daemonset-controller')),
     createJobController(contextFor('job-controller')),
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),

@@ -103,6 +103,32 @@ function createClassState(cache: ClusterCache, plugins: readonly Plugin[], rando
   };
 }
 
+const otherNode: Refusal = { reasons: ["node(s) didn't satisfy plugin(s) [NodeAffinity]"], resolvable: false };
+
+/** The ranking of a pod that names its nodes: only those are looked at. */
+function rankNamedNodes(
+  names: readonly string[],
+  pod: PodInfo,
+  cache: ClusterCache,
+  plugins: readonly Plugin[],
+  random: () => number,
+): Ranking {
+  const fitting = new Map<string, RankedNode>();
+  const refusals = new Map<string, Refusal>();
+  for (const name of names) {
+    const node = cache.nodes.get(name);
+    if (node === undefined) continue;
+    const verdict = evaluate(plugins, pod, node);
+    if (verdict.fits) fitting.set(name, { name, zone: node.zone, score: verdict.score, tie: random() });
+    else refusals.set(name, verdict.refusal);
+  }
+  if (fitting.size === 0) {
+    for (const name of cache.nodes.keys()) if (!refusals.has(name)) refusals.set(name, otherNode);
+  }
+  const best = [...fitting.values()].sort((a, b) => b.score - a.score || b.tie - a.tie)[0];
+  return { fitting, refusals, best: () => best };
+}
+
 /** Returns the up-to-date ranking for a pod's class. */
 export function createClassRankings(
   cache: ClusterCache,
@@ -111,6 +137,7 @@ export function createClassRankings(
 ): (pod: PodInfo) => Ranking {
   const states = new Map<string, ClassState>();
   return (pod) => {
+    if (pod.onlyNodes !== undefined) return rankNamedNodes(pod.onlyNodes, pod, cache, plugins, random);
     const state = states.get(pod.schedulingClass) ?? createClassState(cache, plugins, random);
     states.delete(pod.schedulingClass);
     states.set(pod.schedulingClass, state);

@@ -25,6 +25,8 @@ export interface PodInfo {
   group: string;
   /** Pods with equal class fit the same nodes and rank them alike. */
   schedulingClass: string;
+  /** The only nodes it may go to, where its affinity names them: daemon pods. */
+  onlyNodes: string[] | undefined;
   /** Whether its place depends on where other pods are, by affinity or hard spreading. */
   dependsOnPods: boolean;
 }
@@ -44,6 +46,19 @@ function scored(pod: Pod, requests: ResourceAmounts, resource: 'cpu' | 'memory',
   const silent = (pod.spec?.containers ?? []).filter(({ resources }) => resources?.requests?.[resource] === undefined);
   const podLevel = pod.spec?.resources?.requests?.[resource] !== undefined;
   return (requests.get(resource) ?? 0) + (podLevel ? 0 : silent.length * fallback);
+}
+
+/** The nodes that every required term names; undefined when one of them names none. */
+function namedNodes(pod: Pod): string[] | undefined {
+  const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  if (required === undefined) return undefined;
+  const names: string[] = [];
+  for (const { matchFields } of required.nodeSelectorTerms) {
+    const field = matchFields?.find(({ key, operator }) => key === 'metadata.name' && operator === 'In');
+    if (field?.values === undefined) return undefined;
+    names.push(...field.values);
+  }
+  return names;
 }
 
 /** Computes all facts; called once for each version of a pod's spec. */
@@ -77,6 +92,7 @@ export function createPodInfo(pod: Pod): PodInfo {
     priority: spec?.priority ?? 0,
     group,
     schedulingClass,
+    onlyNodes: namedNodes(pod),
     dependsOnPods:
       affinity?.podAffinity !== undefined ||
       affinity?.podAntiAffinity !== undefined ||
