@@ -26,6 +26,7 @@ import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts'
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
 import { createTokenSecretController } from './service-account/token-secret-controller.ts';
 import { createSharedInformers, informersSynced, runInformers, wholeInformers } from './shared-informers.ts';
+import { createStatefulSetController } from './statefulset/statefulset-controller.ts';
 
 export interface ControllersDeps {
   /** For the informers: identifies as system:kube-controller-manager. */
@@ -74,6 +75,7 @@ export function createControllers(deps: ControllersDeps): Component {
     createReplicaSetController(contextFor('replicaset-controller')),
     createDeploymentController(contextFor('deployment-controller')),
     createDaemonSetController(contextFor('daemon-set-controller', 'daemonset-controller')),
+    createStatefulSetController(contextFor('statefulset-controller')),
     createJobController(contextFor('job-controller')),
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),

@@ -1,0 +1,160 @@
+// Carries out StatefulSet plans: claims before pods, one step after the other, and the history of revisions.
+import type { ControllerRevision, StatefulSet } from '#kube/api/generated/apps-v1.ts';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { persistentvolumeclaims, pods as podResource, statefulsets } from '#kube/api/generated/resources.ts';
+import { labelSelectorMatches } from '#kube/api/label-selector.ts';
+import { controllerOf } from '#kube/api/owner-references.ts';
+import { isPodActive, isPodAvailable, isPodReady } from '#kube/api/pod-state.ts';
+import { objectKey } from '#kube/api/resource.ts';
+import { isAlreadyExists, isConflict, isNamespaceTerminating, isNotFound } from '#kube/errors/status-error.ts';
+import { referenceTo } from '#kube/events/event-recorder.ts';
+import { applyClaims, planClaims } from '../claim.ts';
+import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
+import { createOwnedPods } from '../owned-pods.ts';
+import { canonicalJson } from '../pod-template.ts';
+import {
+  deleteRevisions,
+  ensureRevision,
+  planRevisionCleanup,
+  RevisionCollision,
+  revisionHashLabel,
+} from '../revisions/revisions.ts';
+import { byController, orphanPods } from '../shared-informers.ts';
+import { planStatefulSet, type StatefulAction } from './plan-statefulset.ts';
+import { atRevision, draftClaims, draftStatefulPod, ordinalOf } from './stateful-pods.ts';
+
+export function createStatefulSetController(context: ControllerContext): Controller {
+  const { informers, client, recorder, clock } = context;
+  const queue = createControllerQueue(context);
+  const owned = createOwnedPods(informers.pods, clock);
+
+  const enqueueOwner = (pod: Pod) => {
+    const owner = controllerOf(pod);
+    if (owner?.kind === 'StatefulSet') queue.add(`${pod.metadata.namespace}/${owner.name}`);
+    if (owner !== undefined || pod.metadata.deletionTimestamp !== undefined) return;
+    for (const set of informers.statefulsets.byNamespace(pod.metadata.namespace ?? '')) {
+      if (labelSelectorMatches(set.spec.selector, pod.metadata.labels)) queue.add(objectKey(set));
+    }
+  };
+  informers.statefulsets.subscribe({
+    added: (set) => queue.add(objectKey(set)),
+    updated: (_, set) => queue.add(objectKey(set)),
+  });
+  informers.pods.subscribe({ added: enqueueOwner, updated: (_, pod) => enqueueOwner(pod), deleted: enqueueOwner });
+
+  async function claimPods(set: StatefulSet): Promise<Pod[]> {
+    const orphans = orphanPods(informers.pods, set.metadata.namespace ?? '').filter(
+      (pod) => isPodActive(pod) && ordinalOf(set, pod) !== undefined,
+    );
+    const claims = planClaims(set, set.spec.selector, [...owned.list(set.metadata.uid ?? ''), ...orphans]);
+    return applyClaims(client, { resource: statefulsets, object: set }, podResource, claims);
+  }
+
+  function tell(set: StatefulSet, failure: unknown, verb: 'create' | 'delete', subject: string): void {
+    const reference = referenceTo(statefulsets, set);
+    const what = verb === 'create' ? 'Create' : 'Delete';
+    const text = `${verb} ${subject} in StatefulSet ${set.metadata.name}`;
+    if (failure === undefined) recorder.event(reference, 'Normal', `Successful${what}`, `${text} successful`);
+    else recorder.event(reference, 'Warning', `Failed${what}`, `${text} failed error: ${(failure as Error).message}`);
+  }
+
+  async function ensureClaims(set: StatefulSet, ordinal: number): Promise<void> {
+    for (const draft of draftClaims(set, ordinal)) {
+      const subject = `Claim ${draft.metadata.name} Pod ${set.metadata.name}-${ordinal}`;
+      try {
+        await client.create(persistentvolumeclaims, set.metadata.namespace, draft);
+        tell(set, undefined, 'create', subject);
+      } catch (error) {
+        if (isAlreadyExists(error)) continue;
+        tell(set, error, 'create', subject);
+        throw error;
+      }
+    }
+  }
+
+  /** Claims of a pod that is one too many go with it, where the set says so. */
+  async function releaseClaims(set: StatefulSet, pod: Pod): Promise<void> {
+    if (set.spec.persistentVolumeClaimRetentionPolicy?.whenScaled !== 'Delete') return;
+    const { namespace, name, uid = '' } = pod.metadata;
+    for (const { metadata } of draftClaims(set, ordinalOf(set, pod) ?? 0)) {
+      try {
+        const claim = await client.get(persistentvolumeclaims, { namespace, name: metadata.name ?? '' });
+        const ownerReferences = [{ apiVersion: 'v1', kind: 'Pod', name, uid }];
+        await client.update(persistentvolumeclaims, { ...claim, metadata: { ...claim.metadata, ownerReferences } });
+      } catch (error) {
+        if (!isNotFound(error)) throw error;
+      }
+    }
+  }
+
+  async function createPod(set: StatefulSet, ordinal: number, revision: ControllerRevision): Promise<void> {
+    const versioned = atRevision(set, revision);
+    await ensureClaims(versioned, ordinal);
+    const draft = draftStatefulPod(versioned, ordinal, revision.metadata.name);
+    try {
+      owned.created(await client.create(podResource, set.metadata.namespace, draft));
+      tell(set, undefined, 'create', `Pod ${draft.metadata.name}`);
+    } catch (error) {
+      // Its predecessor is not gone yet, or the cache is behind.
+      if (isAlreadyExists(error) || isNamespaceTerminating(error)) return;
+      tell(set, error, 'create', `Pod ${draft.metadata.name}`);
+      throw error;
+    }
+  }
+
+  async function deletePod(set: StatefulSet, { pod, why }: StatefulAction & { type: 'delete' }): Promise<void> {
+    const { namespace, name, uid } = pod.metadata;
+    if (why === 'condemned') await releaseClaims(set, pod);
+    try {
+      await client.delete(podResource, { namespace, name }, { preconditions: { uid } });
+      owned.deleted(pod);
+      tell(set, undefined, 'delete', `Pod ${name}`);
+    } catch (error) {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+  }
+
+  async function revisionsOf(set: StatefulSet): Promise<{ current: ControllerRevision; update: ControllerRevision }> {
+    const all = informers.controllerrevisions.byIndex(byController, set.metadata.uid ?? '');
+    try {
+      const update = await ensureRevision(client, statefulsets, set, all);
+      const current = all.find(({ metadata }) => metadata.name === set.status?.currentRevision);
+      return { current: current ?? update, update };
+    } catch (error) {
+      if (!(error instanceof RevisionCollision)) throw error;
+      const status = { ...(set.status ?? { replicas: 0 }), collisionCount: (set.status?.collisionCount ?? 0) + 1 };
+      await client.updateSubresource(statefulsets, { ...set, status }, 'status');
+      throw error;
+    }
+  }
+
+  async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
+    const set = informers.statefulsets.get(key);
+    if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
+    const pods = await claimPods(set);
+    const { current, update } = await revisionsOf(set);
+    const names = { current: current.metadata.name, update: update.metadata.name };
+    const { actions } = planStatefulSet(set, pods, names, clock.now());
+    for (const action of actions) {
+      if (action.type === 'delete') await deletePod(set, action);
+      else await createPod(set, action.ordinal, action.revision === 'current' ? current : update);
+    }
+    const now = planClaims(set, set.spec.selector, owned.list(set.metadata.uid ?? '')).owned;
+    const { status } = planStatefulSet(set, now, names, clock.now());
+    if (canonicalJson(status) !== canonicalJson(set.status ?? {})) {
+      await client.updateSubresource(statefulsets, { ...set, status }, 'status');
+    }
+    const live = new Set([
+      names.current,
+      names.update,
+      ...now.map(({ metadata }) => metadata.labels?.[revisionHashLabel] ?? ''),
+    ]);
+    const revisions = informers.controllerrevisions.byIndex(byController, set.metadata.uid ?? '');
+    await deleteRevisions(client, planRevisionCleanup(set, revisions, live));
+    const minReadySeconds = set.spec.minReadySeconds ?? 0;
+    const unripe = now.some((pod) => isPodReady(pod) && !isPodAvailable(pod, minReadySeconds, clock.now()));
+    if (unripe) return { requeueAfterMs: minReadySeconds * 1000 };
+  }
+
+  return queueController(context.name, queue, sync, { concurrency: 5 });
+}
