@@ -1,7 +1,6 @@
 // `berth agent`: the kubelet of a node. Decodes flags and configuration, checks the machine, connects, and runs.
 import { hostname } from 'node:os';
 import { pino } from 'pino';
-import { ClientConfigError } from '#kube/client/config.ts';
 import { createClient } from '#kube/client/create-client.ts';
 import { loadClientConfig } from '#kube/client/load-config.ts';
 import { createMetrics } from '#kube/metrics/metrics.ts';
@@ -44,7 +43,7 @@ function connectRuntime(settings: AgentSettings) {
 }
 
 /** Runs the agent until `signal` is aborted. Throws UsageError for what the user can put right. */
-export async function main(argv: string[], signal: AbortSignal = new AbortController().signal): Promise<void> {
+export async function main(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const loaded = loadConfiguration(argv, kubernetesVersion);
   if ('print' in loaded) {
     process.stdout.write(loaded.print);
@@ -109,21 +108,3 @@ export async function main(argv: string[], signal: AbortSignal = new AbortContro
     await Promise.all([client, eventClient, heartbeatClient].map((item) => item.close()));
   }
 }
-
-async function runAsProgram(): Promise<void> {
-  const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(new Error(`got ${name}`)));
-  try {
-    await main(process.argv.slice(2), stop.signal);
-  } catch (error) {
-    if (stop.signal.aborted) process.exit();
-    const known = error instanceof UsageError || error instanceof ClientConfigError;
-    process.stderr.write(
-      `berth agent: ${known ? (error as Error).message : String((error as Error).stack ?? error)}\n`,
-    );
-    process.exitCode = 1;
-  }
-  process.exit();
-}
-
-if (import.meta.main) await runAsProgram();

@@ -85,12 +85,14 @@ export async function* readLog(
   try {
     const { size } = await file.stat();
     let position = options.tailLines === undefined ? 0 : await findTailOffset(file, size, options.tailLines);
+    // Without follow the log ends where it ended when it was asked for.
+    const end = options.follow ? Number.POSITIVE_INFINITY : size;
     const format = createFormatter(options);
     const buffer = Buffer.alloc(chunkBytes);
     while (!signal.aborted && left > 0) {
       // Asked before reading: what was written before the end is then read for certain.
       const running = options.follow && source.isRunning();
-      const { bytesRead } = await file.read(buffer, 0, chunkBytes, position);
+      const { bytesRead } = await file.read(buffer, 0, Math.min(chunkBytes, end - position), position);
       if (bytesRead > 0) {
         position += bytesRead;
         const text = Buffer.from(format(buffer.subarray(0, bytesRead)));
