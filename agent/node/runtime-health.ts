@@ -4,6 +4,8 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 
 const periodMs = 5000;
+/** While something keeps the node from being ready it is asked for often: a new node should not wait. */
+const unreadyPeriodMs = 250;
 const unheardLimitMs = 30_000;
 
 export interface RuntimeHealth {
@@ -57,7 +59,8 @@ export function createRuntimeHealth(
     async run(signal) {
       while (!signal.aborted) {
         await check(signal);
-        await clock.sleep(periodMs, signal).catch(() => undefined);
+        const ready = runtimeProblem === undefined && network === undefined;
+        await clock.sleep(ready ? periodMs : unreadyPeriodMs, signal).catch(() => undefined);
       }
     },
   };
