@@ -2,9 +2,21 @@
 
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { type FlagDefinition, parseFlags, UsageError } from '#kube/process/flags.ts';
+import { type FlagDefinition, type FlagValue, parseFlags, UsageError } from '#kube/process/flags.ts';
+
+/** Where objects are kept: in the data folder, or on etcd. */
+export type StoreConfig =
+  | { kind: 'embedded' }
+  | {
+      kind: 'etcd';
+      endpoints: string;
+      caFile: string | undefined;
+      certFile: string | undefined;
+      keyFile: string | undefined;
+    };
 
 export interface ControlPlaneConfig {
+  store: StoreConfig;
   dataDir: string;
   pkiDir: string;
   kubeconfigDir: string;
@@ -26,6 +38,11 @@ export interface ControlPlaneConfig {
 
 export const controlPlaneFlags: readonly FlagDefinition[] = [
   { name: 'data-dir', type: 'string', description: 'folder of the embedded store' },
+  { name: 'store', type: 'string', description: 'where objects are kept: embedded, or etcd=URL,…' },
+  { name: 'etcd-servers', type: 'string', description: 'the same as --store=etcd=URL,…' },
+  { name: 'etcd-cafile', type: 'string', description: "file with the authority of etcd's certificate" },
+  { name: 'etcd-certfile', type: 'string', description: 'client certificate for etcd' },
+  { name: 'etcd-keyfile', type: 'string', description: 'key of the client certificate for etcd' },
   { name: 'pki-dir', type: 'string', description: "folder of the cluster's certificates and keys" },
   { name: 'kubeconfig-dir', type: 'string', description: 'folder that gets admin.kubeconfig' },
   { name: 'bind-address', type: 'string', description: 'address to listen on' },
@@ -71,6 +88,16 @@ function checkCidr(flag: string, text: string): string {
   return text;
 }
 
+function parseStore(values: Record<string, FlagValue>): StoreConfig {
+  const servers = values['etcd-servers'];
+  const store = String(values['store'] ?? (servers === undefined ? 'embedded' : `etcd=${String(servers)}`));
+  if (store === 'embedded') return { kind: 'embedded' };
+  if (!/^etcd=\S+$/.test(store)) throw new UsageError(`--store takes embedded or etcd=URL,…, not "${store}"`);
+  const file = (name: string) => (values[name] === undefined ? undefined : String(values[name]));
+  const [caFile, certFile, keyFile] = [file('etcd-cafile'), file('etcd-certfile'), file('etcd-keyfile')];
+  return { kind: 'etcd', endpoints: store.slice('etcd='.length), caFile, certFile, keyFile };
+}
+
 /** Decodes the command line. Throws UsageError with one line that says what is wrong. */
 export function parseControlPlaneConfig(argv: readonly string[]): { config: ControlPlaneConfig; warnings: string[] } {
   const { values, warnings } = parseFlags('control-plane', controlPlaneFlags, argv);
@@ -86,6 +113,7 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
   return {
     warnings,
     config: {
+      store: parseStore(values),
       dataDir: text('data-dir', '/var/lib/berth/control-plane'),
       pkiDir: text('pki-dir', '/var/lib/berth/pki'),
       kubeconfigDir: text('kubeconfig-dir', '/etc/berth'),

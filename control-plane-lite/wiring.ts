@@ -17,7 +17,7 @@ import { printerFor } from './registry/tables/printer-for.ts';
 import { validateCreate, validateUpdate } from './registry/validation/validate.ts';
 import { createScheduler } from './scheduler/wiring.ts';
 import type { Backend } from './storage/backend.ts';
-import { openLmdbBackend } from './storage/lmdb/lmdb-backend.ts';
+import { openStore } from './storage/open-store.ts';
 
 export interface ControlPlaneDeps {
   config: ControlPlaneConfig;
@@ -36,6 +36,7 @@ async function prepare<T>(flag: string, dir: string, work: () => Promise<T>): Pr
     await mkdir(dir, { recursive: true, mode: 0o700 });
     return await work();
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`cannot use ${dir}, see --${flag}: ${reason}`, { cause: error });
   }
@@ -84,7 +85,9 @@ async function writeAdminKubeconfig(config: ControlPlaneConfig, pki: ClusterPki,
 export async function createControlPlane(deps: ControlPlaneDeps): Promise<Component> {
   const { config, clock, logger } = deps;
   const pki = await openPki(config, clock);
-  const backend: Backend = await prepare('data-dir', config.dataDir, () => openLmdbBackend(config.dataDir));
+  const backend: Backend = await prepare('data-dir', config.dataDir, () =>
+    openStore(config.store, config.dataDir, logger),
+  );
   const agentCaPem = await readAuthority(config.kubeletCertificateAuthority);
   const listening = Promise.withResolvers<number>();
   const metrics = createMetrics();

@@ -23,9 +23,11 @@ export function objectBytes(head: string, revision: number, tail: string): Buffe
   return Buffer.from(`${head}${revision}${tail}`);
 }
 
-/** The same object with another revision in it. */
+/** The same object with another revision in it; bytes that are no stored object stay as they are. */
 export function withRevision(value: Buffer, revision: number): Buffer {
-  const start = value.indexOf(markerBytes) + markerBytes.length;
+  const at = value.indexOf(markerBytes);
+  if (at < 0) return value;
+  const start = at + markerBytes.length;
   const end = value.indexOf(0x22, start);
   return Buffer.concat([value.subarray(0, start), Buffer.from(String(revision)), value.subarray(end)]);
 }

@@ -97,7 +97,8 @@ export function describeBackend(name: string, open: () => Promise<BackendUnderTe
       on(async (backend) => {
         const seen: StoreEvent[] = [];
         const stop = backend.subscribe((events) => seen.push(...events));
-        await Promise.all([write(backend, '/a/1', 'one'), write(backend, '/a/2', 'two')]);
+        await write(backend, '/a/1', 'one');
+        await write(backend, '/a/2', 'two');
         await write(backend, '/a/1', 'uno');
         await backend.transact('/a/1', () => ({ type: 'delete' }));
         stop();

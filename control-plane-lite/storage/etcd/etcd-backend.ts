@@ -1,0 +1,225 @@
+// The store on etcd: keys and values as a stock API server keeps them, so that either can take over from the other.
+// Writes are compare-and-swap; everything that happens comes back through one watch, which also is the only history
+// kept here. Older history is answered as compacted: clients list again.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import {
+  type Backend,
+  CompactedError,
+  FutureRevisionError,
+  type RangeOptions,
+  type RangeResult,
+  type StoredEntry,
+  type StoreEvent,
+  type StoreListener,
+  type Write,
+} from '../backend.ts';
+import { withRevision } from '../object-bytes.ts';
+import type { EtcdClient, KeyValue, WatchedEvent } from './etcd-client.ts';
+
+/** Everything below it is followed. */
+const root = '/';
+const historyLimit = 20_000;
+const reconnectMs = 500;
+const maxAttempts = 100;
+/** gRPC's OUT_OF_RANGE: etcd's answer for a revision that is compacted or has not happened. */
+const outOfRange = 11;
+
+/** The first key after all keys with the prefix. */
+function prefixEnd(prefix: string): Buffer {
+  const end = Buffer.from(prefix);
+  for (let at = end.length - 1; at >= 0; at -= 1) {
+    const byte = end[at] ?? 0xff;
+    if (byte === 0xff) continue;
+    end[at] = byte + 1;
+    return end.subarray(0, at + 1);
+  }
+  return Buffer.from([0]);
+}
+
+function entryOf({ key, modRevision, value }: KeyValue): StoredEntry {
+  return { key: key.toString(), revision: modRevision, value: withRevision(value, modRevision) };
+}
+
+function eventOf({ type, kv, prevKv }: WatchedEvent): StoreEvent | undefined {
+  const previous = prevKv === undefined ? undefined : entryOf(prevKv);
+  if (type === 'PUT') return { type: 'put', revision: kv.modRevision, entry: entryOf(kv), previous };
+  if (prevKv === undefined || previous === undefined) return undefined;
+  const entry = { key: previous.key, revision: kv.modRevision, value: withRevision(prevKv.value, kv.modRevision) };
+  return { type: 'delete', revision: kv.modRevision, entry, previous };
+}
+
+class EtcdBackend implements Backend {
+  readonly #client: EtcdClient;
+  readonly #logger: Logger;
+  readonly #prefix: string;
+  readonly #listeners = new Set<StoreListener>();
+  #history: StoreEvent[] = [];
+  #historyFloor: number;
+  #revision: number;
+  #compactedRevision = 0;
+  #stopWatch: () => void = () => undefined;
+  #waiters: { revision: number; resolve: () => void }[] = [];
+  #isClosed = false;
+
+  constructor(client: EtcdClient, logger: Logger, prefix: string, revision: number) {
+    this.#client = client;
+    this.#logger = logger;
+    this.#prefix = prefix;
+    this.#revision = revision;
+    this.#historyFloor = revision;
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get compactedRevision(): number {
+    return this.#compactedRevision;
+  }
+
+  async get(key: string): Promise<StoredEntry | undefined> {
+    const { kvs } = await this.#client.range({ key: this.#key(key) });
+    const [found] = kvs;
+    return found === undefined ? undefined : this.#entry(found);
+  }
+
+  async range(prefix: string, options: RangeOptions = {}): Promise<RangeResult> {
+    const { revision, limit = 0, startAfter } = options;
+    const from = startAfter === undefined || startAfter === '' ? prefix : `${startAfter}\0`;
+    try {
+      const answer = await this.#client.range({
+        key: this.#key(from),
+        rangeEnd: prefixEnd(this.#prefix + prefix),
+        limit,
+        ...(revision === undefined ? {} : { revision }),
+      });
+      const entries = answer.kvs.map((kv) => this.#entry(kv));
+      return { revision: revision ?? answer.revision, entries, more: answer.more };
+    } catch (error) {
+      throw this.#rangeError(error, revision ?? 0);
+    }
+  }
+
+  async transact(key: string, decide: (current: StoredEntry | undefined) => Write): Promise<StoredEntry | undefined> {
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      const current = await this.get(key);
+      const write = decide(current);
+      if (write.type === 'none' || (write.type === 'delete' && current === undefined)) return current;
+      const value = write.type === 'put' ? Buffer.from(`${write.head}${write.tail}`) : undefined;
+      const { succeeded, revision } = await this.#client.replace(this.#key(key), current?.revision ?? 0, value);
+      if (!succeeded) continue;
+      await this.#seen(revision);
+      const bytes = value ?? current?.value ?? Buffer.alloc(0);
+      return { key, revision, value: withRevision(bytes, revision) };
+    }
+    throw new Error(`could not write ${key}: others changed it ${maxAttempts} times in a row`);
+  }
+
+  async history(afterRevision: number, prefix = ''): Promise<StoreEvent[]> {
+    const oldest = Math.max(this.#historyFloor, this.#compactedRevision);
+    if (afterRevision < oldest) throw new CompactedError(afterRevision, oldest);
+    if (afterRevision > this.#revision) throw new FutureRevisionError(afterRevision, this.#revision);
+    return this.#history.filter(({ revision, entry }) => revision > afterRevision && entry.key.startsWith(prefix));
+  }
+
+  subscribe(listener: StoreListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async compact(revision: number): Promise<void> {
+    if (revision <= this.#compactedRevision) return;
+    try {
+      await this.#client.compact(revision);
+    } catch (error) {
+      // Another API server on the same etcd was faster.
+      if ((error as { code?: number }).code !== outOfRange) throw error;
+    }
+    this.#compactedRevision = revision;
+    this.#history = this.#history.filter((event) => event.revision > revision);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#stopWatch();
+    this.#client.close();
+  }
+
+  /** Opens the watch; resolves when etcd has confirmed it. */
+  follow(): Promise<void> {
+    return new Promise((resolve) => {
+      const start = Buffer.from(this.#prefix + root);
+      this.#stopWatch = this.#client.watch(start, prefixEnd(this.#prefix + root), this.#revision + 1, {
+        created: resolve,
+        events: (events, revision) => this.#take(events, revision),
+        ended: (error, compactRevision) => {
+          resolve();
+          if (!this.#isClosed) void this.#reconnect(error, compactRevision);
+        },
+      });
+    });
+  }
+
+  async #reconnect(error: Error, compactRevision: number | undefined): Promise<void> {
+    if (compactRevision !== undefined) {
+      // Changes were missed for good: nothing in memory can be trusted any more.
+      this.#logger.fatal(
+        { err: error, compactRevision },
+        'etcd has compacted what was not seen yet: restart the control plane',
+      );
+      throw error;
+    }
+    this.#logger.warn({ err: error }, 'lost the watch on etcd, will open it again');
+    await delay(reconnectMs);
+    if (!this.#isClosed) await this.follow();
+  }
+
+  #take(watched: readonly WatchedEvent[], revision: number): void {
+    const events = watched.flatMap((each) => eventOf(this.#stripped(each)) ?? []);
+    this.#history.push(...events);
+    if (this.#history.length > 2 * historyLimit) {
+      this.#historyFloor = this.#history[historyLimit - 1]?.revision ?? this.#historyFloor;
+      this.#history = this.#history.slice(historyLimit);
+    }
+    this.#revision = Math.max(this.#revision, events.at(-1)?.revision ?? revision);
+    if (events.length > 0) for (const listener of this.#listeners) listener(events);
+    const due = this.#waiters.filter((waiter) => waiter.revision <= this.#revision);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.revision > this.#revision);
+    for (const { resolve } of due) resolve();
+  }
+
+  /** Resolves when the write has come back through the watch: then every reader sees it. */
+  async #seen(revision: number): Promise<void> {
+    if (this.#revision >= revision) return;
+    await new Promise<void>((resolve) => this.#waiters.push({ revision, resolve }));
+  }
+
+  #key(key: string): Buffer {
+    return Buffer.from(this.#prefix + key);
+  }
+
+  #entry(kv: KeyValue): StoredEntry {
+    return entryOf({ ...kv, key: kv.key.subarray(this.#prefix.length) });
+  }
+
+  #stripped(event: WatchedEvent): WatchedEvent {
+    const strip = (kv: KeyValue): KeyValue => ({ ...kv, key: kv.key.subarray(this.#prefix.length) });
+    return { ...event, kv: strip(event.kv), prevKv: event.prevKv === undefined ? undefined : strip(event.prevKv) };
+  }
+
+  #rangeError(error: unknown, revision: number): unknown {
+    if ((error as { code?: number }).code !== outOfRange) return error;
+    return /compacted/.test(String(error))
+      ? new CompactedError(revision, Math.max(this.#compactedRevision, revision))
+      : new FutureRevisionError(revision, this.#revision);
+  }
+}
+
+/** Connects to etcd and follows it. `prefix` goes before every key. Throws when etcd does not answer. */
+export async function openEtcdBackend(client: EtcdClient, logger: Logger, prefix = ''): Promise<Backend> {
+  const { revision } = await client.range({ key: Buffer.from(`${prefix}${root}`), limit: 1 });
+  const backend = new EtcdBackend(client, logger, prefix, revision);
+  await backend.follow();
+  return backend;
+}

@@ -1,0 +1,36 @@
+// Opens the store that the configuration names.
+import { readFile } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { UsageError } from '#kube/process/flags.ts';
+import type { StoreConfig } from '../config.ts';
+import type { Backend } from './backend.ts';
+
+async function readOptional(path: string | undefined, flag: string): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--${flag}: cannot read ${path}`, { cause: error });
+  }
+}
+
+/** Throws UsageError when the store cannot be used. Only the module of the wanted store is loaded. */
+export async function openStore(store: StoreConfig, dataDir: string, logger: Logger): Promise<Backend> {
+  if (store.kind === 'embedded') {
+    const { openLmdbBackend } = await import('./lmdb/lmdb-backend.ts');
+    return await openLmdbBackend(dataDir);
+  }
+  const [caPem, certPem, keyPem] = await Promise.all([
+    readOptional(store.caFile, 'etcd-cafile'),
+    readOptional(store.certFile, 'etcd-certfile'),
+    readOptional(store.keyFile, 'etcd-keyfile'),
+  ]);
+  const { createEtcdClient } = await import('./etcd/etcd-client.ts');
+  const { openEtcdBackend } = await import('./etcd/etcd-backend.ts');
+  try {
+    return await openEtcdBackend(createEtcdClient(store.endpoints, { caPem, certPem, keyPem }), logger);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`cannot use etcd at ${store.endpoints}, see --store: ${reason}`, { cause: error });
+  }
+}
