@@ -55,7 +55,7 @@ export function createCgroupV2(root: string, clock: Clock): CgroupFs {
         directory = join(directory, part);
         await mkdir(directory, { recursive: true });
       }
-      await enableControllers(directory);
+      // Not in the group itself: until the runtime makes groups in it, processes may live there.
       await setLimits(directory, limits);
     },
     remove: (name) => removeCgroupTree(join(root, name), clock, killProcess),
