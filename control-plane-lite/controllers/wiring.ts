@@ -7,6 +7,7 @@ import { type Component, runGroup } from '#kube/process/component.ts';
 import type { QueueObserver } from '#kube/queue/work-queue.ts';
 import { createCertificateController } from './certificates/certificate-controller.ts';
 import type { Controller, ControllerContext } from './controller.ts';
+import { createCronJobController } from './cronjob/cronjob-controller.ts';
 import { createDaemonSetController } from './daemonset/daemonset-controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
@@ -77,6 +78,7 @@ export function createControllers(deps: ControllersDeps): Component {
     createDaemonSetController(contextFor('daemon-set-controller', 'daemonset-controller')),
     createStatefulSetController(contextFor('statefulset-controller')),
     createJobController(contextFor('job-controller')),
+    createCronJobController(contextFor('cronjob-controller'), sharedClient),
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createNamespaceController(contextFor('namespace-controller')),

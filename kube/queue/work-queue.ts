@@ -23,6 +23,9 @@ export interface WorkQueueOptions {
   observer?: QueueObserver | undefined;
 }
 
+/** Timers of the runtime end here; a key that comes back early is looked at once more, no harm done. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** Creates a queue. Keys are compared as a Map compares them. */
 export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
   const { clock, logger, baseDelayMs = 5, maxDelayMs = 1_000_000, observer } = options;
@@ -53,13 +56,14 @@ export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
       return;
     }
     if (stopped) return;
-    const dueMs = clock.monotonicMs() + delayMs;
+    const waitMs = Math.min(delayMs, longestTimerMs);
+    const dueMs = clock.monotonicMs() + waitMs;
     const earlier = delayed.get(key);
     if (earlier !== undefined) {
       if (earlier.dueMs <= dueMs) return;
       earlier.timer.cancel();
     }
-    const timer = clock.after(delayMs, () => {
+    const timer = clock.after(waitMs, () => {
       delayed.delete(key);
       add(key);
     });
