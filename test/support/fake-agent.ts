@@ -114,7 +114,9 @@ export async function runFakeAgent(options: FakeAgentOptions, signal: AbortSigna
         restartCount: 0,
         ready,
         state: finished
-          ? { terminated: { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', startedAt: now, finishedAt: now } }
+          ? {
+              terminated: { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', startedAt: now, finishedAt: now },
+            }
           : { running: { startedAt: now } },
       })),
     };

@@ -1,5 +1,5 @@
 // Small API objects for tests: valid where it matters, with only what the test names.
-import type { Deployment, ReplicaSet } from '#kube/api/generated/apps-v1.ts';
+import type { DaemonSet, Deployment, ReplicaSet, StatefulSet } from '#kube/api/generated/apps-v1.ts';
 import type { Job, JobSpec, JobStatus } from '#kube/api/generated/batch-v1.ts';
 import type { Node, Pod, PodSpec, PodStatus, Service, ServiceSpec } from '#kube/api/generated/core-v1.ts';
 import type { ObjectMeta } from '#kube/api/generated/meta-v1.ts';
@@ -122,5 +122,43 @@ export function replicaSetOf(
       template: { metadata: { labels }, spec: { containers: [{ name: 'app', image }] } },
     },
     status: { replicas, readyReplicas: available, availableReplicas: available, observedGeneration: 1 },
+  };
+}
+
+export function daemonSet(
+  name: string,
+  spec: Partial<DaemonSet['spec']> = {},
+  status?: DaemonSet['status'],
+): DaemonSet {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: meta(name, { generation: 1 }),
+    spec: {
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: 'app', image: 'app:1' }] } },
+      ...spec,
+    },
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+export function statefulSet(
+  name: string,
+  spec: Partial<StatefulSet['spec']> = {},
+  status?: StatefulSet['status'],
+): StatefulSet {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: meta(name, { generation: 1 }),
+    spec: {
+      replicas: 3,
+      serviceName: name,
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: 'app', image: 'app:1' }] } },
+      ...spec,
+    },
+    ...(status === undefined ? {} : { status }),
   };
 }

@@ -22,20 +22,34 @@ export function parseSchedule(text: string, timeZone: string | undefined): Sched
 export const manyMissed = 100;
 const mostCounted = 10_000;
 
-/** The last time due in (`fromMs`, `nowMs`], how many were due, and the next one. */
-export function dueTimes(
-  schedule: Schedule,
-  fromMs: number,
-  nowMs: number,
-): { lastMs: number | undefined; count: number; nextMs: number | undefined } {
+/** How far back to look for the last time due, after a stop too long to count through. */
+const lookbacksMs = [3_600_000, 86_400_000, 31 * 86_400_000, 366 * 86_400_000];
+
+interface DueTimes {
+  lastMs: number | undefined;
+  count: number;
+  nextMs: number | undefined;
+}
+
+function countFrom(schedule: Schedule, fromMs: number, nowMs: number): DueTimes {
   let lastMs: number | undefined;
   let count = 0;
   let at = schedule.next(fromMs);
-  while (at !== undefined && at <= nowMs) {
+  while (at !== undefined && at <= nowMs && count <= mostCounted) {
     lastMs = at;
     count += 1;
-    // After a very long stop only what is near matters.
-    at = count > mostCounted ? schedule.next(nowMs) : schedule.next(at);
+    at = schedule.next(at);
   }
   return { lastMs, count, nextMs: at };
+}
+
+/** The last time due in (`fromMs`, `nowMs`], how many were due (counted up to a limit), and the next one. */
+export function dueTimes(schedule: Schedule, fromMs: number, nowMs: number): DueTimes {
+  const counted = countFrom(schedule, fromMs, nowMs);
+  if (counted.count <= mostCounted) return counted;
+  for (const lookbackMs of lookbacksMs) {
+    const { lastMs, nextMs } = countFrom(schedule, nowMs - lookbackMs, nowMs);
+    if (lastMs !== undefined) return { lastMs, count: counted.count, nextMs };
+  }
+  return { ...counted, nextMs: schedule.next(nowMs) };
 }
