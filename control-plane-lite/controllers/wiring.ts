@@ -10,6 +10,7 @@ import type { Controller, ControllerContext } from './controller.ts';
 import { createCronJobController } from './cronjob/cronjob-controller.ts';
 import { createDaemonSetController } from './daemonset/daemonset-controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
+import { createDisruptionController } from './disruption/disruption-controller.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
 import { createEndpointSliceMirroringController } from './endpoint-slice-mirroring/endpoint-slice-mirroring-controller.ts';
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
@@ -80,6 +81,7 @@ export function createControllers(deps: ControllersDeps): Component {
     createJobController(contextFor('job-controller')),
     createCronJobController(contextFor('cronjob-controller'), sharedClient),
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
+    createDisruptionController(contextFor('disruption-controller'), sharedClient),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createNamespaceController(contextFor('namespace-controller')),
     createGarbageCollector(contextFor('generic-garbage-collector'), {
