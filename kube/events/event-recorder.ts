@@ -1,5 +1,5 @@
 // Writes core/v1 Events about objects. Recording never blocks and never fails the caller: events wait in a bounded
-// queue and are dropped when it is full. Events about one object are sent one after the other, in their order.
+// queue, are sent one at a time, and are dropped when the queue is full.
 import type { Logger } from 'pino';
 import type { Event, ObjectReference } from '../api/generated/core-v1.ts';
 import { events } from '../api/generated/resources.ts';
@@ -46,15 +46,7 @@ interface PendingEvent extends EventFacts {
   atMs: number;
 }
 
-/** Events of some objects, sent in order. */
-interface Lane {
-  waiting: PendingEvent[];
-  sending: Promise<void> | undefined;
-}
-
 const maxWaiting = 10_000;
-/** Events about different objects that are sent at the same time. */
-const laneCount = 4;
 const maxMessageLength = 1024;
 const sendTimeoutMs = 10_000;
 const maxTries = 12;
@@ -78,8 +70,8 @@ export function referenceTo(resource: Resource, object: KubeObject, fieldPath?: 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { client, component, host, clock, logger } = options;
   const correlator = createEventCorrelator();
-  const lanes = Array.from({ length: laneCount }, (): Lane => ({ waiting: [], sending: undefined }));
-  let waitingCount = 0;
+  let waiting: PendingEvent[] = [];
+  let sending: Promise<void> | undefined;
   let lastNanos = 0n;
 
   /** A suffix that is new each time: nanoseconds since the epoch, in hexadecimal. */
@@ -136,7 +128,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         return;
       } catch (error) {
         if (options.signal?.aborted === true || error instanceof ClientClosedError) {
-          dropAll();
+          waiting = [];
           return;
         }
         if (error instanceof StatusError || tries >= maxTries) {
@@ -150,42 +142,22 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     }
   }
 
-  function dropAll(): void {
-    for (const lane of lanes) lane.waiting = [];
-    waitingCount = 0;
-  }
-
-  async function sendLane(lane: Lane): Promise<void> {
-    for (let next = lane.waiting.shift(); next !== undefined; next = lane.waiting.shift()) {
-      waitingCount -= 1;
-      await send(next);
-    }
-    lane.sending = undefined;
+  async function sendAll(): Promise<void> {
+    // One at a time: a server under load is not loaded further by news about it.
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await send(next);
+    sending = undefined;
   }
 
   return {
     event(object, type, reason, text, extras = {}) {
-      if (waitingCount >= maxWaiting) {
+      if (waiting.length >= maxWaiting) {
         logger.debug({ reason, object: object.name }, 'event dropped: too many are waiting');
         return;
       }
       const message = text.length > maxMessageLength ? `${text.slice(0, maxMessageLength - 3)}...` : text;
-      const lane = laneOf(lanes, object);
-      lane.waiting.push({ object, type, reason, message, extras, atMs: clock.now() });
-      waitingCount += 1;
-      lane.sending ??= sendLane(lane);
+      waiting.push({ object, type, reason, message, extras, atMs: clock.now() });
+      sending ??= sendAll();
     },
-    flushed: async () => {
-      await Promise.all(lanes.map(({ sending }) => sending));
-    },
+    flushed: async () => sending,
   };
-}
-
-/** The same lane for the same object. */
-function laneOf(lanes: readonly Lane[], { uid = '', name = '' }: ObjectReference): Lane {
-  let hash = 0;
-  for (const byte of Buffer.from(`${uid}${name}`)) hash = (hash * 31 + byte) >>> 0;
-  const lane = lanes[hash % lanes.length];
-  if (lane === undefined) throw new Error('an event recorder needs a lane');
-  return lane;
 }
