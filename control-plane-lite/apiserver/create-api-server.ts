@@ -22,12 +22,14 @@ import { ensureBootstrapStatuses } from '../bootstrap/bootstrap-statuses.ts';
 import { ensureKubernetesService } from '../bootstrap/kubernetes-service.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import type { ClusterPki } from '../pki/cluster-pki.ts';
+import { createCustomKinds } from '../registry/custom/custom-kinds.ts';
 import type { PrinterFor } from '../registry/kind-rules.ts';
 import type { KindRules, Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import type { Backend, StoredEntry } from '../storage/backend.ts';
 import type { ApiContext } from './api-context.ts';
 import { createRegistry } from './create-registry.ts';
+import { followDefinitions } from './custom-resources.ts';
 import { buildDiscovery } from './discovery/discovery-documents.ts';
 import type { HealthCheck } from './health.ts';
 import { createInFlightLimit } from './in-flight-limit.ts';
@@ -37,6 +39,7 @@ import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
 import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
 import { createOpenIdHandler } from './openid.ts';
 import { createProxyHandlers } from './proxy/proxy-handlers.ts';
+import { rebuilt } from './rebuilt.ts';
 import { createRequestHandler, type RequestHandlerDeps } from './request-handler.ts';
 import { createRoutes } from './routes.ts';
 import { createHttpsServer } from './server.ts';
@@ -86,7 +89,13 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     nodePorts: config.nodePorts,
     logger,
   });
-  const { parts } = open;
+  const { parts: builtIn } = open;
+  const kinds = createCustomKinds();
+  const parts = {
+    ...builtIn,
+    rules: kinds.withRules(builtIn.rules),
+    strategyOf: kinds.withStrategies(builtIn.strategyOf),
+  };
   const rbac = createRbacAuthorizer(parts.objects);
   for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
     parts.cache.onChange(parts.table.get(resource).storagePrefix, () => rbac.invalidate());
@@ -100,7 +109,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const api: ApiContext = {
     registry,
     authorizer,
-    printerFor: deps.printerFor,
+    printerFor: kinds.withPrinters(deps.printerFor),
     watches: new WatchHub(),
     logger,
     nowMs: clock.now,
@@ -133,7 +142,9 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     api,
     routes: createRoutes({ tokens, bootstrapTokens, rbac, proxies }),
     nonResource: {
-      discovery: buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),
+      discovery: rebuilt(registry.table, () =>
+        buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),
+      ),
       checks,
       metrics: metrics.text,
       handlers: [
@@ -164,6 +175,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       serviceCidr: config.serviceCidr,
       clientCaPem: pki.ca.certPem,
     };
+    await followDefinitions({ registry, kinds, logger, context: ownContext });
     await ensureBootstrapObjects(registry, ownContext(), options, logger);
     await ensureBootstrapStatuses(registry, ownContext());
     advertised.port = port;

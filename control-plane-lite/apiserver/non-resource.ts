@@ -8,7 +8,7 @@ import { versionInfo } from './version.ts';
 export type PathHandler = (exchange: Exchange) => Promise<boolean> | boolean;
 
 export interface NonResourceDeps {
-  discovery: DiscoveryDocuments;
+  discovery(): DiscoveryDocuments;
   checks: readonly HealthCheck[];
   metrics(): Promise<{ contentType: string; text: string }>;
   /** Further paths: OpenAPI, OpenID configuration. */
@@ -37,7 +37,7 @@ export async function serveNonResource(deps: NonResourceDeps, exchange: Exchange
     sendBytes(exchange, 200, contentType, text);
     return;
   }
-  const document = selectDiscovery(deps.discovery, path, request.headers.accept);
+  const document = selectDiscovery(deps.discovery(), path, request.headers.accept);
   if (document !== undefined) {
     exchange.response.setHeader('Vary', 'Accept');
     sendBytes(exchange, 200, document.contentType, document.body);
@@ -48,7 +48,7 @@ export async function serveNonResource(deps: NonResourceDeps, exchange: Exchange
   }
   if (path === '' || path === '/') {
     const paths = [
-      ...deps.discovery.plain.keys(),
+      ...deps.discovery().plain.keys(),
       '/healthz',
       '/livez',
       '/metrics',

@@ -86,12 +86,17 @@ const isEmptyCollection = (value: unknown, type: Type): boolean =>
   (type.kind === 'list' && Array.isArray(value) && value.length === 0) ||
   (type.kind === 'map' && typeof value === 'object' && value !== null && Object.keys(value).length === 0);
 
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 class Decoder {
   readonly unknown: string[] = [];
   readonly #isPartial: boolean;
+  readonly #isLoose: boolean;
 
-  constructor(isPartial: boolean) {
+  constructor(isPartial: boolean, isLoose: boolean) {
     this.#isPartial = isPartial;
+    this.#isLoose = isLoose;
   }
 
   value(value: unknown, type: Type, place: Place): void {
@@ -103,22 +108,31 @@ class Decoder {
         if (type.format === 'byte') checkBase64(String(value));
         return;
       case 'list':
-        if (!Array.isArray(value)) throw mismatch(value, type, place);
+        if (!Array.isArray(value)) {
+          this.#refuse(value, type, place);
+          return;
+        }
         for (const [index, item] of value.entries()) {
           if (item === null) continue;
           this.value(item, type.items, { ...place, full: `${place.full}[${index}]` });
         }
         return;
       case 'map':
-        if (typeof value !== 'object' || value === null || Array.isArray(value)) throw mismatch(value, type, place);
+        if (!isRecord(value)) {
+          this.#refuse(value, type, place);
+          return;
+        }
         for (const [key, item] of Object.entries(value)) {
-          if (item === null) (value as Record<string, unknown>)[key] = type.values.kind === 'scalar' ? '' : {};
+          if (item === null) value[key] = type.values.kind === 'scalar' ? '' : {};
           else this.value(item, type.values, { ...place, full: `${place.full}.${key}` });
         }
         return;
       case 'object':
-        if (typeof value !== 'object' || value === null || Array.isArray(value)) throw mismatch(value, type, place);
-        this.object(value as Record<string, unknown>, type, place);
+        if (!isRecord(value)) {
+          this.#refuse(value, type, place);
+          return;
+        }
+        this.object(value, type, place);
         return;
       default: {
         throw new Error(`no such type: ${String(type satisfies never)}`);
@@ -126,11 +140,17 @@ class Decoder {
     }
   }
 
+  /** Custom types tell about wrong values when they are validated. */
+  #refuse(value: unknown, type: Type, place: Place): void {
+    if (!this.#isLoose) throw mismatch(value, type, place);
+  }
+
   object(object: Record<string, unknown>, type: ObjectType, place: Place): void {
     const struct = type.name.slice(type.name.lastIndexOf('.') + 1);
     for (const [name, value] of Object.entries(object)) {
       const field = type.fields.get(name);
       const full = place.full === '' ? name : `${place.full}.${name}`;
+      if (field === undefined && type.keepsUnknown === true) continue;
       if (field === undefined) {
         this.unknown.push(full);
         delete object[name];
@@ -139,10 +159,11 @@ class Decoder {
       } else {
         const path = place.path === '' ? name : `${place.path}.${name}`;
         this.value(value, field.type, { struct, path: place.struct === '' ? name : path, full });
-        if (!this.#isPartial && isEmptyCollection(value, field.type) && !type.required.has(name)) delete object[name];
+        if (!this.#isPartial && !this.#isLoose && isEmptyCollection(value, field.type) && !type.required.has(name))
+          delete object[name];
       }
     }
-    if (this.#isPartial) return;
+    if (this.#isPartial || this.#isLoose) return;
     for (const name of type.required) {
       if (name !== optionalStruct && object[name] === undefined && isStruct(type.fields.get(name))) object[name] = {};
     }
@@ -159,8 +180,8 @@ const isStruct = (field: Field | undefined): boolean => field?.type.kind === 'ob
  * A partial object, as server-side apply takes it, gets nothing added. Throws TypeMismatchError.
  */
 export function decodeObject(object: Record<string, unknown>, type: ObjectType, isPartial = false): string[] {
-  const decoder = new Decoder(isPartial);
+  const decoder = new Decoder(isPartial, type.isLoose === true);
   decoder.object(object, type, { struct: '', path: '', full: '' });
-  if (!isPartial && isStruct(type.fields.get('spec'))) object['spec'] ??= {};
+  if (!isPartial && type.isLoose !== true && isStruct(type.fields.get('spec'))) object['spec'] ??= {};
   return decoder.unknown;
 }

@@ -36,13 +36,22 @@ export interface ServedResource {
   storagePrefix: string;
   /** The version that is stored: another one where two versions show the same objects. */
   stored: Resource;
+  /** Defined by a custom resource definition. */
+  isCustom?: boolean;
 }
+
+/** The resources that custom resource definitions add: discovery entries and served resources by group version. */
+export type CustomResources = ReadonlyMap<string, { discovered: DiscoveredResource[]; served: ServedResource[] }>;
 
 export interface ResourceTable {
   /** Group versions in the order of discovery. */
-  groupVersions: readonly string[];
-  discovery: Readonly<Record<string, DiscoveredResource[]>>;
-  all: readonly ServedResource[];
+  readonly groupVersions: readonly string[];
+  readonly discovery: Readonly<Record<string, DiscoveredResource[]>>;
+  readonly all: readonly ServedResource[];
+  /** Counts the changes of the custom part: documents made from the table are made anew when it moves on. */
+  readonly generation: number;
+  /** Replaces the custom part. */
+  setCustom(custom: CustomResources): void;
   find(group: string, version: string, plural: string): ServedResource | undefined;
   /** The served resource of a kind in a version. */
   findKind(apiVersion: string, kind: string): ServedResource | undefined;
@@ -92,18 +101,42 @@ function serve(groupVersion: string, entry: DiscoveredResource, entries: Discove
 }
 
 /** Builds the table from discovery documents by group version. */
-export function buildResourceTable(discovery: Record<string, DiscoveredResource[]>): ResourceTable {
-  const all = Object.entries(discovery).flatMap(([groupVersion, entries]) =>
+export function buildResourceTable(builtIn: Record<string, DiscoveredResource[]>): ResourceTable {
+  const fixed = Object.entries(builtIn).flatMap(([groupVersion, entries]) =>
     entries.filter(({ name }) => !name.includes('/')).map((entry) => serve(groupVersion, entry, entries)),
   );
-  const byPath = new Map(all.map((served) => [`${served.apiVersion}/${served.resource.plural}`, served]));
-  const byKind = new Map(all.map((served) => [`${served.apiVersion}/${served.resource.kind}`, served]));
+  let all: readonly ServedResource[] = fixed;
+  let discovery: Record<string, DiscoveredResource[]> = builtIn;
+  let generation = 0;
+  let byPath = new Map<string, ServedResource>();
+  let byKind = new Map<string, ServedResource>();
+  const index = () => {
+    byPath = new Map(all.map((served) => [`${served.apiVersion}/${served.resource.plural}`, served]));
+    byKind = new Map(all.map((served) => [`${served.apiVersion}/${served.resource.kind}`, served]));
+  };
+  index();
   const find = (group: string, version: string, plural: string) =>
     byPath.get(`${group === '' ? version : `${group}/${version}`}/${plural}`);
   return {
-    groupVersions: Object.keys(discovery),
-    discovery,
-    all,
+    get groupVersions() {
+      return Object.keys(discovery);
+    },
+    get discovery() {
+      return discovery;
+    },
+    get all() {
+      return all;
+    },
+    get generation() {
+      return generation;
+    },
+    setCustom: (custom) => {
+      all = [...fixed, ...[...custom.values()].flatMap(({ served }) => served)];
+      const added = [...custom].map(([groupVersion, { discovered }]) => [groupVersion, discovered]);
+      discovery = { ...builtIn, ...(Object.fromEntries(added) as Record<string, DiscoveredResource[]>) };
+      generation += 1;
+      index();
+    },
     find,
     findKind: (apiVersion, kind) => byKind.get(`${apiVersion}/${kind}`),
     get: ({ group, version, plural }) => {

@@ -9,6 +9,10 @@ export interface ObjectType {
   readonly required: ReadonlySet<string>;
   /** Replaced as a whole by server-side apply. */
   readonly isAtomic: boolean;
+  /** A custom type: its values are validated by rules of their own, and empty ones are kept. */
+  readonly isLoose?: boolean;
+  /** Fields that are not listed are kept. */
+  readonly keepsUnknown?: boolean;
 }
 
 export interface MapType {
@@ -48,6 +52,7 @@ export interface Field {
 export interface RawSchema {
   type?: string;
   format?: string;
+  description?: string;
   $ref?: string;
   properties?: Record<string, RawSchema>;
   required?: string[];
@@ -76,17 +81,28 @@ const freeForm = new Set([
 
 /** All definitions, by name and by group, version and kind. */
 export class Schema {
-  readonly definitions: Readonly<Record<string, RawSchema>>;
+  readonly #definitions: Record<string, RawSchema>;
   readonly #types = new Map<string, Type>();
   readonly #names = new Map<string, string>();
 
   constructor(definitions: Record<string, RawSchema>) {
-    this.definitions = definitions;
+    this.#definitions = { ...definitions };
     for (const [name, raw] of Object.entries(definitions)) {
       for (const { group, version, kind } of raw['x-kubernetes-group-version-kind'] ?? []) {
         this.#names.set(`${group}/${version}/${kind}`, name);
       }
     }
+  }
+
+  get definitions(): Readonly<Record<string, RawSchema>> {
+    return this.#definitions;
+  }
+
+  /** Adds or replaces the type of a custom kind. */
+  register(gvk: { group: string; version: string; kind: string }, raw: RawSchema, type: ObjectType): void {
+    this.#names.set(`${gvk.group}/${gvk.version}/${gvk.kind}`, type.name);
+    this.#definitions[type.name] = raw;
+    this.#types.set(type.name, type);
   }
 
   /** The definition's name of a kind, for example io.k8s.api.core.v1.Pod. */
@@ -105,7 +121,7 @@ export class Schema {
   named(name: string): Type {
     const known = this.#types.get(name);
     if (known !== undefined) return known;
-    const raw = this.definitions[name];
+    const raw = this.#definitions[name];
     if (raw === undefined || freeForm.has(name)) return anyType;
     if (name === quantityName) return { kind: 'scalar', type: 'string', format: 'quantity' };
     const type = this.#convert(raw, raw, name);

@@ -19,6 +19,8 @@ export type Undo = () => void;
 export interface Strategy<T extends KubeObject = KubeObject> {
   /** Whether a PUT to a name that does not exist creates the object. */
   allowCreateOnUpdate?: boolean;
+  /** Whether metadata.generation counts, for kinds that are not in the table of generations. */
+  countsGenerations?: boolean;
   prepareCreate?(object: T, context: StrategyContext): void;
   /** `subresource` is empty for the object itself. */
   prepareUpdate?(object: T, previous: T, context: StrategyContext, subresource: string): void;

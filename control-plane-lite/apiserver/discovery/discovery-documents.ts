@@ -1,4 +1,4 @@
-// The documents at /api, /apis and below, and their aggregated forms. Built once: they never change.
+// The documents at /api, /apis and below, and their aggregated forms.
 import type { DiscoveredResource, ResourceTable } from '../../registry/resource-table.ts';
 
 export interface DiscoveryDocuments {

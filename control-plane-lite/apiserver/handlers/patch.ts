@@ -32,6 +32,12 @@ function unsupportedPatch(): StatusError {
   return failure(415, 'UnsupportedMediaType', '415: Unsupported Media Type', {});
 }
 
+function unsupportedForCustom(): StatusError {
+  const accepted = 'application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml';
+  const message = `the body of the request was in an unknown format - accepted media types include: ${accepted}`;
+  return failure(415, 'UnsupportedMediaType', message, {});
+}
+
 /** Which kind of patch a request carries. Throws StatusError 415. */
 export function patchKindOf(exchange: Exchange): PatchKind {
   const type = (exchange.request.headers['content-type'] ?? '').split(';')[0]?.trim() ?? '';
@@ -77,6 +83,7 @@ export const patchObject: ResourceHandler = async (api, exchange, served) => {
       'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
     );
   }
+  if (kind === 'strategic' && served.isCustom === true) throw unsupportedForCustom();
   const apply = patcherFor(api, kind, patch, served.resource);
   const { name, subresource } = exchange.info;
   const change = (current: KubeObject): KubeObject => {

@@ -4,6 +4,7 @@ import type { ResourceTable, ServedResource } from '../../registry/resource-tabl
 import type { RawSchema, Schema } from '../../registry/schema.ts';
 import { sendBytes } from '../http/exchange.ts';
 import type { PathHandler } from '../non-resource.ts';
+import { rebuilt } from '../rebuilt.ts';
 import { gitVersion } from '../version.ts';
 import { openApiV2Document } from './openapi-v2-messages.ts';
 
@@ -72,18 +73,16 @@ function buildProtobuf(schema: Schema, patchable: readonly ServedResource[]): Bu
 
 /** Serves /openapi/v2; each form is built when first asked for. */
 export function createOpenApiV2Handler(schema: Schema, table: ResourceTable): PathHandler {
-  const patchable = table.all.filter(({ verbs }) => verbs.has('patch'));
-  let json: Buffer | undefined;
-  let binary: Buffer | undefined;
+  const patchable = () => table.all.filter(({ verbs }) => verbs.has('patch'));
+  const json = rebuilt(table, () => buildJson(schema, patchable()));
+  const binary = rebuilt(table, () => buildProtobuf(schema, patchable()));
   return (exchange) => {
     if (exchange.info.path !== '/openapi/v2') return false;
     const accept = exchange.request.headers.accept ?? '';
     if (accept.includes(protobufType)) {
-      binary ??= buildProtobuf(schema, patchable);
-      sendBytes(exchange, 200, `${protobufType}.v1.0+protobuf`, binary);
+      sendBytes(exchange, 200, `${protobufType}.v1.0+protobuf`, binary());
     } else {
-      json ??= buildJson(schema, patchable);
-      sendBytes(exchange, 200, 'application/json', json);
+      sendBytes(exchange, 200, 'application/json', json());
     }
     return true;
   };

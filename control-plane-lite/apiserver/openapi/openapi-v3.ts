@@ -5,6 +5,7 @@ import type { ResourceTable, ServedResource } from '../../registry/resource-tabl
 import type { Schema } from '../../registry/schema.ts';
 import { sendBytes, sendJson, sendText } from '../http/exchange.ts';
 import type { PathHandler } from '../non-resource.ts';
+import { rebuilt } from '../rebuilt.ts';
 import { gitVersion } from '../version.ts';
 
 type Json = Record<string, unknown>;
@@ -139,24 +140,22 @@ function buildDocument(schema: Schema, table: ResourceTable, groupVersion: strin
 
 /** Serves /openapi/v3 and the documents below it; each is built when first asked for. */
 export function createOpenApiV3Handler(schema: Schema, table: ResourceTable): PathHandler {
-  const documents = new Map<string, Buffer>();
   const pathOf = (groupVersion: string) =>
     groupVersion.includes('/') ? `apis/${groupVersion}` : `api/${groupVersion}`;
-  const groupVersions = new Map(table.groupVersions.map((groupVersion) => [pathOf(groupVersion), groupVersion]));
-  const hash = createHash('sha256')
-    .update(JSON.stringify(table.discovery))
-    .update(gitVersion)
-    .digest('hex')
-    .toUpperCase();
-  const index = Buffer.from(
-    JSON.stringify({
-      paths: Object.fromEntries(
-        [...groupVersions.keys()].map((path) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }]),
-      ),
-    }),
-  );
+  const current = rebuilt(table, () => {
+    const groupVersions = new Map(table.groupVersions.map((groupVersion) => [pathOf(groupVersion), groupVersion]));
+    const facts = JSON.stringify([table.discovery, schema.definitions]);
+    const hash = createHash('sha256').update(facts).update(gitVersion).digest('hex').toUpperCase();
+    const paths = [...groupVersions.keys()].map((path) => [
+      path,
+      { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` },
+    ]);
+    const index = Buffer.from(JSON.stringify({ paths: Object.fromEntries(paths) }));
+    return { groupVersions, hash, index, documents: new Map<string, Buffer>() };
+  });
   return (exchange) => {
     const { path } = exchange.info;
+    const { groupVersions, hash, index, documents } = current();
     if (path === '/openapi/v3' || path === '/openapi/v3/') {
       sendJson(exchange, 200, index);
       return true;

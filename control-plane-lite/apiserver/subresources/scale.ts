@@ -18,12 +18,13 @@ import { readBody } from '../http/read-body.ts';
 
 type Scalable = KubeObject & {
   spec?: { replicas?: number; selector?: LabelSelector | Record<string, string> };
-  status?: { replicas?: number };
+  status?: { replicas?: number; selector?: string };
 };
 
 const scaleKind = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
 
 function selectorText(object: Scalable, served: ServedResource): string {
+  if (served.isCustom === true) return object.status?.selector ?? '';
   const { selector } = object.spec ?? {};
   if (served.resource.kind === 'ReplicationController') {
     return formatSelector(requirementsOfMap(selector as Record<string, string> | undefined));

@@ -44,7 +44,7 @@ export async function createObject(
   };
   registry.admission.mutate(request);
   strategy.prepareCreate?.(object, strategyContext);
-  if (countsGenerations(resource)) object.metadata.generation = 1;
+  if (countsGenerations(resource) || strategy.countsGenerations === true) object.metadata.generation = 1;
   const errors = registry.rules.validateCreate(resource, object);
   if (errors.length > 0) throw invalidObject(resource.kind, resource.group, name, errors);
   const key = objectKeyIn(served.storagePrefix, namespace, name);

@@ -156,7 +156,8 @@ function planUpdate(
   };
   registry.admission.mutate(admission);
   strategy.prepareUpdate?.(object, previous, strategyContext, subresource);
-  if (countsGenerations(stored) && subresource !== 'status' && isNewGeneration(object, previous)) {
+  const isCounted = countsGenerations(stored) || strategy.countsGenerations === true;
+  if (isCounted && subresource !== 'status' && isNewGeneration(object, previous)) {
     object.metadata.generation = (previous.metadata.generation ?? 0) + 1;
   }
   const errors = [

@@ -13,17 +13,29 @@ export type ChangeListener = (event: StoreEvent) => void;
 
 /** Resource caches fed by one store. */
 export class WatchCache {
+  readonly #backend: Backend;
   readonly #caches = new Map<string, ResourceCache>();
   readonly #listeners = new Map<string, ChangeListener[]>();
   #revision = 0;
   readonly #waiters: { revision: number; resolve: () => void }[] = [];
 
   constructor(backend: Backend, resources: readonly CachedResource[]) {
+    this.#backend = backend;
     for (const { prefix, read } of resources) this.#caches.set(prefix, new ResourceCache(prefix, read, backend));
   }
 
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Begins to hold a prefix that was not declared at the start. Resolves when it can be read. */
+  async declare({ prefix, read }: CachedResource): Promise<void> {
+    if (this.#caches.has(prefix)) return;
+    const cache = new ResourceCache(prefix, read, this.#backend);
+    cache.start(this.#revision);
+    this.#caches.set(prefix, cache);
+    const { entries } = await this.#backend.range(prefix);
+    for (const entry of entries) if (cache.get(entry.key) === undefined) cache.load(entry);
   }
 
   /** The cache of a prefix. Throws for a prefix that was not declared. */
