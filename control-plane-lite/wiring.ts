@@ -119,24 +119,27 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
       );
       deps.listening?.(port);
       ready.resolve();
+      const controllers = createControllers({
+        sharedClient: clients.controllerManager,
+        clientFor: clients.forController,
+        logger,
+        clock,
+        rootCaPem: pki.ca.certPem,
+        signingCa: pki.ca,
+        queueObserver: metrics.queueObserver,
+        clusterCidr: config.clusterCidr,
+        heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
+      });
+      const { informers } = controllers;
+      const scheduler = createScheduler({
+        client: clients.scheduler,
+        logger,
+        clock,
+        registry: metrics.registry,
+        informers,
+      });
       try {
-        await runGroup(
-          [
-            createControllers({
-              sharedClient: clients.controllerManager,
-              clientFor: clients.forController,
-              logger,
-              clock,
-              rootCaPem: pki.ca.certPem,
-              signingCa: pki.ca,
-              queueObserver: metrics.queueObserver,
-              clusterCidr: config.clusterCidr,
-              heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
-            }),
-            createScheduler({ client: clients.scheduler, logger, clock, registry: metrics.registry }),
-          ],
-          signal,
-        );
+        await runGroup([controllers, scheduler], signal);
       } finally {
         await clients.close();
       }

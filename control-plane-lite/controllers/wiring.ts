@@ -27,7 +27,13 @@ import { createReplicaSetController } from './replicaset/replicaset-controller.t
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
 import { createTokenSecretController } from './service-account/token-secret-controller.ts';
-import { createSharedInformers, informersSynced, runInformers, wholeInformers } from './shared-informers.ts';
+import {
+  createSharedInformers,
+  informersSynced,
+  runInformers,
+  type SharedInformers,
+  wholeInformers,
+} from './shared-informers.ts';
 import { createStatefulSetController } from './statefulset/statefulset-controller.ts';
 
 export interface ControllersDeps {
@@ -48,8 +54,13 @@ export interface ControllersDeps {
   queueObserver?: (name: string) => QueueObserver;
 }
 
+/** All controllers, and the informers they run, which others in the process may read too. */
+export interface Controllers extends Component {
+  readonly informers: SharedInformers;
+}
+
 /** Everything runs in the process of the caller; nothing is started before `run`. */
-export function createControllers(deps: ControllersDeps): Component {
+export function createControllers(deps: ControllersDeps): Controllers {
   const { sharedClient, clock } = deps;
   const logger = deps.logger.child({ component: 'controllers' });
   const informers = createSharedInformers({ client: sharedClient, clock, logger });
@@ -105,6 +116,7 @@ export function createControllers(deps: ControllersDeps): Component {
   }
 
   return {
+    informers,
     ready: ready.promise,
     run: async (signal) => {
       try {

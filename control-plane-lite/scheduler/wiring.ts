@@ -1,10 +1,12 @@
 // Constructs the scheduler with its informers and its list of plugins.
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { namespaces, nodes, pods } from '#kube/api/generated/resources.ts';
+import type { Namespace, Node, Pod } from '#kube/api/generated/core-v1.ts';
+import * as resources from '#kube/api/generated/resources.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { createEventRecorder } from '#kube/events/event-recorder.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
+import type { Informer } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { Plugin } from './framework/plugin.ts';
@@ -23,9 +25,19 @@ export interface SchedulerDeps {
   /** Where the scheduler's metrics are registered. */
   registry?: Registry;
   random?: () => number;
+  /** Informers that run anyway and see every object; without them the scheduler runs its own. */
+  informers?: SchedulerInformers;
+}
+
+/** What the scheduler looks at. */
+export interface SchedulerInformers {
+  pods: Informer<Pod>;
+  nodes: Informer<Node>;
+  namespaces: Informer<Namespace>;
 }
 
 const schedulerName = 'default-scheduler';
+const unfinishedPods = 'status.phase!=Succeeded,status.phase!=Failed';
 
 /** In the order in which refusals are reported. */
 export const defaultPlugins: readonly Plugin[] = [
@@ -39,16 +51,22 @@ export const defaultPlugins: readonly Plugin[] = [
   groupSpread,
 ];
 
+function createOwnInformers(base: { client: ApiClient; clock: Clock; logger: Logger }): SchedulerInformers {
+  return {
+    pods: createInformer({ ...base, resource: resources.pods, fieldSelector: unfinishedPods }),
+    nodes: createInformer({ ...base, resource: resources.nodes }),
+    namespaces: createInformer({ ...base, resource: resources.namespaces }),
+  };
+}
+
 /** Nothing is started before `run`. */
 export function createScheduler(deps: SchedulerDeps): Component {
   const { client, clock, random = Math.random } = deps;
   const logger = deps.logger.child({ component: 'scheduler' });
   const base = { client, clock, logger };
-  const informers = {
-    pods: createInformer({ ...base, resource: pods, fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' }),
-    nodes: createInformer({ ...base, resource: nodes }),
-    namespaces: createInformer({ ...base, resource: namespaces }),
-  };
+  const { pods, nodes, namespaces } = deps.informers ?? createOwnInformers(base);
+  const informers: SchedulerInformers = { pods, nodes, namespaces };
+  const ownInformers = deps.informers === undefined ? [pods, nodes, namespaces] : [];
   const ended = new AbortController();
   const recorder = createEventRecorder({ ...base, component: schedulerName, host: '', signal: ended.signal });
 
@@ -58,7 +76,7 @@ export function createScheduler(deps: SchedulerDeps): Component {
   async function runWhenSynced(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => aborted.resolve(), { once: true });
-    const synced = Promise.all([informers.pods.synced, informers.nodes.synced, informers.namespaces.synced]);
+    const synced = Promise.all([pods.synced, nodes.synced, namespaces.synced]);
     await Promise.race([synced, aborted.promise]);
     if (signal.aborted) return;
     ready.resolve();
@@ -72,7 +90,7 @@ export function createScheduler(deps: SchedulerDeps): Component {
     ready: ready.promise,
     run: async (signal) => {
       try {
-        await runGroup([informers.pods, informers.nodes, informers.namespaces, { run: runWhenSynced }], signal);
+        await runGroup([...ownInformers, { run: runWhenSynced }], signal);
       } finally {
         ended.abort();
       }
