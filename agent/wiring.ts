@@ -113,6 +113,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const images = observeCalls(parts.images, clock, agentMetrics.observeRuntimeCall);
   const runtime = limitCalls(direct, criCallsInFlight);
   const cgroups = createCgroups(parts, unified);
+  const cgroupReader = unified ? createCgroupV2StatsReader(cgroupFsRoot) : createCgroupV1StatsReader(cgroupFsRoot);
   const mounter = createMounter(exec);
   const hostIps = () => nodeIps;
   let workers: PodWorkers | undefined;
@@ -152,6 +153,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     images,
     runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
     problems: health.problems,
+    reader: cgroupReader,
     clock,
   });
   const reporter = createNodeReporter({
@@ -233,6 +235,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   };
   const resolvConf = settings.resolvConf === '' ? '' : await readFile(settings.resolvConf, 'utf8').catch(() => '');
   const { clusterDns, clusterDomain } = settings;
+  const legacyLogsDir = settings.podLogsDir === '/var/log/pods' ? '/var/log/containers' : undefined;
 
   const tools: PodTools = {
     execute: {
@@ -267,6 +270,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
       }),
       credentials,
       downward,
+      legacyLogsDir,
+      started: agentMetrics.observeContainerStarted,
       readHostsFile: () => readFile('/etc/hosts', 'utf8'),
       backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
       refresh: cache.refresh,
@@ -345,6 +350,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     clock,
     logger,
     podLogsDir: settings.podLogsDir,
+    legacyLogsDir,
     podCidr: () => reporter.node()?.spec?.podCIDR,
     setPodCidr: (cidr: string, stop: AbortSignal) => direct.updateRuntimeConfig(cidr, stop),
   };
@@ -354,7 +360,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     images,
     agentMetrics,
     cgroups,
-    cgroupReader: unified ? createCgroupV2StatsReader(cgroupFsRoot) : createCgroupV1StatsReader(cgroupFsRoot),
+    cgroupReader,
     workers: podWorkers,
     statuses,
     cache,

@@ -12,6 +12,7 @@ import {
 } from '#kube/api/quantity.ts';
 import { formatTime } from '#kube/api/time.ts';
 import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
+import type { Pressure } from './compute-pressure.ts';
 import { hugepageNames, type MachineFacts } from './machine-facts.ts';
 
 /** Names per image in the status, as upstream. */
@@ -35,6 +36,7 @@ export interface NodeStatusInputs {
   maxImages: number;
   /** Why the node is not ready; empty when it is. */
   problems: string[];
+  pressure: Pressure;
   nowMs: number;
 }
 
@@ -96,10 +98,17 @@ function imagesOf(images: readonly Image__Output[], limit: number): ContainerIma
 function conditionsOf(inputs: NodeStatusInputs, previous: readonly NodeCondition[]): NodeCondition[] {
   const now = formatTime(inputs.nowMs);
   const ready = inputs.problems.length === 0;
+  const { memory, disk, pids } = inputs.pressure;
   const wanted: [string, string, string, string][] = [
-    ['MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
-    ['DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
-    ['PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
+    memory
+      ? ['MemoryPressure', 'True', 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available']
+      : ['MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
+    disk
+      ? ['DiskPressure', 'True', 'KubeletHasDiskPressure', 'kubelet has disk pressure']
+      : ['DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
+    pids
+      ? ['PIDPressure', 'True', 'KubeletHasInsufficientPID', 'kubelet has insufficient PID available']
+      : ['PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
     ready
       ? ['Ready', 'True', 'KubeletReady', 'kubelet is posting ready status']
       : ['Ready', 'False', 'KubeletNotReady', inputs.problems.join(', ')],

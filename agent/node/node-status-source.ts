@@ -5,8 +5,11 @@ import type { Clock } from '#kube/process/clock.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
+import type { CgroupStatsReader } from '../stats/cgroup-stats.ts';
 import { computeNodeStatus } from './compute-node-status.ts';
+import { computePressure } from './compute-pressure.ts';
 import type { MachineFacts } from './machine-facts.ts';
+import { readSignals } from './read-signals.ts';
 
 export interface NodeStatusSourceOptions {
   settings: AgentSettings;
@@ -17,6 +20,7 @@ export interface NodeStatusSourceOptions {
   /** As the Node object names it, for example containerd://1.6.20. */
   runtimeVersion: string;
   problems(): string[];
+  reader: CgroupStatsReader;
   clock: Clock;
 }
 
@@ -25,6 +29,8 @@ export function createNodeStatusSource(
   options: NodeStatusSourceOptions,
 ): (previous: Node | undefined) => Promise<NodeStatus> {
   const { settings } = options;
+  const { images, reader, facts } = options;
+  const sources = { rootDir: settings.rootDir, images, reader, memoryBytes: facts.memoryBytes };
   return async (previous) => {
     const storage = await statfs(settings.rootDir).catch(() => undefined);
     const counted = settings.localStorage && storage !== undefined;
@@ -42,6 +48,7 @@ export function createNodeStatusSource(
       images: await options.images.listImages().catch(() => []),
       maxImages: settings.maxImages,
       problems: options.problems(),
+      pressure: computePressure(settings.evictionHard, await readSignals(sources)),
       nowMs: options.clock.now(),
     };
     return computeNodeStatus(inputs, previous);

@@ -1,6 +1,6 @@
 // What has to be put right now and then: directories, cgroups and logs of pods that are no more, the shares of the
 // quality classes, the runtime's view of the node's addresses (pkg/kubelet/kubelet_pods.go: HandlePodCleanups).
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
@@ -23,6 +23,7 @@ export interface HousekeepingOptions {
   clock: Clock;
   logger: Logger;
   podLogsDir: string;
+  legacyLogsDir: string | undefined;
   /** The addresses of this node's pods, once they are assigned. */
   podCidr(): string | undefined;
   setPodCidr(cidr: string, signal: AbortSignal): Promise<void>;
@@ -32,6 +33,19 @@ export interface HousekeepingOptions {
 export function podUidOfLogs(name: string): string | undefined {
   const [namespace, pod, uid, ...rest] = name.split('_');
   return namespace !== undefined && pod !== undefined && rest.length === 0 ? uid : undefined;
+}
+
+/** Links to logs that are gone. */
+async function removeDeadLinks(directory: string | undefined): Promise<void> {
+  if (directory === undefined) return;
+  for (const name of await readdir(directory).catch(() => [])) {
+    const path = join(directory, name);
+    const isAlive = await stat(path).then(
+      () => true,
+      () => false,
+    );
+    if (!isAlive) await rm(path, { force: true });
+  }
 }
 
 async function removeOrphans(options: HousekeepingOptions, withLogs: boolean): Promise<void> {
@@ -47,6 +61,7 @@ async function removeOrphans(options: HousekeepingOptions, withLogs: boolean): P
     if (!isKnown(uid)) await attempt('cgroup', uid, () => cgroups.removePod(uid));
   }
   if (!withLogs) return;
+  await removeDeadLinks(options.legacyLogsDir);
   for (const name of await readdir(options.podLogsDir).catch(() => [])) {
     const uid = podUidOfLogs(name);
     if (uid === undefined || isKnown(uid)) continue;

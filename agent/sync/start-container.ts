@@ -1,6 +1,6 @@
 // Starts one container: image, environment, mounts, creation, start, hook, with the events of each step
 // (pkg/kubelet/kuberuntime/kuberuntime_container.go: startContainer).
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Container, Pod, Service } from '#kube/api/generated/core-v1.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
@@ -10,6 +10,7 @@ import type { DownwardSettings } from '../container/downward-value.ts';
 import { buildEnvironment, ContainerConfigError, type EnvironmentSources } from '../container/environment.ts';
 import { podHostnameAndDomain } from '../container/hostname.ts';
 import { hostsFile } from '../container/hosts-file.ts';
+import { legacyLogLink } from '../container/log-paths.ts';
 import type { ContainerKind } from '../container/pod-containers.ts';
 import { RunAsNonRootError } from '../container/security-context.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
@@ -34,6 +35,10 @@ export interface StartTools extends HookTools {
   credentials(pod: Pod): Promise<RegistryCredential[]>;
   downward(pod: Pod, podIps: string[]): DownwardSettings;
   readHostsFile(): Promise<string>;
+  /** Where collectors of older kind look for a link to every log; absent: no links. */
+  legacyLogsDir?: string | undefined;
+  /** Told every container that was started. */
+  started?(kind: string): void;
 }
 
 /** The pod around the container. */
@@ -108,6 +113,23 @@ async function prepare(
   );
 }
 
+async function linkLog(
+  { legacyLogsDir }: StartTools,
+  { pod, sandboxConfig }: StartTarget,
+  logPath: string,
+  name: string,
+  containerId: string,
+): Promise<void> {
+  if (legacyLogsDir === undefined) return;
+  const link = legacyLogLink(pod.metadata.name, pod.metadata.namespace ?? '', name, containerId);
+  await mkdir(legacyLogsDir, { recursive: true, mode: 0o755 });
+  await symlink(join(sandboxConfig.logDirectory ?? '', logPath), join(legacyLogsDir, link)).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    },
+  );
+}
+
 /** Starts the container and returns its id. Throws StartError; every failure is recorded as an event. */
 export async function startContainer(
   tools: StartTools,
@@ -154,6 +176,8 @@ export async function startContainer(
     throw fail('RunContainerError', (error as Error).message, error);
   });
   tools.record(pod, 'Normal', 'Started', 'Container started', name);
+  tools.started?.(request.kind === 'regular' ? 'container' : `${request.kind}_container`);
+  await linkLog(tools, target, config.logPath ?? '', name, containerId);
 
   const postStart = container.lifecycle?.postStart;
   if (postStart !== undefined) {

@@ -50,12 +50,15 @@ export interface PodHarness {
   close(): Promise<void>;
 }
 
-/** Work on the file system takes real time, whatever the fake clock says. */
+const workNames = /^(FSReq|FileHandle|TCPConnect|TCPSocket)/;
+
+/** Work on files and connections takes real time, whatever the fake clock says: waits until none is under way. */
 async function quiet(busy: () => unknown): Promise<void> {
-  for (let same = 0, last = busy(); same < 4; ) {
-    await new Promise((resolve) => setTimeout(resolve, 3));
+  for (let calm = 0, last = busy(); calm < 6; ) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
     const now = busy();
-    same = now === last ? same + 1 : 0;
+    const working = process.getActiveResourcesInfo().some((name) => workNames.test(name));
+    calm = now === last && !working ? calm + 1 : 0;
     last = now;
   }
 }

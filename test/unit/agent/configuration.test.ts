@@ -10,6 +10,7 @@ import { loadConfiguration } from '../../../agent/config/load-configuration.ts';
 import { resolveSettings } from '../../../agent/config/settings.ts';
 import { planRotatedLogs, rotatedName } from '../../../agent/container/plan-log-rotation.ts';
 import { computeNodeStatus, type NodeStatusInputs } from '../../../agent/node/compute-node-status.ts';
+import { computePressure } from '../../../agent/node/compute-pressure.ts';
 import { hugepageNames } from '../../../agent/node/machine-facts.ts';
 import { defaultRouteInterface } from '../../../agent/node/node-address.ts';
 import { admitPod } from '../../../agent/sync/admit-pod.ts';
@@ -119,6 +120,7 @@ describe('computeNodeStatus', () => {
     images: [],
     maxImages: 50,
     problems: [],
+    pressure: { memory: false, disk: false, pids: false },
     nowMs: Date.parse('2026-01-01T00:00:00Z'),
   };
 
@@ -146,6 +148,26 @@ describe('computeNodeStatus', () => {
     const broken = ready(computeNodeStatus({ ...later, problems: ['no network'] }, node));
     assert.deepEqual([broken?.status, broken?.reason, broken?.message], ['False', 'KubeletNotReady', 'no network']);
     assert.equal(broken?.lastTransitionTime, '2026-01-01T00:01:00Z');
+  });
+
+  it('says what the node is short of', () => {
+    const signals = new Map([
+      ['memory.available', { available: 50, capacity: 1000 }],
+      ['nodefs.available', { available: 99, capacity: 1000 }],
+      ['imagefs.available', { available: 500, capacity: 1000 }],
+    ]);
+    const thresholds = {
+      'memory.available': '40',
+      'nodefs.available': '10%',
+      'imagefs.available': '15%',
+      'pid.available': '10%',
+    };
+    const pressure = computePressure(thresholds, signals);
+    assert.deepEqual(pressure, { memory: false, disk: true, pids: false });
+    const disk = computeNodeStatus({ ...inputs, pressure }, undefined).conditions?.find(
+      ({ type }) => type === 'DiskPressure',
+    );
+    assert.deepEqual([disk?.status, disk?.reason], ['True', 'KubeletHasDiskPressure']);
   });
 
   it('names huge pages for runtime and API', () => {
