@@ -38,6 +38,9 @@ export function sandboxConfig(
   cgroupParent: string,
   settings: SandboxSettings,
 ): PodSandboxConfig {
+  if (pod.spec.hostUsers === false) {
+    throw new Error('pods with user namespaces of their own (hostUsers: false) are not supported on this node');
+  }
   const { name, namespace = 'default', uid = '' } = pod.metadata;
   const mappings = usesHostNetwork(pod) ? [] : portMappings(pod);
   const sysctls = Object.fromEntries((pod.spec.securityContext?.sysctls ?? []).map((item) => [item.name, item.value]));

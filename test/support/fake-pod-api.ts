@@ -14,21 +14,27 @@ export interface SeenVersion {
   status: unknown;
 }
 
+/** What a watch tells the node. */
+export interface PodWatcher {
+  changed: (pod: Pod) => void;
+  deleted: (pod: Pod) => void;
+}
+
 export interface FakePodApi {
   client: ApiClient;
   seen: SeenVersion[];
   current(): Pod | undefined;
+  /** From now on somebody else watches. */
+  tell(told: PodWatcher): void;
   /** As `kubectl delete`. */
   requestDeletion(nowMs: number): void;
 }
 
 const podType = loadSchema().typeOf({ group: '', version: 'v1', kind: 'Pod' });
 
-/** `changed` and `deleted` are what a watch would tell the node. */
-export function createFakePodApi(
-  pod: Pod,
-  told: { changed: (pod: Pod) => void; deleted: (pod: Pod) => void },
-): FakePodApi {
+/** Starts with the pod stored. */
+export function createFakePodApi(pod: Pod, watcher: PodWatcher): FakePodApi {
+  let told = watcher;
   let stored: Pod | undefined = pod;
   const seen: SeenVersion[] = [];
   const remember = (event: SeenVersion['event'], version: Pod) => {
@@ -75,6 +81,9 @@ export function createFakePodApi(
     client,
     seen,
     current: () => stored,
+    tell(next) {
+      told = next;
+    },
     requestDeletion(nowMs) {
       if (stored === undefined) return;
       const { metadata, spec } = stored;

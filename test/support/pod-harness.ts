@@ -36,6 +36,8 @@ export interface HarnessOptions {
   secrets: Record<string, Secret>;
   services: Service[];
   runtime: Omit<FakeRuntimeOptions, 'clock'>;
+  /** What an earlier harness left: the agent starts again over the same runtime, files and API. */
+  after?: PodHarness | undefined;
 }
 
 export interface PodHarness {
@@ -47,7 +49,8 @@ export interface PodHarness {
   /** Lets time pass in small steps, waiting for all work between them. */
   pass(ms: number): Promise<void>;
   deletePod(): Promise<void>;
-  close(): Promise<void>;
+  /** Ends the agent; with `keep` its files stay for the next one. */
+  close(keep?: boolean): Promise<void>;
 }
 
 const workNames = /^(FSReq|FileHandle|TCPConnect|TCPSocket)/;
@@ -65,25 +68,28 @@ async function quiet(busy: () => unknown): Promise<void> {
 
 /** Starts the workers with the one pod on the node. */
 export async function startPodHarness(options: HarnessOptions): Promise<PodHarness> {
-  const clock = createFakeClock(Date.parse('2026-01-01T00:00:00Z'));
+  const { after } = options;
+  const clock = after?.clock ?? createFakeClock(Date.parse('2026-01-01T00:00:00Z'));
   const logger = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' });
-  const rootDir = mkdtempSync(join(tmpdir(), 'agent-pod-'));
-  const fake = createFakeRuntime({ clock, ...options.runtime });
+  const rootDir = after?.rootDir ?? mkdtempSync(join(tmpdir(), 'agent-pod-'));
+  const fake = after?.fake ?? createFakeRuntime({ clock, ...options.runtime });
   const { runtime, images } = fake;
   const events: SeenEvent[] = [];
   const stop = new AbortController();
   const record = (_: Pod, type: string, reason: string, message: string, container?: string) =>
     void events.push({ type, reason, message, container });
-  const api = createFakePodApi(options.pod, {
-    changed: (pod) => {
+  const told = {
+    changed: (pod: Pod) => {
       statuses.observe(pod);
       workers.update(withSource(pod, 'api', 'now'));
     },
-    deleted: (pod) => {
+    deleted: (pod: Pod) => {
       statuses.forget(pod.metadata.uid ?? '');
       workers.remove(pod.metadata.uid ?? '');
     },
-  });
+  };
+  after?.api.tell(told);
+  const api = after?.api ?? createFakePodApi(options.pod, told);
   const cache = createRuntimeCache({ runtime, clock, logger, relistPeriodMs: 1000 });
   const statuses = createStatusManager({ client: api.client, clock, logger });
   const tokens = createTokenManager(api.client, clock, () => 0);
@@ -182,6 +188,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     release: () => undefined,
   });
   const busy = () => `${fake.calls.length} ${events.length} ${api.seen.length}`;
+  if (after !== undefined) await cache.relist();
   const running = Promise.all([cache.run(stop.signal), statuses.run(stop.signal), workers.run(stop.signal)]);
   const first = api.current();
   if (first !== undefined) workers.update(withSource(first, 'api', 'now'));
@@ -203,12 +210,12 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       api.requestDeletion(clock.now());
       await quiet(busy);
     },
-    async close() {
+    async close(keep = false) {
       stop.abort();
       probes.close();
       await clock.advance(1);
       await running;
-      rmSync(rootDir, { recursive: true, force: true });
+      if (!keep) rmSync(rootDir, { recursive: true, force: true });
     },
   };
 }
