@@ -120,8 +120,12 @@ async function scheduling(
     const node = JSON.parse((await mustCall(client, 'GET', `/api/v1/nodes/${name}`)).toString());
     const status = { ...node.status, capacity: allocatable, allocatable, conditions };
     await mustCall(client, 'PUT', `/api/v1/nodes/${name}/status`, { ...node, status });
-    const fresh = JSON.parse((await mustCall(client, 'GET', `/api/v1/nodes/${name}`)).toString());
-    await mustCall(client, 'PUT', `/api/v1/nodes/${name}`, { ...fresh, spec: {} });
+    // The node controller takes the taint of a new node away by itself, and may be at it right now.
+    for (;;) {
+      const fresh = JSON.parse((await mustCall(client, 'GET', `/api/v1/nodes/${name}`)).toString());
+      const answer = await client.call('PUT', `/api/v1/nodes/${name}`, JSON.stringify({ ...fresh, spec: {} }));
+      if (answer.status !== 409) break;
+    }
   });
   const base = '/api/v1/namespaces/default/pods';
   const perNode = new Map<string, number>();
