@@ -16,6 +16,7 @@ import { createImpersonation } from '../authn/impersonation.ts';
 import { createServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import { unionAuthorizer } from '../authz/authorizer.ts';
 import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
+import { followAggregatedRoles } from '../authz/rbac/aggregated-roles.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
 import { ensureBootstrapStatuses } from '../bootstrap/bootstrap-statuses.ts';
@@ -126,7 +127,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const checks: HealthCheck[] = [
     { name: 'ping', failing: () => undefined },
     { name: 'log', failing: () => undefined },
-    { name: 'etcd', failing: () => undefined },
+    { name: 'etcd', failing: () => backend.failure?.message },
     {
       name: 'poststarthook/rbac/bootstrap-roles',
       failing: () => (isBootstrapped ? undefined : 'not finished'),
@@ -218,6 +219,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
         },
       ];
       const maintenance = Promise.all(jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)));
+      const stopRoles = followAggregatedRoles({ registry, logger, context: ownContext });
       const stopQuotas = followQuotas({ registry, clock, logger, context: ownContext });
       try {
         await server.run(stopping.signal);
@@ -228,6 +230,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       } finally {
         stop();
         stopQuotas();
+        stopRoles();
         await maintenance;
         open.close();
       }

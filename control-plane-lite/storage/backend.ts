@@ -45,6 +45,8 @@ export type StoreListener = (events: readonly StoreEvent[]) => void;
 export interface Backend {
   /** Newest revision that is durable. */
   readonly revision: number;
+  /** Why nothing can be written or followed any more; undefined while all is well. */
+  readonly failure: Error | undefined;
   /** History at or before this revision is gone. */
   readonly compactedRevision: number;
   get(key: string): Promise<StoredEntry | undefined>;

@@ -61,6 +61,7 @@ class EtcdBackend implements Backend {
   #stopWatch: () => void = () => undefined;
   #waiters: { revision: number; resolve: () => void }[] = [];
   #isClosed = false;
+  #failure: Error | undefined;
 
   constructor(client: EtcdClient, logger: Logger, prefix: string, revision: number) {
     this.#client = client;
@@ -72,6 +73,10 @@ class EtcdBackend implements Backend {
 
   get revision(): number {
     return this.#revision;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
   }
 
   get compactedRevision(): number {
@@ -164,11 +169,11 @@ class EtcdBackend implements Backend {
   async #reconnect(error: Error, compactRevision: number | undefined): Promise<void> {
     if (compactRevision !== undefined) {
       // Changes were missed for good: nothing in memory can be trusted any more.
-      this.#logger.fatal(
-        { err: error, compactRevision },
-        'etcd has compacted what was not seen yet: restart the control plane',
-      );
-      throw error;
+      this.#failure = new Error('etcd has compacted what was not seen yet: restart the control plane', {
+        cause: error,
+      });
+      this.#logger.fatal({ err: this.#failure, compactRevision }, 'cannot follow etcd any more');
+      return;
     }
     this.#logger.warn({ err: error }, 'lost the watch on etcd, will open it again');
     await delay(reconnectMs);

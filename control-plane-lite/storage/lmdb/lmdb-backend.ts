@@ -32,7 +32,7 @@ class LmdbBackend implements Backend {
   #compactedRevision: number;
   #pending: StoreEvent[] = [];
   #commit: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   constructor(log: Log, unlock: () => Promise<void>) {
     this.#log = log;
@@ -50,6 +50,10 @@ class LmdbBackend implements Backend {
 
   get revision(): number {
     return this.#durableRevision;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
   }
 
   get compactedRevision(): number {
