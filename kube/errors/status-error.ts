@@ -52,3 +52,7 @@ export const isGone = (error: unknown): boolean => hasReason(error, 'Expired') |
 export function isNamespaceTerminating(error: unknown): boolean {
   return error instanceof StatusError && error.causes.some((cause) => cause.reason === 'NamespaceTerminating');
 }
+/** The revision asked for is newer than any the server knows: it was restored or replaced. */
+export function isResourceVersionTooLarge(error: unknown): boolean {
+  return error instanceof StatusError && error.causes.some((cause) => cause.reason === 'ResourceVersionTooLarge');
+}

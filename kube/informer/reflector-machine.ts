@@ -1,5 +1,6 @@
 // The list-watch protocol as a pure state machine: (state, what happened) -> (next state, what to store).
 // The driver in reflector.ts only performs the request that a state stands for.
+import type { Status } from '../api/generated/meta-v1.ts';
 import type { KubeObject } from '../api/resource.ts';
 import type { WatchEvent } from '../client/types.ts';
 
@@ -51,6 +52,12 @@ function keyOf(object: KubeObject): string {
   return `${object.metadata.namespace ?? ''}/${object.metadata.name}`;
 }
 
+/** Revisions that are too old or, on a server that was restored, too new are both answered by listing again. */
+function whyError({ code, details }: Status): 'gone' | 'other' {
+  const tooLarge = details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge') ?? false;
+  return code === 410 || tooLarge ? 'gone' : 'other';
+}
+
 function onStreamEvent<T extends KubeObject>(
   state: ReflectorState<T> & { phase: 'stream' },
   event: WatchEvent<T>,
@@ -73,7 +80,7 @@ function onStreamEvent<T extends KubeObject>(
       };
     }
     case 'ERROR':
-      return onFailure(state, event.object.code === 410 ? 'gone' : 'other');
+      return onFailure(state, whyError(event.object));
     default:
       return event satisfies never;
   }
@@ -83,7 +90,7 @@ function onWatchEvent<T extends KubeObject>(
   state: ReflectorState<T> & { phase: 'watch' },
   event: WatchEvent<T>,
 ): ReflectorStep<T> {
-  if (event.type === 'ERROR') return onFailure(state, event.object.code === 410 ? 'gone' : 'other');
+  if (event.type === 'ERROR') return onFailure(state, whyError(event.object));
   const resourceVersion = event.object.metadata.resourceVersion ?? state.resourceVersion;
   const next = { ...state, resourceVersion, quiet: false, failures: 0 };
   switch (event.type) {
@@ -111,8 +118,10 @@ function onFailure<T>(state: ReflectorState<T>, why: 'gone' | 'refused' | 'other
       return { state: { ...next, streaming: state.streaming }, restart: true };
     }
     case 'watch': {
-      if (why === 'other') return { state: { ...state, failures, quiet: true }, restart: true };
-      return { state: begin({ failures: state.failures, streaming: state.streaming }, ''), restart: true };
+      if (why !== 'gone') return { state: { ...state, failures, quiet: true }, restart: true };
+      // A server that forgets revisions as soon as it has given them must not be listed in a tight loop.
+      const counted = state.quiet ? failures : state.failures;
+      return { state: begin({ failures: counted, streaming: state.streaming }, ''), restart: true };
     }
     default:
       return state satisfies never;

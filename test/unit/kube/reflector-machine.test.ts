@@ -124,3 +124,14 @@ test('an event clears the failures counted before', () => {
   const { state } = stepReflector({ ...watching, failures: 3 }, event('ADDED', object('a', '8')));
   assert.equal(state.failures, 0);
 });
+
+test('waits before it lists again when the server forgets a revision it has just given', () => {
+  const opened: ReflectorState<KubeObject> = { ...watching, quiet: true };
+  const step: ReflectorStep<KubeObject> = stepReflector(opened, { type: 'failed', why: 'gone' });
+  assert.deepEqual([step.state.phase, step.state.failures], ['list', 1]);
+});
+
+test('a watch that is refused is a failure like others', () => {
+  const step: ReflectorStep<KubeObject> = stepReflector(watching, { type: 'failed', why: 'refused' });
+  assert.deepEqual([step.state.phase, step.state.failures], ['watch', 1]);
+});
