@@ -113,7 +113,9 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const images = observeCalls(parts.images, clock, agentMetrics.observeRuntimeCall);
   const runtime = limitCalls(direct, criCallsInFlight);
   const cgroups = createCgroups(parts, unified);
-  const cgroupReader = unified ? createCgroupV2StatsReader(cgroupFsRoot) : createCgroupV1StatsReader(cgroupFsRoot);
+  const cgroupReader = unified
+    ? createCgroupV2StatsReader(cgroupFsRoot, clock)
+    : createCgroupV1StatsReader(cgroupFsRoot, clock);
   const mounter = createMounter(exec);
   const hostIps = () => nodeIps;
   let workers: PodWorkers | undefined;

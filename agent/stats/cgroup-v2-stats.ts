@@ -1,8 +1,10 @@
 // Statistics of version 2 cgroups.
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CgroupStats, CgroupStatsReader } from './cgroup-stats.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { CgroupSpec, CgroupStats, CgroupStatsReader } from './cgroup-stats.ts';
 import { parsePairs, readNumber, readNumbers, readText } from './read-file.ts';
+import { createSlowValues } from './slow-values.ts';
 
 const nsPerUs = 1000;
 
@@ -11,15 +13,36 @@ function weightToShares(weight: number): number {
   return weight === 0 ? 0 : Math.round(2 + ((weight - 1) * 262142) / 9999);
 }
 
-function readStats(directory: string, createdAtMs: number): CgroupStats {
-  const cpu = parsePairs(readText(join(directory, 'cpu.stat')));
-  const memory = parsePairs(readText(join(directory, 'memory.stat')));
-  const events = parsePairs(readText(join(directory, 'memory.events')));
+interface Slow {
+  spec: CgroupSpec;
+  events: Map<string, number>;
+  peak: number;
+}
+
+function readSlow(directory: string): Slow {
   const [quota = 'max', period = '0'] = readText(join(directory, 'cpu.max')).trim().split(' ');
-  const usage = readNumber(join(directory, 'memory.current'));
-  const inactiveFile = memory.get('inactive_file') ?? 0;
   const memoryLimit = readNumber(join(directory, 'memory.max'));
   const swapLimit = readNumber(join(directory, 'memory.swap.max'));
+  return {
+    spec: {
+      cpuShares: weightToShares(readNumber(join(directory, 'cpu.weight'))),
+      cpuPeriodUs: Number(period),
+      cpuQuotaUs: quota === 'max' ? 0 : Number(quota),
+      memoryLimit,
+      memoryReservation: readNumber(join(directory, 'memory.low')),
+      memorySwapLimit: memoryLimit > 0 && swapLimit > 0 ? memoryLimit + swapLimit : 0,
+      pidsLimit: readNumber(join(directory, 'pids.max')),
+    },
+    events: parsePairs(readText(join(directory, 'memory.events'))),
+    peak: readNumber(join(directory, 'memory.peak')),
+  };
+}
+
+function readStats(directory: string, createdAtMs: number, { spec, events, peak }: Slow): CgroupStats {
+  const cpu = parsePairs(readText(join(directory, 'cpu.stat')));
+  const memory = parsePairs(readText(join(directory, 'memory.stat')));
+  const usage = readNumber(join(directory, 'memory.current'));
+  const inactiveFile = memory.get('inactive_file') ?? 0;
   return {
     cpu: {
       totalNs: (cpu.get('usage_usec') ?? 0) * nsPerUs,
@@ -31,7 +54,7 @@ function readStats(directory: string, createdAtMs: number): CgroupStats {
     },
     memory: {
       usage,
-      maxUsage: readNumber(join(directory, 'memory.peak')),
+      maxUsage: Math.max(peak, usage),
       workingSet: Math.max(usage - inactiveFile, 0),
       cache: memory.get('file') ?? 0,
       rss: memory.get('anon') ?? 0,
@@ -45,15 +68,7 @@ function readStats(directory: string, createdAtMs: number): CgroupStats {
       majorPageFaults: memory.get('pgmajfault') ?? 0,
       oomKills: events.get('oom_kill') ?? 0,
     },
-    spec: {
-      cpuShares: weightToShares(readNumber(join(directory, 'cpu.weight'))),
-      cpuPeriodUs: Number(period),
-      cpuQuotaUs: quota === 'max' ? 0 : Number(quota),
-      memoryLimit,
-      memoryReservation: readNumber(join(directory, 'memory.low')),
-      memorySwapLimit: memoryLimit > 0 && swapLimit > 0 ? memoryLimit + swapLimit : 0,
-      pidsLimit: readNumber(join(directory, 'pids.max')),
-    },
+    spec,
     threads: readNumber(join(directory, 'pids.current')),
     processes: readNumbers(join(directory, 'cgroup.procs')),
     createdAtMs,
@@ -61,11 +76,12 @@ function readStats(directory: string, createdAtMs: number): CgroupStats {
 }
 
 /** Reads the hierarchy at `root`, usually /sys/fs/cgroup. */
-export function createCgroupV2StatsReader(root: string): CgroupStatsReader {
+export function createCgroupV2StatsReader(root: string, clock: Clock): CgroupStatsReader {
+  const slow = createSlowValues(clock, readSlow);
   return {
     read(path) {
       const created = statSync(join(root, path), { throwIfNoEntry: false });
-      return created === undefined ? undefined : readStats(join(root, path), created.ctimeMs);
+      return created === undefined ? undefined : readStats(join(root, path), created.ctimeMs, slow(join(root, path)));
     },
     children(path) {
       try {

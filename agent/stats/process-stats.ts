@@ -19,8 +19,6 @@ export interface InterfaceStats {
 export interface ProcessStats {
   fileDescriptors: number;
   sockets: number;
-  /** Soft limit of open files of the first process; undefined where there is none. */
-  openFilesLimit: number | undefined;
   states: { sleeping: number; running: number; stopped: number; uninterruptible: number; iowaiting: number };
 }
 
@@ -56,21 +54,23 @@ function countState(pid: number, into: ProcessStats): void {
   }
 }
 
+/** The soft limit of open files of a process; undefined where there is none. */
+export function readOpenFilesLimit(pid: number): number | undefined {
+  const limit = /^Max open files\s+(\d+|unlimited)/m.exec(readText(`/proc/${pid}/limits`))?.[1];
+  return limit === undefined || limit === 'unlimited' ? undefined : Number(limit);
+}
+
 /** Looks at every process once. */
 export function readProcessStats(pids: readonly number[]): ProcessStats {
   const stats: ProcessStats = {
     fileDescriptors: 0,
     sockets: 0,
-    openFilesLimit: undefined,
     states: { sleeping: 0, running: 0, stopped: 0, uninterruptible: 0, iowaiting: 0 },
   };
   for (const pid of pids) {
     countDescriptors(pid, stats);
     countState(pid, stats);
   }
-  const limits = readText(`/proc/${pids[0] ?? 0}/limits`);
-  const limit = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
-  if (limit !== undefined && limit !== 'unlimited') stats.openFilesLimit = Number(limit);
   return stats;
 }
 

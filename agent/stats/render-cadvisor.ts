@@ -229,7 +229,7 @@ interface Labelled {
 
 function labelled(cgroup: SampledCgroup): Labelled {
   const { pod, container, sandboxId } = cgroup;
-  const labels: Record<string, string> = {
+  const labels = {
     container: container?.name ?? '',
     id: cgroup.id,
     image: container?.image ?? '',
@@ -237,11 +237,14 @@ function labelled(cgroup: SampledCgroup): Labelled {
     namespace: pod?.namespace ?? '',
     pod: pod?.name ?? '',
   };
+  const head = labelText({ container: labels.container });
+  const { container: _, ...rest } = labels;
+  const tail = labelText(rest);
   return {
     cgroup,
-    own: labelText(labels),
-    with: (name, value) =>
-      labelText(Object.fromEntries(Object.entries({ ...labels, [name]: value }).sort(([a], [b]) => (a < b ? -1 : 1)))),
+    own: `${head},${tail}`,
+    // Additional labels are plain words; where among the others they stand does not matter.
+    with: (name, value) => `${head},${name}="${value}",${tail}`,
   };
 }
 
@@ -297,7 +300,7 @@ function renderSpecial(text: MetricText, all: readonly Labelled[], atMs: number)
     'Soft ulimit values for the container root process. Unlimited if -1, except priority and nice',
   );
   for (const item of all) {
-    const limit = item.cgroup.processes?.openFilesLimit;
+    const limit = item.cgroup.openFilesLimit;
     if (limit !== undefined) text.add(`${item.own},ulimit="max_open_files"`, limit, atMs);
   }
 }

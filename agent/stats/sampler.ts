@@ -5,7 +5,14 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
 import type { CgroupStats, CgroupStatsReader } from './cgroup-stats.ts';
-import { type InterfaceStats, type ProcessStats, readInterfaces, readProcessStats } from './process-stats.ts';
+import {
+  type InterfaceStats,
+  type ProcessStats,
+  readInterfaces,
+  readOpenFilesLimit,
+  readProcessStats,
+} from './process-stats.ts';
+import { createSlowValues } from './slow-values.ts';
 
 /** Requests within this time see the same sample. */
 const shareMs = 1000;
@@ -25,6 +32,8 @@ export interface SampledCgroup {
   sandboxId: string | undefined;
   interfaces: InterfaceStats[];
   processes: ProcessStats | undefined;
+  /** Of the first process. */
+  openFilesLimit: number | undefined;
   /** Billionths of a processor in use, over the time since an earlier sample. */
   nanoCores: number | undefined;
 }
@@ -50,6 +59,7 @@ export type Sample = () => Promise<NodeSample>;
 /** Creates the sampler. */
 export function createSampler(options: SamplerOptions): Sample {
   const { reader, clock } = options;
+  const openFilesLimit = createSlowValues(clock, (pid) => readOpenFilesLimit(Number(pid)));
   let current: { atMs: number; sample: Promise<NodeSample> } | undefined;
   /** Processor time by cgroup at an earlier time, for rates. */
   let before: { atMs: number; totals: Map<string, number> } | undefined;
@@ -65,6 +75,7 @@ export function createSampler(options: SamplerOptions): Sample {
       sandboxId: undefined,
       interfaces: [],
       processes: undefined,
+      openFilesLimit: undefined,
       nanoCores: undefined,
     };
   }
@@ -85,6 +96,7 @@ export function createSampler(options: SamplerOptions): Sample {
       child.sandboxId = sandbox?.id;
       child.processes = readProcessStats(child.stats.processes);
       const [pid] = child.stats.processes;
+      child.openFilesLimit = pid === undefined ? undefined : openFilesLimit(`${pid}`);
       if (sandbox !== undefined && !sandbox.hostNetwork && pid !== undefined) child.interfaces = readInterfaces(pid);
       result.push(child);
     }

@@ -36,7 +36,7 @@ const versions: Version[] = [
     missing: notRoot ?? (hasV1 ? undefined : 'version 1 is not mounted'),
     directory: join(mount, 'memory'),
     fs: () => createCgroupV1(mount, systemClock),
-    reader: () => createCgroupV1StatsReader(mount),
+    reader: () => createCgroupV1StatsReader(mount, systemClock),
     memoryFile: 'memory.limit_in_bytes',
   },
   {
@@ -44,7 +44,7 @@ const versions: Version[] = [
     missing: notRoot ?? (unified === undefined ? 'version 2 is not mounted' : undefined),
     directory: unified ?? '',
     fs: () => createCgroupV2(unified ?? '', systemClock),
-    reader: () => createCgroupV2StatsReader(unified ?? ''),
+    reader: () => createCgroupV2StatsReader(unified ?? '', systemClock),
     memoryFile: 'memory.max',
   },
 ];
