@@ -2,44 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
-import { objectKey } from '#kube/api/resource.ts';
-import { createStore } from '#kube/informer/store.ts';
-import type { Informer, InformerHandlers } from '#kube/informer/types.ts';
 import { createOwnedPods } from '../../../control-plane-lite/controllers/owned-pods.ts';
 import { createUnseenWrites } from '../../../control-plane-lite/controllers/unseen-writes.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { createHandFedInformer } from '../../support/hand-fed-informer.ts';
 import { pod } from '../../support/objects.ts';
 
-/** An informer whose events the test gives. */
-function handFed() {
-  const store = createStore<Pod>({ controller: (object) => [controllerOf(object)?.uid ?? ''] });
-  const subscribers: InformerHandlers<Pod>[] = [];
-  const informer: Informer<Pod> = {
-    ...store,
-    get size() {
-      return store.size;
-    },
-    subscribe: (handlers) => void subscribers.push(handlers),
-    run: async () => undefined,
-    synced: Promise.resolve(),
-    hasSynced: true,
-    resourceVersion: '1',
-  };
-  return {
-    informer,
-    show(object: Pod) {
-      const previous = store.set(object);
-      for (const handlers of subscribers) {
-        if (previous === undefined) handlers.added?.(object);
-        else handlers.updated?.(previous, object);
-      }
-    },
-    remove(object: Pod) {
-      store.delete(objectKey(object));
-      for (const handlers of subscribers) handlers.deleted?.(object);
-    },
-  };
-}
+const handFed = () => createHandFedInformer<Pod>({ controller: (object) => [controllerOf(object)?.uid ?? ''] });
 
 function owned(name: string, resourceVersion = '1'): Pod {
   const ownerReferences = [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'rs', uid: 'rs', controller: true }];
