@@ -7,6 +7,7 @@ import { limitRanger } from './limit-ranger.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
 import type { AdmissionPlugin } from './plugin.ts';
+import { podSecurity } from './pod-security/pod-security.ts';
 import { priorityAdmission } from './priority.ts';
 import { createQuotaAdmission, type QuotaDeps } from './quota/quota-admission.ts';
 import { createRbacEscalation } from './rbac-escalation.ts';
@@ -29,6 +30,7 @@ export function defaultPlugins(deps: DefaultPluginDeps): AdmissionPlugin[] {
     serviceAccountAdmission,
     nodeRestriction,
     taintNodesByCondition,
+    podSecurity,
     priorityAdmission,
     defaultTolerationSeconds,
     defaultStorageClass,

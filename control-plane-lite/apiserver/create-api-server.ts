@@ -71,10 +71,10 @@ const serverUser = { username: 'system:apiserver', groups: ['system:masters', 's
 /** Tells the Node authorizer of every pod, those stored already first. */
 function followPods(registry: Pick<Registry, 'table' | 'parse' | 'cache'>, nodes: NodeAuthorizer): void {
   const { storagePrefix } = registry.table.get(pods);
-  const podOf = (entry: StoredEntry | undefined) => (entry === undefined ? undefined : (registry.parse(entry) as Pod));
-  for (const entry of registry.cache.resource(storagePrefix).walk()) nodes.observePod(undefined, podOf(entry));
-  registry.cache.onChange(storagePrefix, ({ type, entry, previous }) =>
-    nodes.observePod(podOf(previous), type === 'put' ? podOf(entry) : undefined),
+  const podOf = (entry: StoredEntry) => registry.parse(entry) as Pod;
+  for (const entry of registry.cache.resource(storagePrefix).walk()) nodes.observePod(entry.key, podOf(entry));
+  registry.cache.onChange(storagePrefix, ({ type, entry }) =>
+    nodes.observePod(entry.key, type === 'put' ? podOf(entry) : undefined),
   );
 }
 

@@ -74,7 +74,8 @@ export function createHttpsServer(options: ServerOptions): Component {
           secureOptions: constants.SSL_OP_NO_TICKET,
           keepAliveTimeout: 90_000,
           headersTimeout: 30_000,
-          requestTimeout: 0,
+          requestTimeout: 60_000,
+          maxHeaderSize: 64 * 1024,
         },
         (request, response) => void options.handle(request, response),
       );

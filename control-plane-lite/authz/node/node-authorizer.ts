@@ -14,8 +14,8 @@ import { ruleMatches } from '../rbac/rule-matches.ts';
 import { podReferences } from './pod-references.ts';
 
 export interface NodeAuthorizer extends Authorizer {
-  /** A pod was stored, changed or removed. */
-  observePod(before: Pod | undefined, after: Pod | undefined): void;
+  /** The pod at a key is as given now; undefined: it is gone. */
+  observePod(key: string, pod: Pod | undefined): void;
 }
 
 const noOpinion = (reason: string): Decision => ({ verdict: 'noOpinion', reason });
@@ -24,20 +24,17 @@ const allow: Decision = { verdict: 'allow', reason: '' };
 export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
   /** node -> reference -> how many pods need it. */
   const needed = new Map<string, Map<string, number>>();
-  const count = (pod: Pod | undefined, step: 1 | -1) => {
-    const node = pod?.spec?.nodeName ?? '';
-    if (pod === undefined || node === '') return;
-    let references = needed.get(node);
-    if (references === undefined) {
-      references = new Map();
-      needed.set(node, references);
-    }
-    for (const reference of podReferences(pod)) {
+  /** What each pod was last seen to need. */
+  const seen = new Map<string, { node: string; references: ReadonlySet<string> }>();
+  const count = (node: string, wanted: ReadonlySet<string>, step: 1 | -1) => {
+    const references = needed.get(node) ?? new Map<string, number>();
+    for (const reference of wanted) {
       const sum = (references.get(reference) ?? 0) + step;
       if (sum > 0) references.set(reference, sum);
       else references.delete(reference);
     }
     if (references.size === 0) needed.delete(node);
+    else needed.set(node, references);
   };
   const isNeeded = (node: string, resource: string, namespace: string, name: string) =>
     needed.get(node)?.has(`${resource}/${namespace}/${name}`) === true;
@@ -119,9 +116,17 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
     );
 
   return {
-    observePod: (before, after) => {
-      count(before, -1);
-      count(after, 1);
+    observePod: (key, pod) => {
+      const before = seen.get(key);
+      if (before !== undefined) count(before.node, before.references, -1);
+      const node = pod?.spec?.nodeName ?? '';
+      if (pod === undefined || node === '') {
+        seen.delete(key);
+        return;
+      }
+      const now = { node, references: podReferences(pod) };
+      seen.set(key, now);
+      count(now.node, now.references, 1);
     },
     authorize: (user, access: AccessAttributes) => {
       const node = nodeNameOf(user);

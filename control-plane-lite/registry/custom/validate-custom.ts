@@ -23,6 +23,22 @@ function hasType(value: unknown, schema: JsonSchema): boolean {
   return schema.type === 'number' && found === 'integer';
 }
 
+const compiled = new Map<string, RegExp | undefined>();
+
+/** A pattern of a definition. Undefined for one that only the reference's engine understands: it is not checked. */
+function compile(pattern: string): RegExp | undefined {
+  if (!compiled.has(pattern)) {
+    let expression: RegExp | undefined;
+    try {
+      expression = new RegExp(pattern);
+    } catch {
+      expression = undefined;
+    }
+    compiled.set(pattern, expression);
+  }
+  return compiled.get(pattern);
+}
+
 function checkNumber(value: number, schema: JsonSchema, path: string): FieldError[] {
   const errors: FieldError[] = [];
   const { minimum, maximum, exclusiveMinimum = false, exclusiveMaximum = false } = schema;
@@ -50,7 +66,7 @@ function checkText(value: string, schema: JsonSchema, path: string): FieldError[
       message: `Too long: may not be more than ${schema.maxLength} bytes`,
     });
   }
-  if (schema.pattern !== undefined && !new RegExp(schema.pattern, 'u').test(value)) {
+  if (schema.pattern !== undefined && compile(schema.pattern)?.test(value) === false) {
     errors.push(invalidField(path, value, `${path} in body should match '${schema.pattern}'`));
   }
   return errors;
