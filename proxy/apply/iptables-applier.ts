@@ -7,8 +7,12 @@ import { type BasePlanOptions, canaryChain, planBase, sharedChains } from '../pl
 import { planService, type ServicePlanOptions } from '../plan/iptables/plan-service.ts';
 import { formatRestore, planDelta, planFull, type TableChange, tables } from '../plan/iptables/rule-set.ts';
 import type { ServiceRules, Table } from '../plan/iptables/rules.ts';
+import { isIncompatible, planWholeTable } from '../plan/iptables/whole-table.ts';
 import { type ConntrackDeletion, planConntrackCleanup } from '../plan/plan-conntrack.ts';
 import type { Iptables, SavedTable } from './iptables.ts';
+
+/** Above this many lines a full sync of the nat table is written as a whole. */
+const wholeTableLines = 2000;
 
 export interface ApplierOptions {
   base: BasePlanOptions;
@@ -93,10 +97,23 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
     const rules = [...all.values()].flatMap((ports) => [...ports.values()].map((port) => port.rules));
     const stale = [...saved.nat.keys()].filter(isServiceChain);
     const entries = missingEntries(base, saved);
-    return planFull(base, options.base, rules, stale).map(({ table, lines }) => {
+    const changes = planFull(base, options.base, rules, stale);
+    const nat = changes.find(({ table }) => table === 'nat');
+    if (nat !== undefined && nat.lines.length > wholeTableLines && (await replaceWhole(nat))) {
+      changes.splice(changes.indexOf(nat), 1);
+    }
+    return changes.map(({ table, lines }) => {
       // Entry rules come behind the chains they jump to and before any chain is deleted.
       return { table, lines: [...lines, ...entries[table]] };
     });
+  }
+
+  /** False when the table cannot be written as a whole. */
+  async function replaceWhole({ table, lines }: TableChange): Promise<boolean> {
+    const saved = await iptables.saveText(table);
+    if (isIncompatible(saved)) return false;
+    await iptables.restoreWhole(planWholeTable(table, saved, lines, base.entries));
+    return true;
   }
 
   async function sync(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): Promise<SyncResult> {

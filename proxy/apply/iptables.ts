@@ -10,8 +10,12 @@ export type SavedTable = Map<string, string[]>;
 
 export interface Iptables {
   save(table: Table): Promise<SavedTable>;
+  /** A table with its packet counters, as text. */
+  saveText(table: Table): Promise<string>;
   /** Applies a transaction without flushing chains that it does not declare. Throws ExecError. */
   restore(text: string): Promise<void>;
+  /** Replaces whole tables. Throws ExecError. */
+  restoreWhole(text: string): Promise<void>;
   hasChain(table: Table, chain: string): Promise<boolean>;
   /** True when the family can be used on this machine. */
   isSupported(): Promise<boolean>;
@@ -33,6 +37,10 @@ export function createIptables(exec: Exec, family: IpFamily): Iptables {
   const program = family === 'IPv6' ? 'ip6tables' : 'iptables';
   return {
     save: async (table) => parseSavedTable(await execOrThrow(exec, `${program}-save`, ['-t', table])),
+    saveText: async (table) => await execOrThrow(exec, `${program}-save`, ['-c', '-t', table]),
+    restoreWhole: async (text) => {
+      await execOrThrow(exec, `${program}-restore`, ['-w', lockWaitSeconds, '--counters'], { input: text });
+    },
     restore: async (text) => {
       await execOrThrow(exec, `${program}-restore`, ['-w', lockWaitSeconds, '--noflush'], { input: text });
     },

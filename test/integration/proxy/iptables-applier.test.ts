@@ -90,6 +90,43 @@ describe('the iptables applier on the kernel', { skip }, () => {
     assert.equal(saved.match(/-A PREROUTING .*KUBE-SERVICES/g)?.length, 1, 'entry rules are not doubled');
   });
 
+  it('writes a large table as a whole and leaves foreign rules where they are', async () => {
+    await using namespace = await createNetworkNamespace('berth-ipt');
+    const iptables = createIptables(namespace.exec, 'IPv4');
+    await execOrThrow(namespace.exec, 'iptables', ['-t', 'nat', '-N', 'FOREIGN']);
+    await execOrThrow(namespace.exec, 'iptables', [
+      '-t',
+      'nat',
+      '-A',
+      'PREROUTING',
+      '-d',
+      '192.0.2.99',
+      '-j',
+      'FOREIGN',
+    ]);
+    const [template] = recordedObjects('cluster-ip').services;
+    const [slice] = recordedObjects('cluster-ip').slices;
+    assert.ok(template && slice);
+    const many = new Map(
+      Array.from({ length: 300 }, (_, i) => {
+        const name = `many-${i}`;
+        const clusterIP = `10.97.${i >> 8}.${i & 255}`;
+        const spec = { ...template.spec, clusterIP };
+        const service = { ...template, metadata: { ...template.metadata, name }, spec };
+        return [`demo/${name}`, computeServiceState(service, [slice], 'IPv4', node)] as const;
+      }),
+    );
+    const applier = createIptablesApplier(iptables, options, logger);
+    await applier.sync(many);
+    const saved = await execOrThrow(namespace.exec, 'iptables-save', ['-t', 'nat']);
+    assert.equal(saved.match(/-A KUBE-SERVICES -d 10\.97/g)?.length, 300);
+    assert.match(saved, /KUBE-SERVICES\n-A PREROUTING -d 192\.0\.2\.99\/32 -j FOREIGN/);
+    // The same by small steps gives the same rules.
+    await applier.sync(new Map([['demo/many-7', new Map()]]));
+    await applier.sync(new Map([['demo/many-7', many.get('demo/many-7') ?? new Map()]]));
+    assert.deepEqual(comparable(await execOrThrow(namespace.exec, 'iptables-save', ['-t', 'nat'])), comparable(saved));
+  });
+
   it('notices that its chains were removed', async () => {
     await using namespace = await createNetworkNamespace('berth-ipt');
     const applier = createIptablesApplier(createIptables(namespace.exec, 'IPv4'), options, logger);

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { IpFamily } from '../../../proxy/model/service-port.ts';
 import { planBase } from '../../../proxy/plan/iptables/plan-base.ts';
 import { formatRestore, planDelta, planFull } from '../../../proxy/plan/iptables/rule-set.ts';
+import { isIncompatible, planWholeTable } from '../../../proxy/plan/iptables/whole-table.ts';
 import {
   baseOptions,
   parseSave,
@@ -110,5 +111,52 @@ describe('planDelta', () => {
       ['filter', 'nat'],
     );
     assert.ok(changes[0]?.lines[0]?.startsWith('-D KUBE-SERVICES '));
+  });
+});
+
+describe('planWholeTable', () => {
+  const entries = planBase(baseOptions('IPv4')).entries;
+  const saved = [
+    '*nat',
+    ':PREROUTING ACCEPT [1:2]',
+    ':POSTROUTING ACCEPT [0:0]',
+    ':FOREIGN - [0:0]',
+    ':KUBE-SERVICES - [0:0]',
+    ':KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]',
+    '[3:4] -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+    '[5:6] -A PREROUTING -d 192.0.2.99/32 -j FOREIGN',
+    '[0:0] -A KUBE-SERVICES -d 10.96.9.9/32 -j KUBE-SVC-AAAAAAAAAAAAAAAA',
+    'COMMIT',
+  ].join('\n');
+  const lines = [
+    ':KUBE-SERVICES - [0:0]',
+    ':KUBE-POSTROUTING - [0:0]',
+    '-A KUBE-SERVICES -j RETURN',
+    '-X KUBE-SVC-AAAAAAAAAAAAAAAA',
+  ];
+
+  it('carries foreign chains and rules along with their counters, and puts ours in front', () => {
+    assert.equal(
+      planWholeTable('nat', saved, lines, entries),
+      [
+        '*nat',
+        ':PREROUTING ACCEPT [1:2]',
+        ':POSTROUTING ACCEPT [0:0]',
+        ':FOREIGN - [0:0]',
+        ':KUBE-SERVICES - [0:0]',
+        ':KUBE-POSTROUTING - [0:0]',
+        '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+        '[5:6] -A PREROUTING -d 192.0.2.99/32 -j FOREIGN',
+        '-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
+        '-A KUBE-SERVICES -j RETURN',
+        'COMMIT',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('is not for tables that iptables cannot express', () => {
+    assert.equal(isIncompatible("# Table `nat' is incompatible, use 'nft' tool.\n"), true);
+    assert.equal(isIncompatible(saved), false);
   });
 });
