@@ -22,6 +22,7 @@ export interface Preemptor {
   evict(victim: PodInfo, preemptor: PodInfo, node: string): Promise<void>;
 }
 
+/** Writes with the scheduler's own identity. */
 export function createPreemptor({ schedulerName, client, recorder, clock, logger, signal }: PreemptorDeps): Preemptor {
   return {
     async evict(victim, preemptor, node) {

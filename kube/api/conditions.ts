@@ -9,6 +9,7 @@ export interface AnyCondition {
   lastTransitionTime?: string | undefined;
 }
 
+/** The condition of a type, if the list has one. */
 export function findCondition<C extends { type: string }>(
   conditions: readonly C[] | undefined,
   type: string,
@@ -33,6 +34,7 @@ export function withCondition<C extends AnyCondition>(conditions: readonly C[] |
   return list.map((entry) => (entry === previous ? kept : entry));
 }
 
+/** The list without the condition of a type. */
 export function withoutCondition<C extends { type: string }>(conditions: readonly C[] | undefined, type: string): C[] {
   return (conditions ?? []).filter((condition) => condition.type !== type);
 }

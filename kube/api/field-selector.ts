@@ -58,6 +58,7 @@ export function fieldsMatch(requirements: FieldRequirements, read: (field: strin
   return requirements.every(({ field, operator, value }) => (read(field) === value) === (operator === '='));
 }
 
+/** The query text of requirements. */
 export function formatFieldSelector(requirements: FieldRequirements): string {
   return requirements.map(({ field, operator, value }) => `${field}${operator}${escapeValue(value)}`).join(',');
 }

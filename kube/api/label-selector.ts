@@ -91,6 +91,7 @@ export function requirementMatches({ key, operator, values }: LabelRequirement, 
   }
 }
 
+/** Whether all requirements hold; an empty list always does. */
 export function selectorMatches(requirements: LabelRequirements, labels: Labels): boolean {
   return requirements.every((requirement) => requirementMatches(requirement, labels));
 }

@@ -121,6 +121,7 @@ export function qualifiedNameFaults(value: string): string[] {
   return faults;
 }
 
+/** Values of labels; the empty value is one. */
 export function labelValueFaults(value: string): string[] {
   return faultsOf(value, labelValue);
 }
@@ -161,6 +162,7 @@ export function rangeFault(low: number, high: number): string {
   return `must be between ${low} and ${high}, inclusive`;
 }
 
+/** 1 to 65535. */
 export function portNumberFaults(port: number): string[] {
   return port >= 1 && port <= 65535 ? [] : [rangeFault(1, 65535)];
 }

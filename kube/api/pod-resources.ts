@@ -11,6 +11,7 @@ export function resourceAmount(resource: string, quantity: string): number {
   return resource === 'cpu' ? milliValue(quantity) : quantityValue(quantity);
 }
 
+/** A resource list in numbers. */
 export function amountsOf(list: Readonly<Record<string, string>> | undefined): ResourceAmounts {
   const amounts: ResourceAmounts = new Map();
   for (const resource in list) amounts.set(resource, resourceAmount(resource, list[resource] ?? '0'));

@@ -11,6 +11,7 @@ export function isPodTerminal(pod: StatusOnly): boolean {
   return phase === 'Succeeded' || phase === 'Failed';
 }
 
+/** Its deletion was asked for. */
 export function isPodTerminating(pod: Pick<Pod, 'metadata'>): boolean {
   return pod.metadata.deletionTimestamp !== undefined;
 }
@@ -20,6 +21,7 @@ export function isPodActive(pod: Pick<Pod, 'metadata' | 'status'>): boolean {
   return !isPodTerminal(pod) && !isPodTerminating(pod);
 }
 
+/** Its Ready condition is True. */
 export function isPodReady(pod: StatusOnly): boolean {
   return isConditionTrue(pod.status?.conditions, 'Ready');
 }
@@ -32,6 +34,7 @@ export function isPodAvailable(pod: StatusOnly, minReadySeconds: number, nowMs: 
   return sinceMs !== undefined && sinceMs + minReadySeconds * 1000 <= nowMs;
 }
 
+/** It has a node. */
 export function isPodScheduled(pod: Pick<Pod, 'spec'>): boolean {
   return (pod.spec?.nodeName ?? '') !== '';
 }

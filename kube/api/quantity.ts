@@ -105,6 +105,7 @@ export function canonicalQuantity(text: string | number): string {
   return formatQuantity(parseQuantity(text));
 }
 
+/** Nothing, in decimal notation. */
 export const zeroQuantity: Quantity = { nano: 0n, format: 'DecimalSI' };
 
 /** Negative, zero or positive as `a` is less than, equal to or more than `b`. */

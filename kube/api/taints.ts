@@ -25,6 +25,7 @@ export function tolerates(toleration: Toleration, taint: Taint): boolean {
   }
 }
 
+/** Whether one of the tolerations matches the taint. */
 export function isTolerated(taint: Taint, tolerations: readonly Toleration[] | undefined): boolean {
   return tolerations?.some((toleration) => tolerates(toleration, taint)) ?? false;
 }

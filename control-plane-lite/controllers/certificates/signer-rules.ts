@@ -1,8 +1,11 @@
 // What the built-in signers sign, and what the agent's own requests look like. Pure.
 // Source: Kubernetes documentation, Certificate Signing Requests, and pkg/apis/certificates/helpers.go.
 
+/** Client certificates of users and programs. */
 export const clientSigner = 'kubernetes.io/kube-apiserver-client';
+/** Client certificates of nodes. */
 export const kubeletClientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
+/** Serving certificates of nodes. */
 export const kubeletServingSigner = 'kubernetes.io/kubelet-serving';
 
 /** The readable part of a certificate request. */
@@ -54,6 +57,7 @@ export function signerFault(signerName: string, facts: RequestFacts, usages: rea
   }
 }
 
+/** Whether the control plane itself signs for this signer. */
 export function isBuiltInSigner(signerName: string): boolean {
   return [clientSigner, kubeletClientSigner, kubeletServingSigner].includes(signerName);
 }

@@ -33,6 +33,7 @@ function nodeFacts({ metadata, spec }: Node): string {
   return JSON.stringify([metadata.labels, spec?.taints, spec?.unschedulable]);
 }
 
+/** Reads pods, nodes and revisions from the shared informers; one worker per set at a time. */
 export function createDaemonSetController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

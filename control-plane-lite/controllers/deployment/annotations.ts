@@ -1,9 +1,13 @@
 // The annotations by which deployments and their replica sets tell revisions and sizes.
 import type { Deployment, ReplicaSet } from '#kube/api/generated/apps-v1.ts';
 
+/** The revision of a deployment or replica set, by which kubectl lists and undoes rollouts. */
 export const revisionAnnotation = 'deployment.kubernetes.io/revision';
+/** Revisions that a replica set had before, separated by commas. */
 export const revisionHistoryAnnotation = 'deployment.kubernetes.io/revision-history';
+/** See desiredReplicasOf. */
 export const desiredReplicasAnnotation = 'deployment.kubernetes.io/desired-replicas';
+/** See maxReplicasOf. */
 export const maxReplicasAnnotation = 'deployment.kubernetes.io/max-replicas';
 
 const notCopied = new Set([
@@ -37,6 +41,7 @@ export function maxReplicasOf(replicaSet: ReplicaSet): number | undefined {
   return numberIn(replicaSet.metadata.annotations, maxReplicasAnnotation);
 }
 
+/** What a replica set remembers of its deployment's size when it is scaled. */
 export function sizeAnnotations(desired: number, max: number): Annotations {
   return { [desiredReplicasAnnotation]: String(desired), [maxReplicasAnnotation]: String(max) };
 }

@@ -36,6 +36,7 @@ export function withProgress(
   return withDeploymentCondition(conditions, condition('Progressing', status, reason, message, nowMs));
 }
 
+/** Whether the deployment wants to know when it is stuck. */
 export function hasProgressDeadline({ spec }: Deployment): boolean {
   return spec.progressDeadlineSeconds !== undefined && spec.progressDeadlineSeconds !== noDeadlineSeconds;
 }

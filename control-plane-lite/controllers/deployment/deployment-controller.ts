@@ -22,6 +22,7 @@ import { type DeploymentView, desiredReplicas, replicasOf, rolloutBounds, viewDe
 
 type Conditions = readonly DeploymentCondition[];
 
+/** Level-driven: every sync looks at all replica sets of one deployment. */
 export function createDeploymentController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

@@ -4,6 +4,7 @@ import type { PodTemplateSpec } from '#kube/api/generated/core-v1.ts';
 import { scaledIntOrPercent } from '#kube/api/int-or-string.ts';
 import { canonicalJson } from '../pod-template.ts';
 
+/** Tells the replica sets of one deployment apart, and their pods. */
 export const podTemplateHashLabel = 'pod-template-hash';
 
 /** A deployment with its replica sets told apart: the one of the current template, and the others by age. */
@@ -13,14 +14,17 @@ export interface DeploymentView {
   oldReplicaSets: ReplicaSet[];
 }
 
+/** The size asked for; none for a set that does not exist. */
 export function replicasOf(replicaSet: ReplicaSet | undefined): number {
   return replicaSet === undefined ? 0 : (replicaSet.spec.replicas ?? 1);
 }
 
+/** The deployment's size; one where it names none. */
 export function desiredReplicas(deployment: Deployment): number {
   return deployment.spec.replicas ?? 1;
 }
 
+/** Whether old and new pods may run side by side. */
 export function isRollingUpdate(deployment: Deployment): boolean {
   return (deployment.spec.strategy?.type ?? 'RollingUpdate') === 'RollingUpdate';
 }
@@ -54,6 +58,7 @@ export function viewDeployment(deployment: Deployment, replicaSets: readonly Rep
   return { deployment, newReplicaSet, oldReplicaSets: sorted.filter((replicaSet) => replicaSet !== newReplicaSet) };
 }
 
+/** Old sets by age, then the new one. */
 export function allReplicaSets({ newReplicaSet, oldReplicaSets }: DeploymentView): ReplicaSet[] {
   return newReplicaSet === undefined ? oldReplicaSets : [...oldReplicaSets, newReplicaSet];
 }

@@ -7,6 +7,7 @@ import { controllerReference } from '#kube/api/owner-references.ts';
 import type { Draft } from '#kube/api/resource.ts';
 import { canonicalJson } from '../pod-template.ts';
 
+/** Marks the slices that are mirrors. */
 export const mirroringManagedBy = 'endpointslicemirroring-controller.k8s.io';
 const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 const serviceNameLabel = 'kubernetes.io/service-name';

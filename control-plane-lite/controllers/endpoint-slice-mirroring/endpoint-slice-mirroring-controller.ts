@@ -10,6 +10,7 @@ import { computeMirror, isMirrored, mirroringManagedBy } from './compute-mirror.
 
 const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 
+/** Its slices are told apart from others by their managed-by label. */
 export function createEndpointSliceMirroringController(context: ControllerContext): Controller {
   const { informers, client, clock } = context;
   const queue = createControllerQueue(context);

@@ -10,7 +10,9 @@ import type { Draft } from '#kube/api/resource.ts';
 import { canonicalJson } from '../pod-template.ts';
 import { endpointHostname, endpointPorts, hasEndpoint, isHeadless } from './service-ports.ts';
 
+/** Who keeps a slice up to date. */
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
+/** The value for slices made from a selector. */
 export const managedBy = 'endpointslice-controller.k8s.io';
 const serviceNameLabel = 'kubernetes.io/service-name';
 const headlessLabel = 'service.kubernetes.io/headless';

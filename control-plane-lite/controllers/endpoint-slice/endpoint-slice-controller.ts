@@ -22,6 +22,7 @@ function triggerTime(service: Service, pods: readonly Pod[]): string | undefined
   return latest === '' ? undefined : latest;
 }
 
+/** Waits for its own writes to be seen before it decides again. */
 export function createEndpointSliceController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

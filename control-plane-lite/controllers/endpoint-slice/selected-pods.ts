@@ -5,6 +5,7 @@ import { objectKey } from '#kube/api/resource.ts';
 import type { WorkQueue } from '#kube/queue/types.ts';
 import { byLabelPair, type SharedInformers, servicesForLabels } from '../shared-informers.ts';
 
+/** Whether the control plane finds the endpoints of this service. */
 export function hasSelector(service: Service): boolean {
   return Object.keys(service.spec?.selector ?? {}).length > 0 && service.spec?.type !== 'ExternalName';
 }

@@ -38,6 +38,7 @@ export function endpointPorts(service: Service, pod: Pod): EndpointPort[] {
   });
 }
 
+/** A service without an address of its own. */
 export function isHeadless(service: Service): boolean {
   return service.spec?.clusterIP === 'None';
 }

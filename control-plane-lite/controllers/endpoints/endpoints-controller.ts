@@ -24,6 +24,7 @@ function labelsOf(service: Service): Record<string, string> {
   };
 }
 
+/** Writes one Endpoints object per service, and only when it changes. */
 export function createEndpointsController(context: ControllerContext): Controller {
   const { informers, client } = context;
   const queue = createControllerQueue(context);

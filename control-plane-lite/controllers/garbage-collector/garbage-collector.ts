@@ -17,6 +17,7 @@ export interface CollectorSources {
   shared: readonly { resource: Resource; informer: Informer<KubeObject> }[];
 }
 
+/** Works once everything that can be owned has been listed, so that no owner is missed. */
 export function createGarbageCollector(context: ControllerContext, sources: CollectorSources): Controller {
   const { client, clock, logger } = context;
   const judging = createControllerQueue(context);

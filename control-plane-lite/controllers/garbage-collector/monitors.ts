@@ -27,6 +27,7 @@ export interface Monitors {
   readonly byKind: ReadonlyMap<string, Resource>;
 }
 
+/** Names a resource whatever its version. */
 export function monitorKey({ plural, group }: Pick<Resource, 'plural' | 'group'>): string {
   return `${plural}.${group}`;
 }
@@ -41,6 +42,7 @@ function isCollected({ plural, verbs }: DiscoveredResource): boolean {
   return plural !== 'events' && ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb));
 }
 
+/** Nothing is watched before `run`. */
 export function createMonitors({ client, clock, logger, shared, handlersFor }: MonitorDeps): Monitors {
   const byKind = new Map<string, Resource>();
   const running = new Map<string, { stop: AbortController; done: Promise<void> }>();

@@ -2,7 +2,9 @@
 import type { ObjectMeta, OwnerReference } from '#kube/api/generated/meta-v1.ts';
 import type { Resource } from '#kube/api/resource.ts';
 
+/** Keeps an owner until its blocking dependents are gone. */
 export const foregroundFinalizer = 'foregroundDeletion';
+/** Keeps an owner until its dependents were freed. */
 export const orphanFinalizer = 'orphan';
 
 /** An object as the collector sees it. */

@@ -19,6 +19,7 @@ import { finishedCondition, type JobPlan, planJob } from './plan-job.ts';
 /** Changes of pods are gathered for this long before a job is looked at again. */
 const batchMs = 100;
 
+/** Also frees pods whose job is gone from the finalizer that counted them. */
 export function createJobController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

@@ -9,13 +9,17 @@ import { podFromTemplate } from '../pod-template.ts';
 
 /** Keeps a finished pod until it was counted. */
 export const trackingFinalizer = 'batch.kubernetes.io/job-tracking';
+/** The completion index of a pod; also its label. */
 export const indexAnnotation = 'batch.kubernetes.io/job-completion-index';
+/** Failures of an index before this pod. */
 export const indexFailureCountAnnotation = 'batch.kubernetes.io/job-index-failure-count';
 
+/** Whether every pod has a completion index. */
 export function isIndexed(job: Job): boolean {
   return job.spec.completionMode === 'Indexed';
 }
 
+/** Whether the pod has not been counted yet. */
 export function hasTrackingFinalizer(pod: Pod): boolean {
   return pod.metadata.finalizers?.includes(trackingFinalizer) ?? false;
 }
@@ -38,6 +42,7 @@ export function isPodFailed(job: Job, pod: Pod): boolean {
   return isPodTerminating(pod) && pod.status?.phase !== 'Succeeded';
 }
 
+/** Neither finished nor being deleted. */
 export function isPodActive(pod: Pod): boolean {
   return !isPodTerminal(pod) && !isPodTerminating(pod);
 }

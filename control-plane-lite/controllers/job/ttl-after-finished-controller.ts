@@ -7,6 +7,7 @@ import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { finishedCondition } from './plan-job.ts';
 
+/** Deletes in the foreground, so that pods go before their job. */
 export function createTtlAfterFinishedController(context: ControllerContext): Controller {
   const { informers, client, clock } = context;
   const queue = createControllerQueue(context);

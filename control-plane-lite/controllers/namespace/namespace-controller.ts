@@ -17,6 +17,7 @@ interface Left {
   objects: KubeObject[];
 }
 
+/** Looks again with growing pauses while content remains. */
 export function createNamespaceController(context: ControllerContext): Controller {
   const { informers, client, clock } = context;
   const queue = createControllerQueue(context);

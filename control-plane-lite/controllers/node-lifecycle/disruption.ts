@@ -29,6 +29,7 @@ export function isFullyDisrupted(nodes: readonly Node[]): boolean {
   return nodes.length > 0 && nodes.every((node) => readyStatus(node) !== 'True');
 }
 
+/** One for the cluster; zones are told apart by the nodes' labels. */
 export function createEvictionBudget(): EvictionBudget {
   const nextByZone = new Map<string, number>();
   return {

@@ -18,6 +18,7 @@ const monitorPeriodMs = 5_000;
 /** Upstream's defaults. */
 export const defaultHeartbeatLimits: HeartbeatLimits = { graceMs: 50_000, startupGraceMs: 60_000 };
 
+/** Looks at every node each five seconds, and whenever it changes. */
 export function createNodeLifecycleController(context: ControllerContext, limits: HeartbeatLimits): Controller {
   const { informers, client, recorder, clock, logger } = context;
   const queue = createControllerQueue(context);

@@ -12,6 +12,7 @@ import { type Controller, type ControllerContext, createControllerQueue, queueCo
 import { byNode } from '../shared-informers.ts';
 import { evictionTimeMs } from './plan-eviction.ts';
 
+/** Pods are looked at when they are placed and when the taints of their node change. */
 export function createTaintEvictionController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

@@ -20,6 +20,7 @@ export function selectFinished(all: readonly Pod[], limit: number): Pod[] {
   return finished.sort((a, b) => (created(a) < created(b) ? -1 : 1)).slice(0, Math.max(0, finished.length - limit));
 }
 
+/** Looks at all pods every 20 seconds. */
 export function createPodGarbageCollector(context: ControllerContext): Controller {
   const { informers, client, clock, logger } = context;
   /** Nodes that pods name and that do not exist, since when. */

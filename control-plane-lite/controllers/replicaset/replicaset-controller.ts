@@ -16,6 +16,7 @@ import { byController, orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { computeReplicaSetStatus, planReplicas, type ReplicaFailure } from './plan-replicas.ts';
 
+/** Counts its own creations and deletions before the informer shows them. */
 export function createReplicaSetController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

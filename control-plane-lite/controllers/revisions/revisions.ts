@@ -9,6 +9,7 @@ import type { ApiClient } from '#kube/client/types.ts';
 import { isAlreadyExists, isNotFound } from '#kube/errors/status-error.ts';
 import { canonicalJson, shortHash } from '../pod-template.ts';
 
+/** Which revision of its owner a pod or revision object is of. */
 export const revisionHashLabel = 'controller-revision-hash';
 
 /** A workload with a template whose history is kept. */
@@ -33,6 +34,7 @@ export function sortedRevisions(revisions: readonly ControllerRevision[]): Contr
   return [...revisions].sort((a, b) => a.revision - b.revision || (a.metadata.name < b.metadata.name ? -1 : 1));
 }
 
+/** The hash of the template, as pods of a DaemonSet carry it. */
 export function hashOf(revision: Pick<ControllerRevision, 'metadata'>): string {
   return revision.metadata.labels?.[revisionHashLabel] ?? '';
 }

@@ -5,6 +5,7 @@ import { type Controller, type ControllerContext, createControllerQueue, queueCo
 
 const accountName = 'default';
 
+/** Pods cannot be made in a namespace before it has worked there. */
 export function createServiceAccountController(context: ControllerContext): Controller {
   const { informers, client } = context;
   const queue = createControllerQueue(context);

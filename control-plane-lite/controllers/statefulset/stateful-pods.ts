@@ -11,6 +11,7 @@ import { revisionHashLabel } from '../revisions/revisions.ts';
 const podNameLabel = 'statefulset.kubernetes.io/pod-name';
 const podIndexLabel = 'apps.kubernetes.io/pod-index';
 
+/** Where counting begins; zero unless the set says otherwise. */
 export function firstOrdinal(set: StatefulSet): number {
   return set.spec.ordinals?.start ?? 0;
 }
@@ -23,6 +24,7 @@ export function ordinalOf(set: StatefulSet, pod: Pod): number | undefined {
   return /^(0|[1-9]\d*)$/.test(text) ? Number(text) : undefined;
 }
 
+/** The name of the pod with an ordinal, which it keeps for ever. */
 export function podName(set: StatefulSet, ordinal: number): string {
   return `${set.metadata.name}-${ordinal}`;
 }

@@ -23,6 +23,7 @@ import { byController, orphanPods } from '../shared-informers.ts';
 import { planStatefulSet, type StatefulAction } from './plan-statefulset.ts';
 import { atRevision, draftClaims, draftStatefulPod, ordinalOf } from './stateful-pods.ts';
 
+/** Takes the actions of a plan one after the other; the first that fails ends the sync. */
 export function createStatefulSetController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);

@@ -37,6 +37,7 @@ function staticFacts(node: Node): string {
   return JSON.stringify([node.metadata.labels, node.spec?.taints, node.spec?.unschedulable]);
 }
 
+/** An empty view; the scheduler feeds it from its informers. */
 export function createClusterCache(): ClusterCache {
   const nodes = new Map<string, NodeInfo>();
   const placed = new Map<string, { info: PodInfo; node: string; assumed: boolean }>();

@@ -17,8 +17,10 @@ export interface NodeInfo {
   hostPorts: HostPort[];
 }
 
+/** Nodes with one value of it fail together. */
 export const zoneLabel = 'topology.kubernetes.io/zone';
 
+/** A node without pods. */
 export function createNodeInfo(node: Node): NodeInfo {
   return {
     name: node.metadata.name,
@@ -54,6 +56,7 @@ function count(info: NodeInfo, pod: PodInfo, sign: 1 | -1): void {
   }
 }
 
+/** Counts a pod, in place of an older version of it. */
 export function addPod(info: NodeInfo, pod: PodInfo): void {
   if (info.pods.has(pod.uid)) removePod(info, pod.uid);
   info.pods.set(pod.uid, pod);
@@ -61,6 +64,7 @@ export function addPod(info: NodeInfo, pod: PodInfo): void {
   count(info, pod, 1);
 }
 
+/** Gives back what a pod took; an unknown one is ignored. */
 export function removePod(info: NodeInfo, uid: string): void {
   const pod = info.pods.get(uid);
   if (pod === undefined) return;

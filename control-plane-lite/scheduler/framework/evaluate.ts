@@ -6,6 +6,7 @@ import type { PodInfo } from './pod-info.ts';
 /** The verdict: either the first refusal, or the weighted sum of scores. */
 export type Verdict = { fits: true; score: number } | { fits: false; refusal: Refusal };
 
+/** Stops at the first refusal. */
 export function evaluate(plugins: readonly Plugin[], pod: PodInfo, node: NodeInfo): Verdict {
   for (const { filter } of plugins) {
     const refusal = filter?.(pod, node);

@@ -1,6 +1,7 @@
 // Pods of one controller prefer nodes that have few of their kind: the default spreading, softly, by node.
 import type { Plugin } from '../framework/plugin.ts';
 
+/** By node; zones are compared where nodes are chosen. */
 export const groupSpread: Plugin = {
   name: 'PodTopologySpread',
   weight: 1,

@@ -6,6 +6,7 @@ import type { Plugin } from '../framework/plugin.ts';
 
 const cordon: Taint = { key: taintUnschedulable, effect: 'NoSchedule' };
 
+/** Cordoned nodes. */
 export const nodeUnschedulable: Plugin = {
   name: 'NodeUnschedulable',
   filter: ({ pod }, { node }) =>
@@ -14,6 +15,7 @@ export const nodeUnschedulable: Plugin = {
       : undefined,
 };
 
+/** Pods that name their node. */
 export const nodeName: Plugin = {
   name: 'NodeName',
   filter: ({ pod }, { name }) => {
@@ -24,6 +26,7 @@ export const nodeName: Plugin = {
   },
 };
 
+/** Hard taints refuse, soft ones rank lower. */
 export const taintToleration: Plugin = {
   name: 'TaintToleration',
   weight: 3,
@@ -42,6 +45,7 @@ function preferredTerms(terms: readonly PreferredSchedulingTerm[] | undefined): 
   return (terms ?? []).filter(({ weight }) => weight > 0);
 }
 
+/** nodeSelector and required affinity refuse, preferred affinity ranks. */
 export const nodeAffinity: Plugin = {
   name: 'NodeAffinity',
   weight: 2,

@@ -9,6 +9,7 @@ function collide(a: HostPort, b: HostPort): boolean {
   return a.ip === b.ip || a.ip === anyAddress || b.ip === anyAddress;
 }
 
+/** Host ports are taken per address and protocol. */
 export const nodePorts: Plugin = {
   name: 'NodePorts',
   filter: ({ hostPorts }, node) =>

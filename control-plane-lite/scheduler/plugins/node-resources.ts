@@ -22,6 +22,7 @@ function neverFits(pod: PodInfo, node: NodeInfo): boolean {
   return [...pod.requests].some(([resource, amount]) => amount > (node.allocatable.get(resource) ?? 0));
 }
 
+/** Room for the requests; emptier nodes rank higher. */
 export const nodeResourcesFit: Plugin = {
   name: 'NodeResourcesFit',
   weight: 1,
@@ -49,6 +50,7 @@ export const nodeResourcesFit: Plugin = {
   },
 };
 
+/** Nodes whose cpu and memory fill up evenly rank higher. */
 export const nodeResourcesBalanced: Plugin = {
   name: 'NodeResourcesBalancedAllocation',
   weight: 1,
