@@ -1,5 +1,6 @@
 // componentstatuses: the parts of the control plane, which are one process here. Deprecated, still asked for.
 import type { KubeObject } from '#kube/api/resource.ts';
+import type { TablePrinter } from '../../registry/kind-rules.ts';
 import { notFound } from '../../registry/status-errors.ts';
 import type { ResourceHandler } from '../api-context.ts';
 import { sendBytes, sendJson } from '../http/exchange.ts';
@@ -13,6 +14,13 @@ function statusOf(name: string): KubeObject & { conditions: object[] } {
   return { kind: 'ComponentStatus', apiVersion: 'v1', metadata: { name }, conditions };
 }
 
+const column = (name: string, format = '') => ({ name, type: 'string', format, description: '', priority: 0 });
+
+const printer: TablePrinter = {
+  columns: [column('Name', 'name'), column('Status'), column('Message'), column('Error')],
+  cells: ({ metadata }) => [metadata.name, 'Healthy', 'ok', ''],
+};
+
 export const componentStatuses: ResourceHandler = (api, exchange, served) => {
   const { name, query } = exchange.info;
   exchange.warnings.push('v1 ComponentStatus is deprecated in v1.19+');
@@ -21,7 +29,7 @@ export const componentStatuses: ResourceHandler = (api, exchange, served) => {
     sendJson(exchange, 200, statusOf(name));
     return;
   }
-  const deps = { ...api, parse: api.registry.parse };
+  const deps = { ...api, parse: api.registry.parse, printerFor: () => printer };
   const representer = representerFor(negotiate(exchange.request.headers.accept), served, query, deps);
   const entries = names.map((each) => ({ key: each, revision: 0, value: Buffer.from(JSON.stringify(statusOf(each))) }));
   sendBytes(exchange, 200, representer.contentType, representer.many(entries, '{}'));

@@ -6,7 +6,7 @@ import type { ServedResource } from '../../registry/resource-table.ts';
 import { FutureRevisionError } from '../../storage/backend.ts';
 import type { ResourceCache } from '../../storage/cache/resource-cache.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
-import type { Exchange } from '../http/exchange.ts';
+import { type Exchange, warningHeader } from '../http/exchange.ts';
 import { type ParsedListOptions, parseListOptions } from '../http/list-options.ts';
 import { type Negotiated, negotiate } from '../http/negotiate.ts';
 import { asStatusError } from '../http/send-error.ts';
@@ -40,6 +40,17 @@ function bookmarkFrame(
         ? { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${negotiated.metaVersion}`, metadata }
         : { kind: served.resource.kind, apiVersion: served.apiVersion, metadata };
   return frameEvent('BOOKMARK', Buffer.from(JSON.stringify(object)));
+}
+
+/** A watch of one object by its path is one by its name. */
+function named(options: ParsedListOptions, name: string): ParsedListOptions {
+  if (name === '') return options;
+  const { match, selection } = options;
+  return {
+    ...options,
+    match: (attributes) => attributes.fields['metadata.name'] === name && match?.(attributes) !== false,
+    selection: `${selection}\n${name}`,
+  };
 }
 
 function writer(response: ServerResponse): (frames: Buffer) => void {
@@ -89,7 +100,7 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
   const negotiated = negotiate(exchange.request.headers.accept);
   const deps = { ...api, parse: api.registry.parse };
   const representer = representerFor(negotiated, served, info.query, deps);
-  const options = parseListOptions(info.query, served.resource);
+  const options = named(parseListOptions(info.query, served.resource), info.name);
   const cache = cacheOf(api.registry, served);
   const from = options.resourceVersion ?? 0;
   if (from > cache.revision) throw new FutureRevisionError(from, cache.revision);
@@ -99,7 +110,7 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
     response.writeHead(200, {
       'Content-Type': representer.contentType,
       'Cache-Control': 'no-cache, private',
-      ...(exchange.warnings.length > 0 ? { Warning: exchange.warnings } : {}),
+      ...(exchange.warnings.length > 0 ? { Warning: exchange.warnings.map(warningHeader) } : {}),
     });
     response.flushHeaders();
   };

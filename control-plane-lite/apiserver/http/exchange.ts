@@ -13,7 +13,8 @@ export interface Exchange {
   nowMs: number;
 }
 
-function warningHeader(text: string): string {
+/** A Warning header's value. */
+export function warningHeader(text: string): string {
   const escaped = text
     .replaceAll('\\', '\\\\')
     .replaceAll('"', '\\"')

@@ -37,15 +37,15 @@ function addressOf(node: Node): string | undefined {
   return undefined;
 }
 
-/** The base URL of a node's agent. Throws StatusError. */
-export function agentUrl(objects: ObjectReader, nodeName: string): URL {
+/** The base URL of a node's agent, or of another `port` of the node. Throws StatusError. */
+export function agentUrl(objects: ObjectReader, nodeName: string, wantedPort = ''): URL {
   const node = objects.get(nodes, '', nodeName);
   if (node === undefined) throw notFound(nodes, nodeName);
   const address = addressOf(node);
   if (address === undefined) {
     throw failure(500, 'InternalError', `Internal error occurred: no preferred addresses found; known addresses: []`);
   }
-  const port = node.status?.daemonEndpoints?.kubeletEndpoint?.Port || defaultAgentPort;
+  const port = wantedPort || node.status?.daemonEndpoints?.kubeletEndpoint?.Port || defaultAgentPort;
   return new URL(`https://${bracketed(address)}:${port}`);
 }
 

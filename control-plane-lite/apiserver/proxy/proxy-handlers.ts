@@ -12,7 +12,7 @@ import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { type Exchange, sendBytes } from '../http/exchange.ts';
 import { readBody } from '../http/read-body.ts';
 import { agentLogPath, agentStreamPath } from './agent-requests.ts';
-import { agentUrl, podUrl, serviceUrl } from './backend-address.ts';
+import { agentUrl, parseProxiedName, podUrl, serviceUrl } from './backend-address.ts';
 import { copyAnswer, forwardUpgrade, type ProxyTarget, requestBackend } from './forward.ts';
 
 export interface AgentIdentity {
@@ -90,7 +90,8 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
     'pods/attach': streamTarget('attach'),
     'pods/portforward': streamTarget('portForward'),
     'nodes/proxy': (api, exchange) => {
-      const base = agentUrl(api.registry.objects, exchange.info.name);
+      const { name, port } = parseProxiedName(exchange.info.name);
+      const base = agentUrl(api.registry.objects, name, port);
       return { url: proxiedUrl(base, exchange, 'proxy'), tls, headers: forwarded(exchange) };
     },
     'pods/proxy': (api, exchange) => {

@@ -58,6 +58,15 @@ describe('watches', () => {
     ]);
   });
 
+  it('watches one object by its path', async () => {
+    const start = await create('single');
+    const path = `${maps}/single?watch=1&resourceVersion=${start.metadata.resourceVersion}`;
+    const stream = server.stream(path, (line) => line.includes('"done"'));
+    await create('another');
+    await patch('single', { data: { a: 'done' } });
+    assert.deepEqual((await stream).map(parse).map(short), ['MODIFIED single']);
+  });
+
   it('streams the initial list and ends it with a bookmark', async () => {
     const query = 'watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
     const lines = (await server.stream(`${maps}?${query}`, (line) => line.includes('BOOKMARK'))).map(parse);

@@ -1,0 +1,109 @@
+// Bodies in the API's protobuf form become the JSON form, field by field.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import protobuf from 'protobufjs';
+import { decodeProtobuf } from '../../../control-plane-lite/apiserver/protobuf/decode-protobuf.ts';
+import { loadSchema } from '../../../control-plane-lite/registry/schema.ts';
+
+const schema = loadSchema();
+const data = new URL('../../../control-plane-lite/apiserver/protobuf/data/kubernetes-api.json', import.meta.url);
+const root = protobuf.Root.fromJSON(JSON.parse(readFileSync(data, 'utf8')));
+
+/** A body as clients send it: the prefix, then the object in its envelope. */
+function encode(apiVersion: string, kind: string, type: string, object: object): Buffer {
+  const message = root.lookupType(type);
+  const raw = message.encode(message.fromObject(object)).finish();
+  const envelope = root.lookupType('k8s.io.apimachinery.pkg.runtime.Unknown');
+  const bytes = envelope.encode(envelope.fromObject({ typeMeta: { apiVersion, kind }, raw })).finish();
+  return Buffer.concat([Buffer.from('k8s\0'), bytes]);
+}
+
+describe('protobuf bodies', () => {
+  it('carry metadata, times and maps', () => {
+    const metadata = {
+      name: 'n',
+      labels: { a: 'b' },
+      creationTimestamp: { seconds: 1_767_225_600 },
+      generation: 0,
+      namespace: '',
+    };
+    assert.deepEqual(decodeProtobuf(encode('v1', 'Namespace', 'k8s.io.api.core.v1.Namespace', { metadata }), schema), {
+      kind: 'Namespace',
+      apiVersion: 'v1',
+      metadata: { name: 'n', labels: { a: 'b' }, creationTimestamp: '2026-01-01T00:00:00Z' },
+    });
+  });
+
+  it('inline the structs that JSON inlines, and keep zeros that mean something', () => {
+    const spec = {
+      replicas: 0,
+      minReadySeconds: 0,
+      selector: { matchLabels: { a: 'b' } },
+      template: {
+        spec: {
+          volumes: [{ name: 'v', volumeSource: { emptyDir: { sizeLimit: { string: '1Gi' } } } }],
+          containers: [
+            {
+              name: 'c',
+              readinessProbe: {
+                handler: { httpGet: { path: '/', port: { type: 1, strVal: 'http' } } },
+                timeoutSeconds: 2,
+              },
+              livenessProbe: { handler: { tcpSocket: { port: { type: 0, intVal: 80 } } } },
+              env: [
+                {
+                  name: 'E',
+                  valueFrom: { secretKeyRef: { localObjectReference: { name: 's' }, key: 'k', optional: false } },
+                },
+              ],
+              resources: { requests: { cpu: { string: '100m' } } },
+            },
+          ],
+        },
+      },
+    };
+    const decoded = decodeProtobuf(encode('apps/v1', 'Deployment', 'k8s.io.api.apps.v1.Deployment', { spec }), schema);
+    assert.deepEqual(decoded['spec'], {
+      replicas: 0,
+      selector: { matchLabels: { a: 'b' } },
+      template: {
+        spec: {
+          volumes: [{ name: 'v', emptyDir: { sizeLimit: '1Gi' } }],
+          containers: [
+            {
+              name: 'c',
+              readinessProbe: { httpGet: { path: '/', port: 'http' }, timeoutSeconds: 2 },
+              livenessProbe: { tcpSocket: { port: 80 } },
+              env: [{ name: 'E', valueFrom: { secretKeyRef: { name: 's', key: 'k', optional: false } } }],
+              resources: { requests: { cpu: '100m' } },
+            },
+          ],
+        },
+      },
+    });
+  });
+
+  it('carry bytes as base64', () => {
+    const secret = encode('v1', 'Secret', 'k8s.io.api.core.v1.Secret', {
+      data: { a: Buffer.from('b') },
+      type: 'Opaque',
+    });
+    assert.deepEqual(decodeProtobuf(secret, schema)['data'], { a: 'Yg==' });
+  });
+
+  it('carry the options of deletions', () => {
+    const type = 'k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions';
+    const options = decodeProtobuf(
+      encode('v1', 'DeleteOptions', type, { gracePeriodSeconds: 0, propagationPolicy: 'Orphan' }),
+      schema,
+    );
+    assert.deepEqual([options['gracePeriodSeconds'], options['propagationPolicy']], [0, 'Orphan']);
+  });
+
+  it('are refused without the prefix, and for kinds that have no such form', () => {
+    assert.throws(() => decodeProtobuf(Buffer.from('xxxx'), schema), /its prefix is wrong/);
+    const custom = encode('example.com/v1', 'Foo', 'k8s.io.api.core.v1.Namespace', {});
+    assert.throws(() => decodeProtobuf(custom, schema), /is not accepted as protobuf: send it as JSON/);
+  });
+});
