@@ -30,6 +30,12 @@ export interface Routes {
   virtual: VirtualHandlers;
 }
 
+/** Told to whoever uses what is to go. */
+const deprecations: Record<string, string> = {
+  'v1/componentstatuses': 'v1 ComponentStatus is deprecated in v1.19+',
+  'v1/endpoints': 'v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice',
+};
+
 const actions: Record<string, string> = { deletecollection: 'delete', update: 'update', patch: 'patch' };
 
 function handlerFor(routes: Routes, exchange: Exchange, served: ServedResource): ResourceHandler | undefined {
@@ -56,6 +62,8 @@ export async function dispatch(api: ApiContext, routes: Routes, exchange: Exchan
     sendText(exchange, 404, '404 page not found\n');
     return;
   }
+  const deprecation = deprecations[`${served.apiVersion}/${served.resource.plural}`];
+  if (deprecation !== undefined) exchange.warnings.push(deprecation);
   const handler = handlerFor(routes, exchange, served);
   if (handler === undefined) throw methodNotSupported(served.resource, actions[info.verb] ?? info.verb);
   await handler(api, exchange, served);

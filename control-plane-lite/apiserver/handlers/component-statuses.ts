@@ -23,7 +23,6 @@ const printer: TablePrinter = {
 
 export const componentStatuses: ResourceHandler = (api, exchange, served) => {
   const { name, query } = exchange.info;
-  exchange.warnings.push('v1 ComponentStatus is deprecated in v1.19+');
   if (name !== '') {
     if (!names.includes(name)) throw notFound(served.resource, name);
     sendJson(exchange, 200, statusOf(name));

@@ -20,6 +20,8 @@ import { type Log, openLog, readLog } from './open-log.ts';
 
 const compactedMark = 'compacted';
 const removalsPerTurn = 2000;
+const maxRecordsAtStart = 100_000;
+const historyKeptAtStart = 10_000;
 
 class LmdbBackend implements Backend {
   readonly #log: Log;
@@ -33,17 +35,22 @@ class LmdbBackend implements Backend {
   #pending: StoreEvent[] = [];
   #commit: Promise<void> | undefined;
   #failure: Error | undefined;
+  /** Records found when the log was opened. */
+  readonly recordCount: number;
 
   constructor(log: Log, unlock: () => Promise<void>) {
     this.#log = log;
     this.#unlock = unlock;
     this.#compactedRevision = log.marks.get(compactedMark) ?? 0;
     let last = this.#compactedRevision;
+    let count = 0;
     for (const [revision, record] of readLog(log, 1)) {
       last = Math.max(last, revision);
+      count += 1;
       if (record.type === 'delete') this.#head.delete(record.key);
       else this.#head.set(record.key, { key: record.key, revision, value: record.value });
     }
+    this.recordCount = count;
     this.#headRevision = last;
     this.#durableRevision = last;
   }
@@ -206,7 +213,10 @@ export async function openLmdbBackend(dir: string): Promise<Backend> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const unlock = await lockDataDir(dir);
   try {
-    return new LmdbBackend(openLog(dir), unlock);
+    const backend = new LmdbBackend(openLog(dir), unlock);
+    // A control plane that never ran long enough to compact must not grow for ever.
+    if (backend.recordCount > maxRecordsAtStart) await backend.compact(backend.revision - historyKeptAtStart);
+    return backend;
   } catch (error) {
     await unlock();
     throw error;
