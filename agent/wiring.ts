@@ -9,7 +9,6 @@ import {
   services as servicesResource,
 } from '#kube/api/generated/resources.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
-import { formatTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { createEventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
@@ -24,14 +23,15 @@ import { createCgroupV2, isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
 import type { AgentSettings } from './config/settings.ts';
 import { parseResolvConf } from './container/dns-config.ts';
 import type { DownwardSettings } from './container/downward-value.ts';
+import { configSeenAnnotation } from './container/labels.ts';
 import { runLogRotation } from './container/log-rotation.ts';
 import { containerFieldPath } from './container/pod-containers.ts';
 import type { ImageService } from './cri/image-service.ts';
 import { limitCalls } from './cri/limit-calls.ts';
 import { observeCalls } from './cri/observe-calls.ts';
 import type { RuntimeService } from './cri/runtime-service.ts';
+import { createCredentialsSource } from './image/credentials-source.ts';
 import { createEnsureImage } from './image/ensure-image.ts';
-import { credentialsOfSecret, parseDockerConfig } from './image/pull-credentials.ts';
 import { hugepageNames, type MachineFacts } from './node/machine-facts.ts';
 import { createNodeReporter } from './node/node-reporter.ts';
 import { createNodeStatusSource } from './node/node-status-source.ts';
@@ -93,6 +93,10 @@ function createCgroups({ settings, clock }: AgentParts, unified: boolean) {
     limits: settings,
     enforceAllocatable: settings.enforceAllocatable,
   });
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 }
 
 /** Connects everything. Nothing runs before `run`. */
@@ -199,18 +203,6 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     failed: (pod, message) => record(pod, 'Warning', 'FailedMount', message),
   });
 
-  async function credentials(pod: Pod) {
-    const { uid = '', namespace = '' } = pod.metadata;
-    const found = await Promise.all(
-      (pod.spec.imagePullSecrets ?? []).map(({ name = '' }) => objects.secret(uid, namespace, name)),
-    );
-    const node = await readFile(`${settings.rootDir}/config.json`, 'utf8').catch(() => '');
-    return [
-      ...found.flatMap((secret) => (secret === undefined ? [] : credentialsOfSecret(secret))),
-      ...parseDockerConfig(node, false),
-    ];
-  }
-
   async function runtimeHandler(pod: Pod): Promise<string> {
     const name = pod.spec.runtimeClassName;
     if (name === undefined || name === '') return '';
@@ -270,7 +262,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
         configMap: (namespace, name) => objects.configMap(pod.metadata.uid ?? '', namespace, name),
         secret: (namespace, name) => objects.secret(pod.metadata.uid ?? '', namespace, name),
       }),
-      credentials,
+      credentials: createCredentialsSource(objects, settings.rootDir),
       downward,
       legacyLogsDir,
       started: agentMetrics.observeContainerStarted,
@@ -307,12 +299,11 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   workers = podWorkers;
 
   function followPods(): void {
-    const seen = formatTime(clock.now());
     const update = (pod: Pod) => {
       const known = podWorkers.get(pod.metadata.uid ?? '');
-      const since = known?.metadata.annotations?.['kubernetes.io/config.seen'] ?? new Date(clock.now()).toISOString();
+      const seen = known?.metadata.annotations?.[configSeenAnnotation] ?? new Date(clock.now()).toISOString();
       statuses.observe(pod);
-      podWorkers.update(withSource(pod, 'api', since ?? seen));
+      podWorkers.update(withSource(pod, 'api', seen));
     };
     podInformer.subscribe({
       added: update,
@@ -324,7 +315,10 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     });
   }
 
+  /** Pods are touched only when this is the one agent of the node: when its ports could be opened. */
   async function startPods(signal: AbortSignal): Promise<void> {
+    await Promise.race([server.listening, aborted(signal)]);
+    if (signal.aborted) return;
     await Promise.all([cache.relist(signal), health.check(signal), serviceInformer.synced]);
     await cgroups.ensureNode(amountsOf((await nodeStatus(undefined)).allocatable));
     followPods();
@@ -356,7 +350,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     podCidr: () => reporter.node()?.spec?.podCIDR,
     setPodCidr: (cidr: string, stop: AbortSignal) => direct.updateRuntimeConfig(cidr, stop),
   };
-  const serve = connectServer({
+  const server = connectServer({
     ...parts,
     runtime: direct,
     images,
@@ -381,7 +375,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             health,
             reporter,
             { run: startPods },
-            { run: serve },
+            server,
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
           ],

@@ -174,10 +174,17 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
   }
 
   async function relistForever(signal: AbortSignal): Promise<void> {
+    let failing = false;
     while (!signal.aborted) {
-      await relist(signal).catch((error: unknown) => {
-        if (!signal.aborted) logger.error({ err: error }, 'cannot list pods of the runtime');
-      });
+      try {
+        await relist(signal);
+        if (failing) logger.info('the container runtime answers again');
+        failing = false;
+      } catch (error) {
+        // Once, not every second while the runtime is away.
+        if (!signal.aborted && !failing) logger.error({ err: error }, 'cannot list pods of the runtime');
+        failing = true;
+      }
       await clock.sleep(relistPeriodMs, signal).catch(() => undefined);
     }
   }

@@ -28,6 +28,8 @@ export interface AgentServerOptions {
   /** Routes of metrics and statistics. */
   metricRoutes(server: FastifyInstance): void;
   observe: HttpServerOptions['observe'];
+  /** Called when every port is open. */
+  listening(): void;
 }
 
 /** Serves until the signal is aborted. Rejects with UsageError when a port is taken. */
@@ -75,6 +77,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
     });
     servers.push(server);
   }
+  options.listening();
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   await Promise.all(servers.map((server) => server.close()));
 }

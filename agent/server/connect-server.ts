@@ -60,8 +60,12 @@ function createView({ nodeName, workers, statuses, cache }: ServerParts): NodeVi
   };
 }
 
-/** The function that serves until its signal is aborted. */
-export function connectServer(parts: ServerParts): (signal: AbortSignal) => Promise<void> {
+/** Serves until its signal is aborted. `listening` resolves when every port is open. */
+export function connectServer(parts: ServerParts): {
+  run(signal: AbortSignal): Promise<void>;
+  listening: Promise<void>;
+} {
+  const listening = Promise.withResolvers<void>();
   const { settings, clock, cache, cgroups, workers } = parts;
   const view = createView(parts);
   const sample = createSampler({
@@ -75,7 +79,7 @@ export function connectServer(parts: ServerParts): (signal: AbortSignal) => Prom
   const stale = () => clock.monotonicMs() - cache.lastRelistMs > relistLimitMs;
   const { facts, runtime, images, metrics, agentMetrics } = parts;
   const { rootDir } = settings;
-  return (signal) =>
+  const run = (signal: AbortSignal) =>
     runAgentServer(
       {
         ...parts,
@@ -84,7 +88,9 @@ export function connectServer(parts: ServerParts): (signal: AbortSignal) => Prom
         metricRoutes: (server) =>
           metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, rootDir }),
         observe: agentMetrics.observeRequest,
+        listening: listening.resolve,
       },
       signal,
     );
+  return { run, listening: listening.promise };
 }

@@ -119,6 +119,7 @@ describe("the agent's server", async () => {
         problem: () => undefined,
         metricRoutes: (server) => void server.get('/metrics', () => 'metrics'),
         observe: () => undefined,
+        listening: () => undefined,
       },
       stop.signal,
     );
