@@ -280,10 +280,12 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     logger,
     hostIps,
     async admit(pod, others, signal) {
-      const rejection = admitPod(pod, reporter.node(), others);
+      const { allowedSysctls } = settings;
+      const rejection = admitPod(pod, reporter.node(), others, allowedSysctls);
       if (rejection === undefined) return undefined;
       // Labels and taints may have changed since the node was last looked at.
-      return admitPod(pod, await client.get(nodesResource, { name: nodeName }, { signal }), others);
+      const node = await client.get(nodesResource, { name: nodeName }, { signal });
+      return admitPod(pod, node, others, allowedSysctls);
     },
     observeStep: agentMetrics.observePodStep,
     networkProblem: health.networkProblem,

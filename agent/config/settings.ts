@@ -59,6 +59,8 @@ export interface AgentSettings {
   /** Count ephemeral storage as a resource. */
   localStorage: boolean;
   podPidsLimit: number;
+  /** Names, or beginnings of names that end with a star. */
+  allowedSysctls: string[];
   cpuCfsQuota: boolean;
   cpuCfsQuotaPeriodMs: number;
   seccompDefault: boolean;
@@ -190,6 +192,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     maxPods,
     localStorage: c['localStorageCapacityIsolation'] !== false,
     podPidsLimit: Number(c['podPidsLimit']),
+    allowedSysctls: list(c['allowedUnsafeSysctls']),
     cpuCfsQuota: c['cpuCFSQuota'] === true,
     cpuCfsQuotaPeriodMs: durationMs(c['cpuCFSQuotaPeriod']),
     seccompDefault: c['seccompDefault'] === true,

@@ -23,7 +23,11 @@ function mergeConditions(
     const kept = before?.status === condition.status ? before.lastTransitionTime : undefined;
     return { ...condition, lastTransitionTime: kept ?? now };
   });
-  return [...own, ...previous.filter((condition) => !isOwned(condition.type))];
+  // The last entry of a type is the newest.
+  const foreign = new Map(
+    previous.filter(({ type }) => !isOwned(type)).map((condition) => [condition.type, condition]),
+  );
+  return [...own, ...foreign.values()];
 }
 
 /** `mayRun`: a container of the pod could still be running, so that its phase must not become terminal yet. */

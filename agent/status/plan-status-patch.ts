@@ -1,6 +1,7 @@
 // The strategic merge patch that turns the status the API server has into the wanted one. Pure.
 import { isDeepStrictEqual } from 'node:util';
-import type { PodStatus } from '#kube/api/generated/core-v1.ts';
+import type { PodCondition, PodStatus } from '#kube/api/generated/core-v1.ts';
+import { ownedConditions } from './compute-conditions.ts';
 
 /** Lists that strategic merge joins by a key, so that they have to be patched item by item. */
 const mergeKeys: Record<string, string> = { conditions: 'type', podIPs: 'ip', hostIPs: 'ip' };
@@ -17,8 +18,14 @@ function normalize(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, item]) => [key, normalize(item)]));
 }
 
+function isOwned(condition: PodCondition): boolean {
+  return ownedConditions.some((type) => type === condition.type);
+}
+
+/** Conditions of others are neither compared nor touched. */
 function fieldsOf(status: PodStatus | undefined): Fields {
-  return Object.fromEntries(Object.entries(status ?? {}).map(([key, value]) => [key, normalize(value)]));
+  const own = { ...status, ...(status?.conditions && { conditions: status.conditions.filter(isOwned) }) };
+  return Object.fromEntries(Object.entries(own).map(([key, value]) => [key, normalize(value)]));
 }
 
 function keyed(list: unknown, key: string): Map<unknown, Fields> {

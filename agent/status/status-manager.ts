@@ -109,7 +109,9 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
     },
     set(pod, status, { mayRun }) {
       const entry = entryOf(pod);
-      const previous = entry.status ?? entry.pod.status;
+      const foreign = entry.pod.status?.conditions ?? [];
+      const own = entry.status ?? entry.pod.status;
+      const previous = own === undefined ? undefined : { ...own, conditions: [...(own.conditions ?? []), ...foreign] };
       entry.status = mergePodStatus(previous, status, { mayRun, nowMs: clock.now() });
       entry.changedAtMs = clock.monotonicMs();
       queue.add(pod.metadata.uid ?? '');

@@ -13,6 +13,33 @@ export interface Rejection {
 
 const rejected = 'Pod was rejected: ';
 
+/** Kernel settings that are per pod and can do others no harm (pkg/kubelet/sysctl/safe_sysctls.go). */
+const safeSysctls = [
+  'kernel.shm_rmid_forced',
+  'net.ipv4.ip_local_port_range',
+  'net.ipv4.tcp_syncookies',
+  'net.ipv4.ping_group_range',
+  'net.ipv4.ip_unprivileged_port_start',
+  'net.ipv4.ip_local_reserved_ports',
+  'net.ipv4.tcp_keepalive_time',
+  'net.ipv4.tcp_fin_timeout',
+  'net.ipv4.tcp_keepalive_intvl',
+  'net.ipv4.tcp_keepalive_probes',
+  'net.ipv4.tcp_rmem',
+  'net.ipv4.tcp_wmem',
+];
+
+function forbiddenSysctl(pod: Pod, allowedUnsafe: readonly string[]): Rejection | undefined {
+  const allows = (pattern: string, name: string) =>
+    pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
+  for (const { name } of pod.spec.securityContext?.sysctls ?? []) {
+    const plain = name.replaceAll('/', '.');
+    if ([...safeSysctls, ...allowedUnsafe].some((pattern) => allows(pattern, plain))) continue;
+    return { reason: 'SysctlForbidden', message: `${rejected}forbidden sysctl: "${name}" not allowlisted` };
+  }
+  return undefined;
+}
+
 function used(pods: readonly Pod[]): ResourceAmounts {
   const sum: ResourceAmounts = new Map();
   for (const pod of pods) {
@@ -48,7 +75,14 @@ function lacking(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[])
 }
 
 /** Undefined when the pod may run. `others` are the pods that use the node already. */
-export function admitPod(pod: Pod, node: Node | undefined, others: readonly Pod[]): Rejection | undefined {
+export function admitPod(
+  pod: Pod,
+  node: Node | undefined,
+  others: readonly Pod[],
+  allowedUnsafeSysctls: readonly string[] = [],
+): Rejection | undefined {
+  const sysctl = forbiddenSysctl(pod, allowedUnsafeSysctls);
+  if (sysctl !== undefined) return sysctl;
   if (node === undefined) return undefined;
   const short = lacking(pod, amountsOf(node.status?.allocatable), others);
   if (short !== undefined) return short;

@@ -248,6 +248,13 @@ describe('admitPod', () => {
     it(name, () => assert.equal(admitPod(candidate, node, others)?.reason, reason));
   }
 
+  it('refuses kernel settings that are not safe, unless they are allowed', () => {
+    const sysctls = [{ name: 'net.core.somaxconn', value: '1' }];
+    const unsafe = pod('0', { securityContext: { sysctls } });
+    assert.equal(admitPod(unsafe, node, [])?.reason, 'SysctlForbidden');
+    assert.equal(admitPod(unsafe, node, [], ['net.core.*']), undefined);
+  });
+
   it('says what was asked for and what there is', () => {
     const message =
       "Pod was rejected: Node didn't have enough resource: cpu, requested: 500, used: 600, capacity: 1000";

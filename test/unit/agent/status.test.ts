@@ -237,6 +237,16 @@ describe('planStatusPatch', () => {
     assert.deepEqual(patch?.status['podIPs'], [{ ip: '10.0.0.2' }, { $patch: 'delete', ip: '10.0.0.1' }]);
   });
 
+  it('leaves a condition alone that somebody else added meanwhile', () => {
+    const current = {
+      conditions: [
+        { type: 'Ready', status: 'True' },
+        { type: 'example.com/gate', status: 'True' },
+      ],
+    };
+    assert.equal(planStatusPatch('u', current, { conditions: [{ type: 'Ready', status: 'True' }] }), undefined);
+  });
+
   it('leaves fields of others alone', () => {
     assert.equal(planStatusPatch('u', { nominatedNodeName: 'n' }, {}), undefined);
   });
