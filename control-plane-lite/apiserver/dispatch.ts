@@ -7,6 +7,7 @@ import { getObject, listObjects } from './handlers/read.ts';
 import { watchObjects } from './handlers/watch.ts';
 import { deleteMany, deleteOne, postObject, putObject } from './handlers/write.ts';
 import { type Exchange, sendText } from './http/exchange.ts';
+import { requireObject } from './http/negotiate.ts';
 
 const verbHandlers: Record<string, ResourceHandler> = {
   get: getObject,
@@ -48,7 +49,11 @@ function handlerFor(routes: Routes, exchange: Exchange, served: ServedResource):
     return handlers?.[verb];
   }
   const virtual = routes.virtual[`${group}/${plural}`];
-  if (virtual !== undefined) return served.verbs.has(verb) ? virtual : undefined;
+  if (virtual !== undefined) {
+    // What is only computed has no table and no metadata to show.
+    if (verb === 'create') requireObject(exchange.request.headers.accept);
+    return served.verbs.has(verb) ? virtual : undefined;
+  }
   return served.verbs.has(verb) || (verb === 'watch' && served.verbs.has('watch')) ? verbHandlers[verb] : undefined;
 }
 

@@ -125,7 +125,8 @@ export function createQuotaAdmission({ objects, cache, table }: QuotaDeps): Admi
         }
         check(quota, request, added);
       }
-      if (request.context.dryRun) return undefined;
+      // Custom objects are counted once they are stored: their changes are not followed here.
+      if (request.context.dryRun || served.isCustom === true) return undefined;
       const key = `${served.storagePrefix}${namespace}/${object.metadata.name}`;
       const within = reserved.get(namespace) ?? new Map();
       within.set(key, { usage: added, pod });

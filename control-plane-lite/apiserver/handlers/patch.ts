@@ -120,7 +120,7 @@ async function applyConfiguration(
   const { force } = checkApplyOptions(exchange);
   const { name, subresource } = exchange.info;
   const namespace = namespaceOf(exchange, served);
-  const decoded = decodeAs(patch, served.resource, registry.schema, validation, context.warn, true);
+  const decoded = decodeAs(patch, served.resource, registry.schema, validation, context.warn, { isPartial: true });
   if (decoded.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
   decoded.metadata.name ??= name;
   const configuration = toStored(served, decoded);

@@ -11,7 +11,7 @@ import { deleteObject } from '../../registry/verbs/delete.ts';
 import { deleteCollection } from '../../registry/verbs/delete-collection.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
-import { decodeAs, parseBody, parseFieldValidation } from '../http/decode-body.ts';
+import { decodeAs, jsonTextOf, parseBody, parseFieldValidation } from '../http/decode-body.ts';
 import { type Exchange, sendBytes, sendJson } from '../http/exchange.ts';
 import { parseListOptions } from '../http/list-options.ts';
 import { negotiate } from '../http/negotiate.ts';
@@ -36,8 +36,9 @@ export async function readObject(api: ApiContext, exchange: Exchange, served: Se
   const body = await readBody(exchange.request);
   const parsed = parseBody(body, exchange.request.headers['content-type'], served.resource.kind, api.registry.schema);
   const validation = parseFieldValidation(exchange.info.query);
-  const warn = (text: string) => exchange.warnings.push(text);
-  return toStored(served, decodeAs(parsed, served.resource, api.registry.schema, validation, warn));
+  const warn = (warning: string) => exchange.warnings.push(warning);
+  const text = jsonTextOf(body, exchange.request.headers['content-type']);
+  return toStored(served, decodeAs(parsed, served.resource, api.registry.schema, validation, warn, { text }));
 }
 
 /** Answers with an object that was written. */

@@ -6,6 +6,7 @@ import { decodeObject, TypeMismatchError } from '../../registry/decode-object.ts
 import type { Schema } from '../../registry/schema.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import { decodeProtobuf, protobufMediaType } from '../protobuf/decode-protobuf.ts';
+import { findDuplicateFields } from './duplicate-fields.ts';
 import { describeJsonError } from './go-json-error.ts';
 
 /** The kind that a body is decoded as. */
@@ -49,7 +50,7 @@ export function parseBody(body: Buffer, contentType: string | undefined, kind: s
   const text = body.toString();
   try {
     if (type === '' || type === 'application/json') return JSON.parse(text);
-    if (type === 'application/yaml' || type === 'application/x-yaml') return parseYaml(text);
+    if (type === 'application/yaml' || type === 'application/x-yaml') return parseYaml(text, { uniqueKeys: false });
   } catch (error) {
     const why = type.endsWith('yaml') ? `yaml: ${String(error)}` : describeJsonError(text);
     throw badRequest(
@@ -59,14 +60,23 @@ export function parseBody(body: Buffer, contentType: string | undefined, kind: s
   throw unsupportedMediaType();
 }
 
-/** Checks that a parsed value is an object of the kind, and cleans it in place. Throws StatusError. */
+/** The text of a JSON body, for checks that look at it again. */
+export function jsonTextOf(body: Buffer, contentType: string | undefined): string {
+  const type = (contentType ?? '').split(';')[0]?.trim() ?? '';
+  return type === '' || type === 'application/json' ? body.toString() : '';
+}
+
+/**
+ * Checks that a parsed value is an object of the kind, and cleans it in place. Throws StatusError. `text` is the JSON
+ * it came from, where fields given twice are to be found.
+ */
 export function decodeAs(
   value: unknown,
   expected: ExpectedKind,
   schema: Schema,
   validation: FieldValidation,
   warn: (text: string) => void,
-  isPartial = false,
+  { isPartial = false, text = '' }: { isPartial?: boolean; text?: string } = {},
 ): KubeObject {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     const message = `json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`;
@@ -86,9 +96,13 @@ export function decodeAs(
   object['apiVersion'] = apiVersion;
   object['metadata'] ??= {};
   try {
-    const unknown = decodeObject(object, schema.typeOf(expected), isPartial).map(
-      (path) => `unknown field ${JSON.stringify(path)}`,
-    );
+    const duplicates = validation === 'Strict' && text !== '' ? findDuplicateFields(text) : [];
+    const unknown = [
+      ...duplicates.map((path) => `duplicate field ${JSON.stringify(path)}`),
+      ...decodeObject(object, schema.typeOf(expected), isPartial).map(
+        (path) => `unknown field ${JSON.stringify(path)}`,
+      ),
+    ];
     if (unknown.length > 0 && validation === 'Strict') {
       throw badRequest(`${claim}: strict decoding error: ${unknown.join(', ')}`);
     }

@@ -52,3 +52,8 @@ export function negotiate(accept: string | undefined): Negotiated {
   }
   throw notAcceptable();
 }
+
+/** Throws StatusError 406 when only another form than the object itself would do. */
+export function requireObject(accept: string | undefined): void {
+  if (negotiate(accept).representation !== 'object') throw notAcceptable();
+}

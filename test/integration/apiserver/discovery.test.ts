@@ -83,6 +83,14 @@ describe('what the server says about itself', () => {
     assert.equal(answer.status, 406);
   });
 
+  it('answers 406 when a review is asked for as a Table', async () => {
+    const answer = await server.call('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {
+      body: { spec: { resourceAttributes: { verb: 'get', resource: 'pods' } } },
+      headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' },
+    });
+    assert.equal(answer.status, 406);
+  });
+
   it('describes types and parameters in OpenAPI v3', async () => {
     const { body } = await server.call<{ paths: Record<string, { serverRelativeURL: string }> }>('GET', '/openapi/v3');
     const url = body.paths['apis/apps/v1']?.serverRelativeURL ?? '';

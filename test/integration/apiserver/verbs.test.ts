@@ -226,6 +226,10 @@ describe('the verbs of the API', () => {
     const strict = await call('POST', `${maps}?fieldValidation=Strict&dryRun=All`, body);
     assert.equal(strict.status, 400);
     assert.match(strict.body.message ?? '', /strict decoding error: unknown field "nope"/);
+    const twice = await server.call<Thing>('POST', `${maps}?fieldValidation=Strict&dryRun=All`, {
+      body: '{"metadata":{"name":"twice"},"immutable":true,"immutable":false}',
+    });
+    assert.match(twice.body.message ?? '', /strict decoding error: duplicate field "immutable"/);
     const warned = await call('POST', `${maps}?dryRun=All`, body);
     assert.match(String(warned.headers['warning']), /299 - "unknown field \\"nope\\""/);
     const ignored = await call('POST', `${maps}?fieldValidation=Ignore&dryRun=All`, body);
