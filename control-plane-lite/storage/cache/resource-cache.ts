@@ -1,6 +1,6 @@
 // All objects of one resource as bytes, the recent changes to them, and who watches. Reads never touch the disk
 // unless they go back further than memory does.
-import { type Backend, CompactedError, type StoredEntry, type StoreEvent } from '../backend.ts';
+import { type Backend, CompactedError, FutureRevisionError, type StoredEntry, type StoreEvent } from '../backend.ts';
 import { rangeAt } from '../range-at.ts';
 import { type Attributes, type AttributesReader, attributesOf } from './attributes.ts';
 import { SortedKeys } from './sorted-keys.ts';
@@ -142,6 +142,7 @@ export class ResourceCache {
   async list(options: CacheListOptions): Promise<CacheList> {
     const { prefix, match, limit = 0, startAfter = '' } = options;
     const revision = options.revision ?? this.#revision;
+    if (revision > this.#revision) throw new FutureRevisionError(revision, this.#revision);
     const source =
       revision === this.#revision
         ? this.#walkAfter(prefix, startAfter)

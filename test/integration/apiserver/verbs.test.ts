@@ -221,6 +221,17 @@ describe('the verbs of the API', () => {
     assert.equal(selected.body.items.length, 1);
   });
 
+  it('answers 413 to a body that is too large, and goes on', async () => {
+    const large = await call('POST', maps, { metadata: { name: 'large' }, data: { a: 'x'.repeat(4_000_000) } });
+    assert.equal(large.status, 413);
+    assert.equal((await call('GET', maps)).status, 200);
+  });
+
+  it('refuses a list at an exact revision that has not happened yet', async () => {
+    const answer = await call('GET', `${maps}?resourceVersion=999999999&resourceVersionMatch=Exact`);
+    assert.equal(answer.status, 504);
+  });
+
   it('names unknown fields as asked: refuses, warns, or keeps quiet', async () => {
     const body = { metadata: { name: 'extra' }, data: {}, nope: 1 };
     const strict = await call('POST', `${maps}?fieldValidation=Strict&dryRun=All`, body);
