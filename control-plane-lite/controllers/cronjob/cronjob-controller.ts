@@ -10,7 +10,7 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
 import { runGroup } from '#kube/process/component.ts';
 import { type Controller, type ControllerContext, createControllerQueue } from '../controller.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { planCronJob } from './plan-cronjob.ts';
 import { parseSchedule, type Schedule } from './schedule.ts';
 
@@ -80,7 +80,7 @@ export function createCronJobController(context: ControllerContext, sharedClient
       }
       status = { ...status, lastScheduleTime: formatTime(scheduledMs) };
     }
-    if (canonicalJson(status) !== canonicalJson(cronJob.status ?? {})) {
+    if (!sameJson(status, cronJob.status ?? {})) {
       await client.updateSubresource(cronjobs, { ...cronJob, status }, 'status');
     }
     if (plan.requeueAfterMs !== undefined) return { requeueAfterMs: Math.min(plan.requeueAfterMs, 2 ** 31 - 1) };

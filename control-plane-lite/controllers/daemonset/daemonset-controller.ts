@@ -11,7 +11,6 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { createOwnedPods } from '../owned-pods.ts';
-import { canonicalJson } from '../pod-template.ts';
 import {
   deleteRevisions,
   ensureRevision,
@@ -20,6 +19,7 @@ import {
   RevisionCollision,
   revisionHashLabel,
 } from '../revisions/revisions.ts';
+import { sameJson } from '../same-json.ts';
 import { byController, orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { draftDaemonPod } from './daemon-pods.ts';
@@ -153,7 +153,7 @@ export function createDaemonSetController(context: ControllerContext): Controlle
     const error = await createPods(daemonSet, plan.create, hash);
     const now = planClaims(daemonSet, daemonSet.spec.selector, owned.list(daemonSet.metadata.uid ?? '')).owned;
     const status = computeDaemonSetStatus(daemonSet, nodes, now, hash, clock.now());
-    if (canonicalJson(status) !== canonicalJson(daemonSet.status ?? {})) {
+    if (!sameJson(status, daemonSet.status ?? {})) {
       await client.updateSubresource(daemonsets, { ...daemonSet, status }, 'status');
     }
     if (error !== undefined) throw error;

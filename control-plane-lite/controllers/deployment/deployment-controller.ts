@@ -11,6 +11,7 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { canonicalJson } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { byController } from '../shared-informers.ts';
 import { newReplicaSetAnnotations, revisionAnnotation, revisionOf, sizeAnnotations } from './annotations.ts';
 import { computeCounts, computeRolloutStatus, deadlineCheckMs, isComplete, withProgress } from './compute-status.ts';
@@ -62,7 +63,7 @@ export function createDeploymentController(context: ControllerContext): Controll
   }
 
   async function writeStatus(deployment: Deployment, status: DeploymentStatus): Promise<void> {
-    if (canonicalJson(status) === canonicalJson(deployment.status)) return;
+    if (sameJson(status, deployment.status)) return;
     await client.updateSubresource(deployments, { ...deployment, status }, 'status');
   }
 
@@ -71,8 +72,7 @@ export function createDeploymentController(context: ControllerContext): Controll
     const size = sizeAnnotations(desired, desired + rolloutBounds(deployment).surge);
     const annotations = { ...replicaSet.metadata.annotations, ...size };
     const before = replicasOf(replicaSet);
-    if (before === replicas && canonicalJson(annotations) === canonicalJson(replicaSet.metadata.annotations))
-      return replicaSet;
+    if (before === replicas && sameJson(annotations, replicaSet.metadata.annotations)) return replicaSet;
     const metadata = { ...replicaSet.metadata, annotations };
     const saved = await client.update(replicasets, { ...replicaSet, metadata, spec: { ...replicaSet.spec, replicas } });
     if (before !== replicas) {
@@ -91,7 +91,7 @@ export function createDeploymentController(context: ControllerContext): Controll
     const revision = Math.max(0, ...oldReplicaSets.map(revisionOf)) + 1;
     const annotations = newReplicaSetAnnotations(deployment, newReplicaSet.metadata.annotations, revision);
     const minReadySeconds = deployment.spec.minReadySeconds ?? 0;
-    const sameAnnotations = canonicalJson(annotations) === canonicalJson(newReplicaSet.metadata.annotations ?? {});
+    const sameAnnotations = sameJson(annotations, newReplicaSet.metadata.annotations ?? {});
     if (!sameAnnotations || (newReplicaSet.spec.minReadySeconds ?? 0) !== minReadySeconds) {
       const metadata = { ...newReplicaSet.metadata, annotations };
       const spec = { ...newReplicaSet.spec, minReadySeconds };

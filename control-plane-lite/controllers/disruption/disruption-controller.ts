@@ -10,7 +10,7 @@ import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
 import { runGroup } from '#kube/process/component.ts';
 import { type Controller, type ControllerContext, createControllerQueue } from '../controller.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { computeDisruptionStatus, disruptedPodTimeoutMs } from './compute-disruption.ts';
 
 /** `sharedClient` watches. */
@@ -75,7 +75,7 @@ export function createDisruptionController(context: ControllerContext, sharedCli
       .byNamespace(budget.metadata.namespace ?? '')
       .filter(({ metadata }) => labelSelectorMatches(budget.spec?.selector, metadata.labels));
     const status = computeDisruptionStatus(budget, pods, () => sumOfSizes(pods), clock.now());
-    if (canonicalJson(status) !== canonicalJson(budget.status ?? {})) {
+    if (!sameJson(status, budget.status ?? {})) {
       try {
         await client.updateSubresource(poddisruptionbudgets, { ...budget, status }, 'status');
       } catch (error) {

@@ -5,7 +5,8 @@ import type { Endpoint, EndpointPort, EndpointSlice } from '#kube/api/generated/
 import { endpoints as endpointsResource } from '#kube/api/generated/resources.ts';
 import { controllerReference } from '#kube/api/owner-references.ts';
 import type { Draft } from '#kube/api/resource.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { portsKey } from '../endpoint-slice/service-ports.ts';
+import { sameJson } from '../same-json.ts';
 
 /** Marks the slices that are mirrors. */
 export const mirroringManagedBy = 'endpointslicemirroring-controller.k8s.io';
@@ -67,7 +68,7 @@ function wantedSlices(object: Endpoints): Map<string, Wanted> {
     ].slice(0, maxAddressesPerSubset);
     for (const endpoint of all) {
       const addressType = endpoint.addresses[0]?.includes(':') === true ? 'IPv6' : 'IPv4';
-      const key = `${addressType} ${canonicalJson(ports)}`;
+      const key = `${addressType} ${portsKey(ports)}`;
       const slice = wanted.get(key) ?? { addressType, ports, endpoints: [] };
       slice.endpoints.push(endpoint);
       wanted.set(key, slice);
@@ -87,7 +88,7 @@ export function computeMirror(object: Endpoints, existing: readonly EndpointSlic
   const wanted = wantedSlices(object);
   const plan: MirrorPlan = { create: [], update: [], delete: [] };
   for (const slice of existing) {
-    const key = `${slice.addressType} ${canonicalJson(slice.ports ?? [])}`;
+    const key = `${slice.addressType} ${portsKey(slice.ports ?? [])}`;
     const match = wanted.get(key);
     if (match === undefined) {
       plan.delete.push(slice);
@@ -95,7 +96,7 @@ export function computeMirror(object: Endpoints, existing: readonly EndpointSlic
     }
     wanted.delete(key);
     const next = { ...slice, metadata: { ...slice.metadata, ...metadata }, endpoints: match.endpoints };
-    if (canonicalJson(next) !== canonicalJson(slice)) plan.update.push(next);
+    if (!sameJson(next, slice)) plan.update.push(next);
   }
   for (const { addressType, ports, endpoints } of wanted.values()) {
     const ownerReferences = [controllerReference(endpointsResource, object)];

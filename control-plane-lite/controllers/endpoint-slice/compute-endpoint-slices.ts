@@ -7,8 +7,8 @@ import { services } from '#kube/api/generated/resources.ts';
 import { controllerReference } from '#kube/api/owner-references.ts';
 import { isPodReady, isPodTerminating } from '#kube/api/pod-state.ts';
 import type { Draft } from '#kube/api/resource.ts';
-import { canonicalJson } from '../pod-template.ts';
-import { endpointHostname, endpointPorts, hasEndpoint, isHeadless } from './service-ports.ts';
+import { sameJson } from '../same-json.ts';
+import { endpointHostname, endpointPorts, hasEndpoint, isHeadless, portsKey } from './service-ports.ts';
 
 /** Who keeps a slice up to date. */
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
@@ -91,14 +91,14 @@ function groupEndpoints(
     const address = podAddress(pod, type);
     if (address === undefined || !hasEndpoint(pod)) continue;
     const ports = endpointPorts(service, pod);
-    const key = canonicalJson(ports);
+    const key = portsKey(ports);
     const group = groups.get(key) ?? { ports, endpoints: new Map<string, Endpoint>() };
     groups.set(key, group);
     const identity = pod.metadata.uid ?? address;
     group.endpoints.set(identity, endpointOf(service, pod, address, nodeOf(pod.spec?.nodeName ?? '')));
   }
   // A service without endpoints keeps one empty slice, which tells it from one that was not looked at yet.
-  if (groups.size === 0) groups.set('[]', { ports: [], endpoints: new Map() });
+  if (groups.size === 0) groups.set(portsKey([]), { ports: [], endpoints: new Map() });
   return groups;
 }
 
@@ -127,7 +127,7 @@ function placeInExisting(group: Group, slices: readonly EndpointSlice[]) {
       kept.push(wanted);
       left.delete(identityOf(endpoint));
     }
-    return { slice, endpoints: kept, changed: canonicalJson(kept) !== canonicalJson(slice.endpoints ?? []) };
+    return { slice, endpoints: kept, changed: !sameJson(kept, slice.endpoints ?? []) };
   });
   const roomiest = [...placed].sort(
     (a, b) => Number(b.changed) - Number(a.changed) || b.endpoints.length - a.endpoints.length,
@@ -160,9 +160,9 @@ export function computeEndpointSlices(
   for (const addressType of types) {
     const groups = groupEndpoints(service, pods, nodeOf, addressType);
     const ofType = existing.filter((slice) => slice.addressType === addressType);
-    plan.delete.push(...ofType.filter((slice) => !groups.has(canonicalJson(slice.ports ?? []))));
+    plan.delete.push(...ofType.filter((slice) => !groups.has(portsKey(slice.ports ?? []))));
     for (const [key, group] of groups) {
-      const own = ofType.filter((slice) => canonicalJson(slice.ports ?? []) === key);
+      const own = ofType.filter((slice) => portsKey(slice.ports ?? []) === key);
       const { placed, left } = placeInExisting(group, own);
       let full = left.length > 0 || placed.some(({ endpoints }) => endpoints.length > 0);
       for (const { slice, endpoints, changed } of placed) {
@@ -171,7 +171,7 @@ export function computeEndpointSlices(
           continue;
         }
         full = true;
-        const sameLabels = canonicalJson(slice.metadata.labels ?? {}) === canonicalJson(labels);
+        const sameLabels = sameJson(slice.metadata.labels ?? {}, labels);
         if (!changed && sameLabels) continue;
         plan.update.push({ ...slice, metadata: { ...slice.metadata, labels }, endpoints });
       }

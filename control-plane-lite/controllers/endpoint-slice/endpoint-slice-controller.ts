@@ -14,6 +14,8 @@ import { enqueueServices, hasSelector, podsOf } from './selected-pods.ts';
 
 const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 const staleDelayMs = 20;
+/** Services with several slices have their changes gathered for this long. */
+const batchMs = 100;
 
 /** When what the slices show last changed, as far as the objects tell. */
 function triggerTime(service: Service, pods: readonly Pod[]): string | undefined {
@@ -27,7 +29,9 @@ export function createEndpointSliceController(context: ControllerContext): Contr
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
   const writes = createUnseenWrites(informers.endpointslices, clock);
-  enqueueServices(informers, queue);
+  enqueueServices(informers, queue, (key) =>
+    informers.endpointslices.byIndex(byService, key).length > 1 ? batchMs : 0,
+  );
 
   function enqueueOwner({ metadata }: EndpointSlice): void {
     const service = metadata.labels?.['kubernetes.io/service-name'];

@@ -34,11 +34,20 @@ function endpointFacts({ metadata, spec, status }: Pod): string {
   ]);
 }
 
-/** Adds the key of every service that selects, or selected, a pod that changed; and of every service that changed. */
-export function enqueueServices(informers: SharedInformers, queue: WorkQueue<string>): void {
+/**
+ * Adds the key of every service that selects, or selected, a pod that changed; and of every service that changed.
+ * `delayMs` gathers changes of pods: large objects are not rewritten for each of them.
+ */
+export function enqueueServices(
+  informers: SharedInformers,
+  queue: WorkQueue<string>,
+  delayMs: (service: string) => number,
+): void {
   const enqueue = ({ metadata }: Pod) => {
     for (const service of servicesForLabels(informers.services, metadata.namespace ?? '', metadata.labels)) {
-      if (selectorMatches(requirementsOfMap(service.spec?.selector), metadata.labels)) queue.add(objectKey(service));
+      if (!selectorMatches(requirementsOfMap(service.spec?.selector), metadata.labels)) continue;
+      const key = objectKey(service);
+      queue.addAfter(key, delayMs(key));
     }
   };
   informers.pods.subscribe({

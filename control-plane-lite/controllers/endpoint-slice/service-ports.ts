@@ -38,6 +38,13 @@ export function endpointPorts(service: Service, pod: Pod): EndpointPort[] {
   });
 }
 
+/** Equal for equal lists of ports; empty for an empty list. */
+export function portsKey(ports: readonly EndpointPort[]): string {
+  return ports
+    .map(({ name = '', protocol = 'TCP', port, appProtocol = '' }) => `${name}/${protocol}/${port}/${appProtocol}`)
+    .join();
+}
+
 /** A service without an address of its own. */
 export function isHeadless(service: Service): boolean {
   return service.spec?.clusterIP === 'None';

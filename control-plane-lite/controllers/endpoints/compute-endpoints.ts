@@ -2,8 +2,7 @@
 // Behaviour: upstream's pkg/controller/endpoint.
 import type { EndpointAddress, EndpointSubset, Pod, Service } from '#kube/api/generated/core-v1.ts';
 import { isPodReady, isPodTerminating } from '#kube/api/pod-state.ts';
-import { endpointHostname, endpointPorts, hasEndpoint } from '../endpoint-slice/service-ports.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { endpointHostname, endpointPorts, hasEndpoint, portsKey } from '../endpoint-slice/service-ports.ts';
 
 /** More addresses than this are cut off and the object is marked so. */
 export const maxAddresses = 1000;
@@ -51,7 +50,7 @@ export function computeSubsets(
       break;
     }
     count += 1;
-    const key = canonicalJson(ports);
+    const key = portsKey(ports);
     const group = groups.get(key) ?? { ports: ports.length === 0 ? undefined : ports, ready: [], notReady: [] };
     groups.set(key, group);
     (tolerant || isPodReady(pod) ? group.ready : group.notReady).push(address);

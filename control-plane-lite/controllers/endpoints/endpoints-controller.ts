@@ -1,5 +1,5 @@
 // Keeps the Endpoints objects of services with a selector, for clients that do not know EndpointSlices.
-import type { Service } from '#kube/api/generated/core-v1.ts';
+import type { Endpoints, Service } from '#kube/api/generated/core-v1.ts';
 import { endpoints } from '#kube/api/generated/resources.ts';
 import { isAlreadyExists, isConflict, isNamespaceTerminating, isNotFound } from '#kube/errors/status-error.ts';
 import {
@@ -11,8 +11,19 @@ import {
 } from '../controller.ts';
 import { enqueueServices, hasSelector, podsOf } from '../endpoint-slice/selected-pods.ts';
 import { isHeadless } from '../endpoint-slice/service-ports.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { computeSubsets } from './compute-endpoints.ts';
+
+/** Objects with more addresses have their changes gathered: each write of them is a long one. */
+const smallAddresses = 100;
+const batchMs = 1000;
+
+function sizeOf(object: Endpoints | undefined): number {
+  return (object?.subsets ?? []).reduce(
+    (sum, { addresses, notReadyAddresses }) => sum + (addresses?.length ?? 0) + (notReadyAddresses?.length ?? 0),
+    0,
+  );
+}
 
 const overCapacityAnnotation = 'endpoints.kubernetes.io/over-capacity';
 
@@ -28,7 +39,7 @@ function labelsOf(service: Service): Record<string, string> {
 export function createEndpointsController(context: ControllerContext): Controller {
   const { informers, client } = context;
   const queue = createControllerQueue(context);
-  enqueueServices(informers, queue);
+  enqueueServices(informers, queue, (key) => (sizeOf(informers.endpoints.get(key)) > smallAddresses ? batchMs : 0));
   informers.endpoints.subscribe({ deleted: ({ metadata }) => queue.add(`${metadata.namespace}/${metadata.name}`) });
 
   async function removeFor(key: string): Promise<void> {
@@ -52,9 +63,9 @@ export function createEndpointsController(context: ControllerContext): Controlle
       return;
     }
     const same =
-      canonicalJson(existing.subsets ?? []) === canonicalJson(subsets) &&
-      canonicalJson(existing.metadata.labels ?? {}) === canonicalJson(labels) &&
-      canonicalJson(existing.metadata.annotations ?? {}) === canonicalJson(annotations);
+      sameJson(existing.subsets ?? [], subsets) &&
+      sameJson(existing.metadata.labels ?? {}, labels) &&
+      sameJson(existing.metadata.annotations ?? {}, annotations);
     if (!same)
       await client.update(endpoints, { ...existing, metadata: { ...existing.metadata, labels, annotations }, subsets });
   }

@@ -10,7 +10,7 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue } from '../controller.ts';
 import { createOwnedPods } from '../owned-pods.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { draftJobPod, hasTrackingFinalizer, isPodActive, trackingFinalizer } from './job-pods.ts';
@@ -120,7 +120,7 @@ export function createJobController(context: ControllerContext): Controller {
       return;
     }
     const plan = planJob(job, pods, clock.now());
-    if (canonicalJson(plan.status) !== canonicalJson(job.status ?? {})) {
+    if (!sameJson(plan.status, job.status ?? {})) {
       await client.updateSubresource(jobs, { ...job, status: plan.status }, 'status');
       tell(job, plan);
     }

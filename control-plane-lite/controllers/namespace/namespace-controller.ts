@@ -5,7 +5,7 @@ import type { KubeObject } from '#kube/api/resource.ts';
 import { type DiscoveredResource, discoverResources } from '#kube/client/discovery.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
-import { canonicalJson } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { type DeletionProgress, deletionConditions } from './deletion-conditions.ts';
 
 const finalizer = 'kubernetes';
@@ -80,7 +80,7 @@ export function createNamespaceController(context: ControllerContext): Controlle
 
   async function writeConditions(namespace: Namespace, progress: DeletionProgress): Promise<void> {
     const conditions = deletionConditions(namespace.status?.conditions, progress, clock.now());
-    if (canonicalJson(conditions) === canonicalJson(namespace.status?.conditions ?? [])) return;
+    if (sameJson(conditions, namespace.status?.conditions ?? [])) return;
     const status = { ...namespace.status, conditions };
     await client.updateSubresource(namespaces, { ...namespace, status }, 'status');
   }

@@ -11,7 +11,8 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { createOwnedPods } from '../owned-pods.ts';
-import { canonicalJson, podFromTemplate } from '../pod-template.ts';
+import { podFromTemplate } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 import { byController, orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { computeReplicaSetStatus, planReplicas, type ReplicaFailure } from './plan-replicas.ts';
@@ -117,7 +118,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
     }
     const pods = planClaims(replicaSet, replicaSet.spec.selector, owned.list(uid)).owned;
     const status = computeReplicaSetStatus(replicaSet, pods, failure, clock.now());
-    if (canonicalJson(status) !== canonicalJson(replicaSet.status)) {
+    if (!sameJson(status, replicaSet.status)) {
       await client.updateSubresource(replicasets, { ...replicaSet, status }, 'status');
     }
     if (error !== undefined) throw error;

@@ -8,6 +8,7 @@ import type { Draft, KubeObject, Resource } from '#kube/api/resource.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { isAlreadyExists, isNotFound } from '#kube/errors/status-error.ts';
 import { canonicalJson, shortHash } from '../pod-template.ts';
+import { sameJson } from '../same-json.ts';
 
 /** Which revision of its owner a pod or revision object is of. */
 export const revisionHashLabel = 'controller-revision-hash';
@@ -101,7 +102,7 @@ export async function ensureRevision(
       } catch (error) {
         if (!isAlreadyExists(error)) throw error;
         const existing = await client.get(controllerrevisions, { namespace, name });
-        if (canonicalJson(existing.data) === canonicalJson(plan.draft.data)) return existing;
+        if (sameJson(existing.data, plan.draft.data)) return existing;
         throw new RevisionCollision(name);
       }
     }

@@ -11,7 +11,6 @@ import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { createOwnedPods } from '../owned-pods.ts';
-import { canonicalJson } from '../pod-template.ts';
 import {
   deleteRevisions,
   ensureRevision,
@@ -19,6 +18,7 @@ import {
   RevisionCollision,
   revisionHashLabel,
 } from '../revisions/revisions.ts';
+import { sameJson } from '../same-json.ts';
 import { byController, orphanPods } from '../shared-informers.ts';
 import { planStatefulSet, type StatefulAction } from './plan-statefulset.ts';
 import { atRevision, draftClaims, draftStatefulPod, ordinalOf } from './stateful-pods.ts';
@@ -142,7 +142,7 @@ export function createStatefulSetController(context: ControllerContext): Control
     }
     const now = planClaims(set, set.spec.selector, owned.list(set.metadata.uid ?? '')).owned;
     const { status } = planStatefulSet(set, now, names, clock.now());
-    if (canonicalJson(status) !== canonicalJson(set.status ?? {})) {
+    if (!sameJson(status, set.status ?? {})) {
       await client.updateSubresource(statefulsets, { ...set, status }, 'status');
     }
     const live = new Set([

@@ -8,6 +8,7 @@ import {
   planReplicas,
 } from '../../../control-plane-lite/controllers/replicaset/plan-replicas.ts';
 import { selectPodsToDelete } from '../../../control-plane-lite/controllers/replicaset/rank-pods.ts';
+import { sameJson } from '../../../control-plane-lite/controllers/same-json.ts';
 import { slowStart } from '../../../control-plane-lite/controllers/slow-start.ts';
 import { deployment, type PodFields, pod, replicaSetOf, runningPod } from '../../support/objects.ts';
 
@@ -165,3 +166,22 @@ test('hashes equal templates equally and others not', () => {
   assert.match(shortHash({ a: 1 }, undefined), /^[bcdfghjklmnpqrstvwxz2456789]+$/);
   assert.equal(canonicalJson({ b: [{ d: 1, c: null }], a: undefined }), '{"b":[{"d":1}]}');
 });
+
+const equalities: [a: unknown, b: unknown, same: boolean][] = [
+  [{ a: 1, b: [1, { c: 'x' }] }, { b: [1, { c: 'x' }], a: 1 }, true],
+  [{ a: undefined, b: null }, {}, true],
+  [{}, { a: null, b: undefined }, true],
+  [undefined, null, true],
+  [[1, 2], [2, 1], false],
+  [[1], { 0: 1 }, false],
+  [{ a: {} }, {}, false],
+  [{ a: 1 }, { a: 1, b: 2 }, false],
+  ['1', 1, false],
+];
+
+for (const [a, b, same] of equalities) {
+  test(`${JSON.stringify(a)} ${same ? 'says the same as' : 'differs from'} ${JSON.stringify(b)}`, () => {
+    assert.equal(sameJson(a, b), same);
+    assert.equal(sameJson(b, a), same);
+  });
+}
