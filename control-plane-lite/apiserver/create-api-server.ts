@@ -44,6 +44,7 @@ import { rebuilt } from './rebuilt.ts';
 import { createRequestHandler, type RequestHandlerDeps } from './request-handler.ts';
 import { createRoutes } from './routes.ts';
 import { createHttpsServer } from './server.ts';
+import { followStorageProtection } from './storage-protection.ts';
 import { createUpgradeHandler } from './upgrade-handler.ts';
 import { WatchHub } from './watch/watch-hub.ts';
 
@@ -219,6 +220,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
         },
       ];
       const maintenance = Promise.all(jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)));
+      const stopStorage = followStorageProtection({ registry, logger, context: ownContext });
       const stopRoles = followAggregatedRoles({ registry, logger, context: ownContext });
       const stopQuotas = followQuotas({ registry, clock, logger, context: ownContext });
       try {
@@ -231,6 +233,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
         stop();
         stopQuotas();
         stopRoles();
+        stopStorage();
         await maintenance;
         open.close();
       }

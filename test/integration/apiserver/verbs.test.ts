@@ -179,6 +179,25 @@ describe('the verbs of the API', () => {
     assert.equal((await call('GET', `${pods}/bound`)).status, 404);
   });
 
+  it('keeps a claim while a pod uses it, and lets it go afterwards', async () => {
+    const core = '/api/v1/namespaces/default';
+    const spec = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } };
+    await call('POST', `${core}/persistentvolumeclaims`, { metadata: { name: 'used' }, spec });
+    const volumes = [{ name: 'v', persistentVolumeClaim: { claimName: 'used' } }];
+    const pod = {
+      metadata: { name: 'user' },
+      spec: { nodeName: 'n', volumes, containers: [{ name: 'c', image: 'i' }] },
+    };
+    await call('POST', `${core}/pods`, pod);
+    const deleting = await call('DELETE', `${core}/persistentvolumeclaims/used`);
+    assert.ok(deleting.body.metadata.deletionTimestamp);
+    await call('DELETE', `${core}/pods/user`, { gracePeriodSeconds: 0 });
+    for (let attempt = 0; attempt < 100; attempt += 1) {
+      if ((await call('GET', `${core}/persistentvolumeclaims/used`)).status === 404) return;
+    }
+    assert.fail('the claim is still there');
+  });
+
   it('lets the status subresource change the status only, and the object everything else', async () => {
     const path = '/apis/apps/v1/namespaces/default/deployments';
     const template = { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } };
