@@ -40,6 +40,8 @@ interface Server {
 }
 
 const callTimeoutMs = 60_000;
+/** Calls beyond this wait for a connection: more handshakes cost a server more than the wait. */
+const maxConnections = 16;
 
 function serverOf(url: string): Server {
   if (!URL.canParse(url)) throw new ClientConfigError(`API server address ${JSON.stringify(url)} is not a URL`);
@@ -71,7 +73,7 @@ export function createTransport(config: ClientConfig): Transport {
     const known = pools.get(key);
     if (known !== undefined) return known;
     const pool = new Pool(server.origin, {
-      connections: streaming ? null : 64,
+      connections: streaming ? null : maxConnections,
       pipelining: 1,
       keepAliveTimeout: 30_000,
       connect: {
