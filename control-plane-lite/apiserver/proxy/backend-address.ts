@@ -1,4 +1,5 @@
 // Where the backends of proxied requests are: agents, pods and services.
+import { isIP } from 'node:net';
 import type { Node, Pod, Service } from '#kube/api/generated/core-v1.ts';
 import { endpointslices, nodes, pods, services } from '#kube/api/generated/resources.ts';
 import { failure } from '#kube/errors/status-error.ts';
@@ -24,6 +25,13 @@ export function parseProxiedName(text: string): ProxiedName {
     return { scheme: first === '' ? 'http' : first, name: second, port: third };
   }
   throw badRequest(`invalid service or pod request ${JSON.stringify(text)}`);
+}
+
+/** Addresses that mean the API server's own machine or its link are nobody's pod. */
+function checkProxyable(address: string): void {
+  const isLocal =
+    /^(127\.|169\.254\.|0\.|22[4-9]\.|23\d\.)/.test(address) || /^(::1?$|fe[89ab][0-9a-f]:|ff)/i.test(address);
+  if (isLocal || isIP(address) === 0) throw badRequest('address not allowed');
 }
 
 const bracketed = (address: string): string => (address.includes(':') ? `[${address}]` : address);
@@ -55,7 +63,7 @@ export function podUrl(objects: ObjectReader, namespace: string, text: string): 
   const pod = objects.get(pods, namespace, name);
   if (pod === undefined) throw notFound(pods, name);
   const address = pod.status?.podIP ?? '';
-  if (address === '') throw badRequest('address not allowed');
+  checkProxyable(address);
   const number = port === '' ? firstPort(pod) : containerPort(pod, port);
   const suffix = number === '' ? '' : `:${number}`;
   return new URL(`${scheme}://${bracketed(address)}${suffix}`);
@@ -95,9 +103,10 @@ export function serviceUrl(objects: ObjectReader, namespace: string, text: strin
       if (target === undefined) return [];
       return (slice.endpoints ?? [])
         .filter(({ conditions }) => conditions?.ready !== false)
-        .flatMap((endpoint) => endpoint.addresses.slice(0, 1).map((address) => `${bracketed(address)}:${target}`));
+        .flatMap((endpoint) => endpoint.addresses.slice(0, 1).map((address) => ({ address, port: target })));
     });
   const chosen = addresses[Math.floor(random * addresses.length)];
   if (chosen === undefined) throw unavailable(`no endpoints available for service ${JSON.stringify(name)}`);
-  return new URL(`${scheme}://${chosen}`);
+  checkProxyable(chosen.address);
+  return new URL(`${scheme}://${bracketed(chosen.address)}:${chosen.port}`);
 }
