@@ -10,6 +10,7 @@ import { isConflict, isNamespaceTerminating, isNotFound } from '#kube/errors/sta
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
+import { createFreshest } from '../freshest.ts';
 import { createOwnedPods } from '../owned-pods.ts';
 import {
   deleteRevisions,
@@ -38,6 +39,7 @@ export function createDaemonSetController(context: ControllerContext): Controlle
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
   const owned = createOwnedPods(informers.pods, clock);
+  const freshest = createFreshest(informers.daemonsets);
   /** When the failed pod of a set and node may be replaced, and how often it was. */
   const failures = new Map<string, { count: number; notBeforeMs: number }>();
 
@@ -138,7 +140,7 @@ export function createDaemonSetController(context: ControllerContext): Controlle
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
-    const daemonSet = informers.daemonsets.get(key);
+    const daemonSet = freshest.get(key);
     if (daemonSet === undefined) return;
     const pods = await claimPods(daemonSet);
     const nodes = informers.nodes.list();
@@ -154,7 +156,7 @@ export function createDaemonSetController(context: ControllerContext): Controlle
     const now = planClaims(daemonSet, daemonSet.spec.selector, owned.list(daemonSet.metadata.uid ?? '')).owned;
     const status = computeDaemonSetStatus(daemonSet, nodes, now, hash, clock.now());
     if (!sameJson(status, daemonSet.status ?? {})) {
-      await client.updateSubresource(daemonsets, { ...daemonSet, status }, 'status');
+      freshest.wrote(await client.updateSubresource(daemonsets, { ...daemonSet, status }, 'status'));
     }
     if (error !== undefined) throw error;
     const revisions = informers.controllerrevisions.byIndex(byController, daemonSet.metadata.uid ?? '');

@@ -10,6 +10,7 @@ import { isNotFound } from '#kube/errors/status-error.ts';
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
+import { createFreshest } from '../freshest.ts';
 import { canonicalJson } from '../pod-template.ts';
 import { sameJson } from '../same-json.ts';
 import { byController } from '../shared-informers.ts';
@@ -27,6 +28,7 @@ type Conditions = readonly DeploymentCondition[];
 export function createDeploymentController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
+  const freshest = createFreshest(informers.deployments);
 
   function enqueueFor(replicaSet: ReplicaSet): void {
     const owner = controllerOf(replicaSet);
@@ -64,7 +66,7 @@ export function createDeploymentController(context: ControllerContext): Controll
 
   async function writeStatus(deployment: Deployment, status: DeploymentStatus): Promise<void> {
     if (sameJson(status, deployment.status)) return;
-    await client.updateSubresource(deployments, { ...deployment, status }, 'status');
+    freshest.wrote(await client.updateSubresource(deployments, { ...deployment, status }, 'status'));
   }
 
   async function scale(deployment: Deployment, { replicaSet, replicas }: Scaling): Promise<ReplicaSet> {
@@ -165,7 +167,7 @@ export function createDeploymentController(context: ControllerContext): Controll
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
-    const stored = informers.deployments.get(key);
+    const stored = freshest.get(key);
     if (stored === undefined) return;
     const deployment = { ...stored, metadata: { ...stored.metadata } };
     if (canonicalJson(deployment.spec.selector) === '{}') {

@@ -161,7 +161,7 @@ export function createGarbageCollector(context: ControllerContext, sources: Coll
     await Promise.race([monitors.synced, aborted.promise]);
     if (signal.aborted) return;
     await Promise.all([
-      judging.run(judge, { concurrency: 20, signal }),
+      judging.run(judge, { concurrency: 32, signal }),
       orphaning.run(orphan, { concurrency: 5, signal }),
     ]);
   }

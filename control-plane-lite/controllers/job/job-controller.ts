@@ -9,6 +9,7 @@ import { isConflict, isInvalid, isNamespaceTerminating, isNotFound } from '#kube
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue } from '../controller.ts';
+import { createFreshest } from '../freshest.ts';
 import { createOwnedPods } from '../owned-pods.ts';
 import { sameJson } from '../same-json.ts';
 import { orphanPods } from '../shared-informers.ts';
@@ -26,6 +27,7 @@ export function createJobController(context: ControllerContext): Controller {
   /** Pods with the finalizer whose job is gone. */
   const orphans = createControllerQueue({ ...context, queueObserver: undefined });
   const owned = createOwnedPods(informers.pods, clock);
+  const freshest = createFreshest(informers.jobs);
 
   function podChanged(pod: Pod): void {
     const owner = controllerOf(pod);
@@ -111,7 +113,7 @@ export function createJobController(context: ControllerContext): Controller {
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
-    const job = informers.jobs.get(key);
+    const job = freshest.get(key);
     if (job === undefined || (job.spec.managedBy ?? 'kubernetes.io/job-controller') !== 'kubernetes.io/job-controller')
       return;
     const pods = await claimPods(job);
@@ -121,7 +123,7 @@ export function createJobController(context: ControllerContext): Controller {
     }
     const plan = planJob(job, pods, clock.now());
     if (!sameJson(plan.status, job.status ?? {})) {
-      await client.updateSubresource(jobs, { ...job, status: plan.status }, 'status');
+      freshest.wrote(await client.updateSubresource(jobs, { ...job, status: plan.status }, 'status'));
       tell(job, plan);
     }
     await Promise.all(plan.release.map(removeFinalizer));

@@ -10,6 +10,7 @@ import { isConflict, isNamespaceTerminating, isNotFound } from '#kube/errors/sta
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
+import { createFreshest } from '../freshest.ts';
 import { createOwnedPods } from '../owned-pods.ts';
 import { podFromTemplate } from '../pod-template.ts';
 import { sameJson } from '../same-json.ts';
@@ -17,15 +18,24 @@ import { byController, orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { computeReplicaSetStatus, planReplicas, type ReplicaFailure } from './plan-replicas.ts';
 
+/** Changes of the pods of larger sets are gathered: each sync looks at all of them. */
+const smallReplicas = 100;
+const batchMs = 50;
+
 /** Counts its own creations and deletions before the informer shows them. */
 export function createReplicaSetController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
   const owned = createOwnedPods(informers.pods, clock);
+  const freshest = createFreshest(informers.replicasets);
 
   function enqueueOwner(pod: Pod): void {
     const owner = controllerOf(pod);
-    if (owner?.kind === 'ReplicaSet') queue.add(`${pod.metadata.namespace}/${owner.name}`);
+    if (owner?.kind === 'ReplicaSet') {
+      const key = `${pod.metadata.namespace}/${owner.name}`;
+      const isLarge = (informers.replicasets.get(key)?.spec.replicas ?? 0) > smallReplicas;
+      queue.addAfter(key, isLarge ? batchMs : 0);
+    }
     if (owner !== undefined || pod.metadata.deletionTimestamp !== undefined) return;
     for (const replicaSet of informers.replicasets.byNamespace(pod.metadata.namespace ?? '')) {
       if (labelSelectorMatches(replicaSet.spec.selector, pod.metadata.labels)) queue.add(objectKey(replicaSet));
@@ -104,7 +114,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
-    const replicaSet = informers.replicasets.get(key);
+    const replicaSet = freshest.get(key);
     if (replicaSet === undefined) return;
     const uid = replicaSet.metadata.uid ?? '';
     const plan = planReplicas(replicaSet, await claimPods(replicaSet), countNeighbours(replicaSet), clock.now());
@@ -119,7 +129,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
     const pods = planClaims(replicaSet, replicaSet.spec.selector, owned.list(uid)).owned;
     const status = computeReplicaSetStatus(replicaSet, pods, failure, clock.now());
     if (!sameJson(status, replicaSet.status)) {
-      await client.updateSubresource(replicasets, { ...replicaSet, status }, 'status');
+      freshest.wrote(await client.updateSubresource(replicasets, { ...replicaSet, status }, 'status'));
     }
     if (error !== undefined) throw error;
     const minReadySeconds = replicaSet.spec.minReadySeconds ?? 0;

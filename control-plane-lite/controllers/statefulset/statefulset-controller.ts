@@ -10,6 +10,7 @@ import { isAlreadyExists, isConflict, isNamespaceTerminating, isNotFound } from 
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { applyClaims, planClaims } from '../claim.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
+import { createFreshest } from '../freshest.ts';
 import { createOwnedPods } from '../owned-pods.ts';
 import {
   deleteRevisions,
@@ -28,6 +29,7 @@ export function createStatefulSetController(context: ControllerContext): Control
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
   const owned = createOwnedPods(informers.pods, clock);
+  const freshest = createFreshest(informers.statefulsets);
 
   const enqueueOwner = (pod: Pod) => {
     const owner = controllerOf(pod);
@@ -130,7 +132,7 @@ export function createStatefulSetController(context: ControllerContext): Control
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
-    const set = informers.statefulsets.get(key);
+    const set = freshest.get(key);
     if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
     const pods = await claimPods(set);
     const { current, update } = await revisionsOf(set);
@@ -143,7 +145,7 @@ export function createStatefulSetController(context: ControllerContext): Control
     const now = planClaims(set, set.spec.selector, owned.list(set.metadata.uid ?? '')).owned;
     const { status } = planStatefulSet(set, now, names, clock.now());
     if (!sameJson(status, set.status ?? {})) {
-      await client.updateSubresource(statefulsets, { ...set, status }, 'status');
+      freshest.wrote(await client.updateSubresource(statefulsets, { ...set, status }, 'status'));
     }
     const live = new Set([
       names.current,
