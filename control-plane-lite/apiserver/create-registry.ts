@@ -2,7 +2,6 @@
 import type { Logger } from 'pino';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import { services } from '#kube/api/generated/resources.ts';
-import type { Resource } from '#kube/api/resource.ts';
 import { AddressPool } from '../registry/allocation/address-pool.ts';
 import { PortPool } from '../registry/allocation/port-pool.ts';
 import { createServiceAllocator } from '../registry/allocation/service-allocator.ts';
@@ -57,10 +56,6 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
   );
   const close = await followBackend(backend, cache);
   for (const entry of cache.resource(servicePrefix).walk()) allocator.observe(undefined, specOf(entry));
-  const readAttributes = (resource: Resource, object: object) =>
-    (readers.get(table.get(resource).storagePrefix) ?? attributesReaderFor(resource))(
-      object as Record<string, unknown>,
-    );
   const parts: Omit<Registry, 'admission'> = {
     backend,
     cache,
@@ -71,7 +66,8 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
     objects,
     parse: parseEntry,
     fields: createFieldManagement(schema),
-    readAttributes,
+    readAttributes: ({ storagePrefix }, object) =>
+      cache.resource(storagePrefix).read(object as unknown as Record<string, unknown>),
   };
   return { parts, addresses, close };
 }

@@ -4,7 +4,12 @@ import type { Logger } from 'pino';
 import { customresourcedefinitions } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isNotFound } from '#kube/errors/status-error.ts';
-import { customStoragePrefix, type Definition, definedResources } from '../registry/custom/custom-definition.ts';
+import {
+  customStoragePrefix,
+  type Definition,
+  definedResources,
+  selectableFieldsOf,
+} from '../registry/custom/custom-definition.ts';
 import { type CustomKinds, schemaOf } from '../registry/custom/custom-kinds.ts';
 import { structuralType } from '../registry/custom/structural-type.ts';
 import { timestamp } from '../registry/object-meta.ts';
@@ -131,7 +136,9 @@ async function sync(deps: CustomResourcesDeps): Promise<void> {
     if (defined === undefined) continue;
     await registry.cache.declare({
       prefix: customStoragePrefix(definition),
-      read: attributesReaderFor(defined.served.stored),
+      read: attributesReaderFor(defined.served.stored, [
+        ...new Set(definition.spec.versions.flatMap(selectableFieldsOf)),
+      ]),
     });
   }
   kinds.replace(definitions);

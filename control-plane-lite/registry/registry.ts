@@ -31,7 +31,7 @@ export interface Registry {
   parse: ObjectParser;
   fields: FieldManagement;
   /** Labels and selectable fields, worked out while the object is at hand. */
-  readAttributes(resource: Resource, object: KubeObject): Attributes;
+  readAttributes(served: ServedResource, object: KubeObject): Attributes;
 }
 
 /** An object as a verb leaves it. Dry runs have no entry. */

@@ -38,6 +38,8 @@ export interface ServedResource {
   stored: Resource;
   /** Defined by a custom resource definition. */
   isCustom?: boolean;
+  /** Fields that selectors may name, for custom resources: `spec.color`. */
+  selectableFields?: readonly string[];
 }
 
 /** The resources that custom resource definitions add: discovery entries and served resources by group version. */

@@ -73,9 +73,9 @@ export function selectableField(resource: Resource, field: string): string | und
   return known?.includes(name) === true ? name : undefined;
 }
 
-/** Reads labels and selectable fields of the objects of a kind. */
-export function attributesReaderFor(resource: Resource): AttributesReader {
-  const fields = (byKind[`${resource.group}/${resource.kind}`] ?? []).map((field) => ({
+/** Reads labels and selectable fields of the objects of a kind; `more` are those of a custom resource. */
+export function attributesReaderFor(resource: Resource, more: readonly string[] = []): AttributesReader {
+  const fields = [...(byKind[`${resource.group}/${resource.kind}`] ?? []), ...more].map((field) => ({
     field,
     path: field.split('.'),
     reader: readers[field],

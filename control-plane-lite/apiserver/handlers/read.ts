@@ -1,6 +1,6 @@
 // GET of one object and of lists: bytes from the watch cache, in the form that was asked for.
 
-import { failure } from '#kube/errors/status-error.ts';
+import { failure, StatusError } from '#kube/errors/status-error.ts';
 import { objectKeyIn } from '../../registry/object-reader.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
@@ -11,6 +11,7 @@ import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-conte
 import type { Exchange } from '../http/exchange.ts';
 import { sendBytes } from '../http/exchange.ts';
 import {
+  currentRevision,
   encodeContinue,
   type ParsedListOptions,
   parseListOptions,
@@ -39,6 +40,14 @@ export function prefixOf(exchange: Exchange, served: ServedResource): string {
   return namespace === '' ? served.storagePrefix : `${served.storagePrefix}${namespace}/`;
 }
 
+/** Carries a token with which the rest can be had all the same, as it is now. */
+function tooOldToContinue(startAfter: string): StatusError {
+  const message =
+    'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.';
+  const { status } = failure(410, 'Expired', message);
+  return new StatusError({ ...status, metadata: { continue: encodeContinue(currentRevision, startAfter) } });
+}
+
 /** The entries that a request selects. Throws StatusError, CompactedError or FutureRevisionError. */
 export async function selectEntries(
   api: ApiContext,
@@ -54,14 +63,13 @@ export async function selectEntries(
     return await cache.list({
       prefix: prefixOf(exchange, served),
       match: options.match,
-      revision: options.continueRevision ?? exact,
+      revision: options.continueRevision === currentRevision ? undefined : (options.continueRevision ?? exact),
       limit: options.limit,
       startAfter: options.startAfter,
     });
   } catch (error) {
-    if (error instanceof CompactedError && options.continueRevision !== undefined) {
-      throw failure(410, 'Expired', 'The provided continue parameter is too old to display a consistent list result.');
-    }
+    if (error instanceof CompactedError && options.continueRevision !== undefined)
+      throw tooOldToContinue(options.startAfter);
     throw error;
   }
 }
@@ -82,6 +90,6 @@ export const listObjects: ResourceHandler = async (api, exchange, served) => {
     ...api,
     parse: api.registry.parse,
   });
-  const list = await selectEntries(api, exchange, served, parseListOptions(info.query, served.resource));
+  const list = await selectEntries(api, exchange, served, parseListOptions(info.query, served));
   sendBytes(exchange, 200, representer.contentType, representer.many(list.entries, listMetaOf(list)));
 };

@@ -100,7 +100,7 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
   const negotiated = negotiate(exchange.request.headers.accept);
   const deps = { ...api, parse: api.registry.parse };
   const representer = representerFor(negotiated, served, info.query, deps);
-  const options = named(parseListOptions(info.query, served.resource), info.name);
+  const options = named(parseListOptions(info.query, served), info.name);
   const cache = cacheOf(api.registry, served);
   const from = options.resourceVersion ?? 0;
   if (from > cache.revision) throw new FutureRevisionError(from, cache.revision);

@@ -136,7 +136,7 @@ export const deleteOne: ResourceHandler = async (api, exchange, served) => {
 
 export const deleteMany: ResourceHandler = async (api, exchange, served) => {
   const options = await readDeleteOptions(api, exchange);
-  const list = await selectEntries(api, exchange, served, parseListOptions(exchange.info.query, served.resource));
+  const list = await selectEntries(api, exchange, served, parseListOptions(exchange.info.query, served));
   const deleted = await deleteCollection(api.registry, served, list.entries, options, requestContext(exchange));
   const representer = representerFor(negotiate(exchange.request.headers.accept), served, exchange.info.query, {
     ...api,

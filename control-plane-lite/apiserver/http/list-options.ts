@@ -4,6 +4,7 @@ import { SelectorError, selectorMatches } from '#kube/api/label-selector.ts';
 import { parseLabelSelector } from '#kube/api/parse-label-selector.ts';
 import type { Resource } from '#kube/api/resource.ts';
 import { failure } from '#kube/errors/status-error.ts';
+import type { ServedResource } from '../../registry/resource-table.ts';
 import { selectableField } from '../../registry/selectable-fields.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import type { Match } from '../../storage/cache/resource-cache.ts';
@@ -32,14 +33,14 @@ export function parseResourceVersion(text: string): number | undefined {
   throw badRequest(`invalid resource version: ${detail}`);
 }
 
-function parseMatch(query: URLSearchParams, resource: Resource): Match | undefined {
+function parseMatch(query: URLSearchParams, resource: Resource, more: readonly string[]): Match | undefined {
   const labelText = query.get('labelSelector') ?? '';
   const fieldText = query.get('fieldSelector') ?? '';
   if (labelText === '' && fieldText === '') return undefined;
   try {
     const labels = parseLabelSelector(labelText);
     const fields = parseFieldSelector(fieldText).map((requirement) => {
-      const field = selectableField(resource, requirement.field);
+      const field = more.includes(requirement.field) ? requirement.field : selectableField(resource, requirement.field);
       if (field !== undefined) return { ...requirement, field };
       const name = requirement.field.includes('"') ? JSON.stringify(requirement.field) : requirement.field;
       throw badRequest(`field label not supported: ${name}`);
@@ -51,6 +52,9 @@ function parseMatch(query: URLSearchParams, resource: Resource): Match | undefin
     throw error;
   }
 }
+
+/** In a continue token: go on with what is there now. */
+export const currentRevision = -1;
 
 /** The token that continues a list after a key, at a revision. */
 export function encodeContinue(revision: number, afterKey: string): string {
@@ -78,8 +82,11 @@ function parseCount(query: URLSearchParams, name: string): number {
 
 const parseFlag = (value: string | null): boolean => value !== null && value !== 'false' && value !== '0';
 
-/** Reads and checks the options. Throws StatusError. */
-export function parseListOptions(query: URLSearchParams, resource: Resource): ParsedListOptions {
+/** Reads and checks the options; `selectableFields` are those of a custom resource. Throws StatusError. */
+export function parseListOptions(
+  query: URLSearchParams,
+  { resource, selectableFields = [] }: Pick<ServedResource, 'resource' | 'selectableFields'>,
+): ParsedListOptions {
   const token = query.get('continue') ?? '';
   const resourceVersion = parseResourceVersion(query.get('resourceVersion') ?? '');
   const resourceVersionMatch = query.get('resourceVersionMatch') ?? '';
@@ -90,7 +97,7 @@ export function parseListOptions(query: URLSearchParams, resource: Resource): Pa
   const continued = token === '' ? undefined : decodeContinue(token);
   const initial = query.get('sendInitialEvents');
   return {
-    match: parseMatch(query, resource),
+    match: parseMatch(query, resource, selectableFields),
     selection: `${query.get('labelSelector') ?? ''}\n${query.get('fieldSelector') ?? ''}`,
     resourceVersion,
     resourceVersionMatch,

@@ -16,6 +16,11 @@ export interface DefinedResource {
 const objectVerbs = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 const subresourceVerbs = ['get', 'patch', 'update'];
 
+/** JSON paths are written with a leading dot, field selectors without. */
+export function selectableFieldsOf(version: DefinedVersion): string[] {
+  return (version.selectableFields ?? []).map(({ jsonPath }) => jsonPath.replace(/^\./, ''));
+}
+
 /** Scale is served where replicas are kept at the usual place. */
 function hasUsualScale({ subresources }: DefinedVersion): boolean {
   const scale = subresources?.scale;
@@ -78,6 +83,7 @@ export function definedResources(definition: Definition): DefinedResource[] {
         storagePrefix: customStoragePrefix(definition),
         stored: resourceOf(storedVersion),
         isCustom: true,
+        selectableFields: selectableFieldsOf(version),
       };
       return { groupVersion, version, served, discovered: [entry, ...subEntries] };
     });

@@ -66,7 +66,7 @@ export async function createObject(
     return { object, entry: undefined };
   }
   try {
-    const memo = registry.readAttributes(resource, object);
+    const memo = registry.readAttributes(served, object);
     const entry = await registry.backend.transact(key, (current) => {
       if (current !== undefined) throw alreadyExists(resource, name);
       return { type: 'put', ...serialiseAround(object), memo };

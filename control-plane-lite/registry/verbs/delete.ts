@@ -113,7 +113,7 @@ export async function deleteObject(
     if (context.dryRun) return { type: 'none' };
     if (isGone) return { type: 'delete' };
     if (!hasBegun && wereFinalizers === finalizers.join()) return { type: 'none' };
-    return { type: 'put', ...serialiseAround(object), memo: registry.readAttributes(stored, object) };
+    return { type: 'put', ...serialiseAround(object), memo: registry.readAttributes(served, object) };
   };
   const entry = await registry.backend.transact(key, decide);
   if (result === undefined) throw notFound(stored, name);

@@ -86,7 +86,7 @@ export async function updateObject(
       return { type: 'delete' };
     }
     if (isUnchanged(planned.object, previous)) return { type: 'none' };
-    const memo = registry.readAttributes(stored, planned.object);
+    const memo = registry.readAttributes(served, planned.object);
     return { type: 'put', ...serialiseAround(planned.object), memo };
   };
   try {

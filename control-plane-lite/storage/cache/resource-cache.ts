@@ -98,6 +98,11 @@ export class ResourceCache {
     }
   }
 
+  /** What selectors look at, of an object at hand. */
+  read(object: Record<string, unknown>): Attributes {
+    return this.#read(object);
+  }
+
   attributes(entry: StoredEntry): Attributes {
     return attributesOf(entry, this.#read);
   }

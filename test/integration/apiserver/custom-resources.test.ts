@@ -1,6 +1,7 @@
 // Custom resources: served as soon as they are defined, validated and pruned by their schema, gone with their definition.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startApiServer, type TestServer } from './start-api-server.ts';
 
 interface Thing {
@@ -29,6 +30,7 @@ const definition = {
         served: true,
         storage: true,
         subresources: { status: {} },
+        selectableFields: [{ jsonPath: '.spec.color' }],
         additionalPrinterColumns: [
           { name: 'Color', type: 'string', jsonPath: '.spec.color' },
           { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
@@ -68,9 +70,10 @@ describe('custom resources', () => {
 
   /** Definitions are followed a moment after they are written. */
   const until = async (path: string, wanted: (answer: { status: number; body: Thing }) => boolean) => {
-    for (let attempt = 0; attempt < 200; attempt += 1) {
+    for (let attempt = 0; attempt < 500; attempt += 1) {
       const answer = await call('GET', path);
       if (wanted(answer)) return answer;
+      await delay(10);
     }
     throw new Error(`${path} never became what it should be`);
   };
@@ -164,6 +167,18 @@ describe('custom resources', () => {
       ['Name', 'Color', 'Ready'],
     );
     assert.deepEqual(body.rows[0]?.cells, ['a', 'red', 'True']);
+  });
+
+  it('are selected by the fields that their definition names', async () => {
+    await call('POST', things, { metadata: { name: 'green' }, spec: { color: 'green' } });
+    const { body } = await call('GET', `${things}?fieldSelector=spec.color%3Dgreen,metadata.name%3Dgreen`);
+    const { items } = body as unknown as { items: Thing[] };
+    assert.deepEqual(
+      items.map(({ metadata }) => metadata.name),
+      ['green'],
+    );
+    const wrong = await call('GET', `${things}?fieldSelector=spec.size%3D3`);
+    assert.equal(wrong.body.message, 'field label not supported: spec.size');
   });
 
   it('are watched', async () => {

@@ -1,6 +1,7 @@
 // What clients rely on when they read, write and watch, against a running server.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startApiServer, type TestServer } from './start-api-server.ts';
 
 interface Meta {
@@ -192,8 +193,9 @@ describe('the verbs of the API', () => {
     const deleting = await call('DELETE', `${core}/persistentvolumeclaims/used`);
     assert.ok(deleting.body.metadata.deletionTimestamp);
     await call('DELETE', `${core}/pods/user`, { gracePeriodSeconds: 0 });
-    for (let attempt = 0; attempt < 100; attempt += 1) {
+    for (let attempt = 0; attempt < 500; attempt += 1) {
       if ((await call('GET', `${core}/persistentvolumeclaims/used`)).status === 404) return;
+      await delay(10);
     }
     assert.fail('the claim is still there');
   });

@@ -3,7 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { answerHealth } from '../../../control-plane-lite/apiserver/health.ts';
 import { describeJsonError } from '../../../control-plane-lite/apiserver/http/go-json-error.ts';
-import { encodeContinue, parseListOptions } from '../../../control-plane-lite/apiserver/http/list-options.ts';
+import {
+  currentRevision,
+  encodeContinue,
+  parseListOptions,
+} from '../../../control-plane-lite/apiserver/http/list-options.ts';
 import { negotiate } from '../../../control-plane-lite/apiserver/http/negotiate.ts';
 import { pods } from '../../../kube/api/generated/resources.ts';
 
@@ -45,12 +49,13 @@ describe('health', () => {
 });
 
 describe('list options', () => {
-  const parse = (query: string) => parseListOptions(new URLSearchParams(query), pods);
+  const parse = (query: string) => parseListOptions(new URLSearchParams(query), { resource: pods });
 
   it('continues where a token says, and takes no token that is not its own', () => {
     const options = parse(`limit=5&continue=${encodeContinue(7, '/registry/pods/a/b')}`);
     assert.deepEqual([options.continueRevision, options.startAfter, options.limit], [7, '/registry/pods/a/b', 5]);
     assert.throws(() => parse('continue=rubbish'), /continue key is not valid/);
+    assert.equal(parse(`continue=${encodeContinue(currentRevision, '/x')}`).continueRevision, currentRevision);
   });
 
   it('refuses combinations that mean nothing', () => {
