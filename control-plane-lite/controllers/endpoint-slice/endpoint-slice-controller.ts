@@ -14,8 +14,9 @@ import { enqueueServices, hasSelector, podsOf } from './selected-pods.ts';
 
 const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 const staleDelayMs = 20;
-/** Services with several slices have their changes gathered for this long. */
-const batchMs = 100;
+/** Services with several slices have their changes gathered: each change may touch any of the slices. */
+const batchMsPerSlice = 50;
+const longestBatchMs = 1000;
 
 /** When what the slices show last changed, as far as the objects tell. */
 function triggerTime(service: Service, pods: readonly Pod[]): string | undefined {
@@ -29,9 +30,10 @@ export function createEndpointSliceController(context: ControllerContext): Contr
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
   const writes = createUnseenWrites(informers.endpointslices, clock);
-  enqueueServices(informers, queue, (key) =>
-    informers.endpointslices.byIndex(byService, key).length > 1 ? batchMs : 0,
-  );
+  enqueueServices(informers, queue, (key) => {
+    const slices = informers.endpointslices.byIndex(byService, key).length;
+    return slices > 1 ? Math.min(longestBatchMs, slices * batchMsPerSlice) : 0;
+  });
 
   function enqueueOwner({ metadata }: EndpointSlice): void {
     const service = metadata.labels?.['kubernetes.io/service-name'];
