@@ -23,7 +23,6 @@ import { createCgroupV2, isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
 import type { AgentSettings } from './config/settings.ts';
 import { parseResolvConf } from './container/dns-config.ts';
 import type { DownwardSettings } from './container/downward-value.ts';
-import { configSeenAnnotation } from './container/labels.ts';
 import { runLogRotation } from './container/log-rotation.ts';
 import { containerFieldPath } from './container/pod-containers.ts';
 import type { ImageService } from './cri/image-service.ts';
@@ -36,7 +35,7 @@ import { hugepageNames, type MachineFacts } from './node/machine-facts.ts';
 import { createNodeReporter } from './node/node-reporter.ts';
 import { createNodeStatusSource } from './node/node-status-source.ts';
 import { createRuntimeHealth } from './node/runtime-health.ts';
-import { createApiPodInformer, withSource } from './pod-source/api-pod-source.ts';
+import { createPodSources } from './pod-source/pod-sources.ts';
 import { systemHttpGet } from './probe/http-get.ts';
 import { createProbeManager } from './probe/probe-manager.ts';
 import { createRuntimeCache } from './runtime-cache/runtime-cache.ts';
@@ -148,7 +147,6 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
   const tokens = createTokenManager(client, clock);
   const serviceInformer = createInformer({ client, resource: servicesResource, clock, logger });
-  const podInformer = createApiPodInformer(client, nodeName, clock, logger);
 
   const health = createRuntimeHealth(runtime, clock, logger, () => reporter.wake());
   const nodeStatus = createNodeStatusSource({
@@ -300,22 +298,17 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const podWorkers = createPodWorkers(tools);
   workers = podWorkers;
 
-  function followPods(): void {
-    const update = (pod: Pod) => {
-      const known = podWorkers.get(pod.metadata.uid ?? '');
-      const seen = known?.metadata.annotations?.[configSeenAnnotation] ?? new Date(clock.now()).toISOString();
-      statuses.observe(pod);
-      podWorkers.update(withSource(pod, 'api', seen));
-    };
-    podInformer.subscribe({
-      added: update,
-      updated: (_, pod) => update(pod),
-      deleted: (pod) => {
-        statuses.forget(pod.metadata.uid ?? '');
-        podWorkers.remove(pod.metadata.uid ?? '');
-      },
-    });
-  }
+  const sources = createPodSources({
+    client,
+    clock,
+    logger,
+    nodeName,
+    node: reporter.node,
+    staticPodPath: settings.staticPodPath,
+    fileCheckMs: settings.fileCheckMs,
+    workers: podWorkers,
+    statuses,
+  });
 
   /** Pods are touched only when this is the one agent of the node: when its ports could be opened. */
   async function startPods(signal: AbortSignal): Promise<void> {
@@ -323,8 +316,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     if (signal.aborted) return;
     await Promise.all([cache.relist(signal), health.check(signal), serviceInformer.synced]);
     await cgroups.ensureNode(amountsOf((await nodeStatus(undefined)).allocatable));
-    followPods();
-    await podInformer.synced;
+    await sources.begin();
     podWorkers.sourcesReady();
     ready.resolve();
     await podWorkers.run(signal);
@@ -371,13 +363,13 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
         await runGroup(
           [
             { run: serviceInformer.run },
-            { run: podInformer.run },
             cache,
             statuses,
             health,
             reporter,
             { run: startPods },
             server,
+            sources,
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
           ],

@@ -45,13 +45,11 @@ export interface PodRuntime {
   namespace: string;
   sandboxes: RuntimeSandbox[];
   containers: RuntimeContainer[];
-  /** When the runtime was asked, by the monotonic clock. */
-  observedAtMs: number;
 }
 
 /** A pod of which the runtime has nothing. */
 export function emptyPodRuntime(uid: string, name: string, namespace: string): PodRuntime {
-  return { uid, name, namespace, sandboxes: [], containers: [], observedAtMs: 0 };
+  return { uid, name, namespace, sandboxes: [], containers: [] };
 }
 
 /** The newest container of that name. */

@@ -44,6 +44,8 @@ interface Listed {
 interface Entry {
   runtime: PodRuntime;
   signature: string;
+  /** Number of the question this is the answer to. */
+  order: number;
 }
 
 function signatureOf(listed: Listed): string {
@@ -80,9 +82,12 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
   const { runtime, clock, logger, relistPeriodMs } = options;
   const entries = new Map<string, Entry>();
   const listeners: ((uid: string) => void)[] = [];
+  /** The question by which each pod was found gone: earlier ones do not bring it back. */
+  const gone = new Map<string, number>();
   // What is known of ended containers does not change any more.
   const ended = new Map<string, RuntimeContainer>();
   let lastRelistMs = clock.monotonicMs();
+  let questions = 0;
 
   const ignoreMissing = (error: unknown): undefined => {
     if (isCriNotFound(error)) return undefined;
@@ -109,7 +114,7 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
     return container;
   }
 
-  async function inspect(uid: string, listed: Listed, observedAtMs: number, signal?: AbortSignal): Promise<PodRuntime> {
+  async function inspect(uid: string, listed: Listed, signal?: AbortSignal): Promise<PodRuntime> {
     const [sandboxes, containers] = await Promise.all([
       Promise.all(listed.sandboxes.map((item) => inspectSandbox(item, signal))),
       Promise.all(listed.containers.map((item) => inspectContainer(item, signal))),
@@ -121,16 +126,17 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
       namespace: labels[podNamespaceLabel] ?? '',
       sandboxes: present(sandboxes).sort((a, b) => b.createdAtMs - a.createdAtMs),
       containers: present(containers).sort((a, b) => b.createdAtMs - a.createdAtMs),
-      observedAtMs,
     };
   }
 
-  function store(uid: string, next: Entry | undefined, observedAtMs: number): void {
+  function store(uid: string, next: Entry | undefined, order: number): void {
     const current = entries.get(uid);
-    if (current !== undefined && current.runtime.observedAtMs > observedAtMs) return;
+    if ((current?.order ?? gone.get(uid) ?? 0) > order) return;
     if (current === undefined && next === undefined) return;
-    if (next === undefined) entries.delete(uid);
-    else entries.set(uid, next);
+    if (next === undefined) {
+      entries.delete(uid);
+      gone.set(uid, order);
+    } else entries.set(uid, next);
     const kept = new Set(next?.runtime.containers.map(({ id }) => id));
     for (const container of current?.runtime.containers ?? []) if (!kept.has(container.id)) ended.delete(container.id);
     if (current?.signature !== next?.signature) for (const listener of listeners) listener(uid);
@@ -146,29 +152,31 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
   }
 
   async function refresh(uid: string, signal?: AbortSignal): Promise<PodRuntime | undefined> {
-    const observedAtMs = clock.monotonicMs();
+    questions += 1;
+    const order = questions;
     const listed = await list({ [podUidLabel]: uid }, signal);
     const empty = listed.sandboxes.length === 0 && listed.containers.length === 0;
     const next = empty
       ? undefined
-      : { runtime: await inspect(uid, listed, observedAtMs, signal), signature: signatureOf(listed) };
-    store(uid, next, observedAtMs);
+      : { runtime: await inspect(uid, listed, signal), signature: signatureOf(listed), order };
+    store(uid, next, order);
     return entries.get(uid)?.runtime;
   }
 
   async function relist(signal?: AbortSignal): Promise<void> {
     const startedAtMs = clock.monotonicMs();
+    questions += 1;
+    const order = questions;
     const pods = group(await list(undefined, signal));
     const work: Promise<void>[] = [];
     for (const [uid, listed] of pods) {
       const signature = signatureOf(listed);
       if (entries.get(uid)?.signature === signature) continue;
-      work.push(
-        inspect(uid, listed, startedAtMs, signal).then((pod) => store(uid, { runtime: pod, signature }, startedAtMs)),
-      );
+      work.push(inspect(uid, listed, signal).then((pod) => store(uid, { runtime: pod, signature, order }, order)));
     }
-    for (const uid of [...entries.keys()]) if (!pods.has(uid)) store(uid, undefined, startedAtMs);
+    for (const uid of [...entries.keys()]) if (!pods.has(uid)) store(uid, undefined, order);
     await Promise.all(work);
+    for (const [uid, goneAt] of gone) if (goneAt <= order) gone.delete(uid);
     lastRelistMs = clock.monotonicMs();
     options.observeRelist?.(lastRelistMs - startedAtMs);
   }

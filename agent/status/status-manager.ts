@@ -7,6 +7,8 @@ import type { ApiClient } from '#kube/client/types.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
+import { configSourceAnnotation } from '../container/labels.ts';
+import { staticUidOf } from '../pod-source/mirror-pods.ts';
 import { mergePodStatus } from './merge-pod-status.ts';
 import { planStatusPatch } from './plan-status-patch.ts';
 
@@ -30,7 +32,16 @@ interface Entry {
   finished: boolean;
 }
 
-/** The statuses, by uid of the pod object on the API server. */
+/** Statuses are kept by the uid of the pod as the node knows it: for a mirror pod, that of the static pod. */
+function keyOf(pod: Pod): string {
+  return staticUidOf(pod) ?? pod.metadata.uid ?? '';
+}
+
+function isStaticPod(pod: Pod): boolean {
+  return pod.metadata.annotations?.[configSourceAnnotation] === 'file' && staticUidOf(pod) === undefined;
+}
+
+/** The statuses of the node's pods. */
 export interface StatusManager {
   /** The API server showed this version of the pod. */
   observe(pod: Pod): void;
@@ -53,7 +64,7 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
   const queue = createWorkQueue<string>({ clock, logger, baseDelayMs: 100, maxDelayMs: 10_000 });
 
   function entryOf(pod: Pod): Entry {
-    const uid = pod.metadata.uid ?? '';
+    const uid = keyOf(pod);
     let entry = entries.get(uid);
     if (entry === undefined) {
       entry = { pod, status: undefined, changedAtMs: 0, finished: false };
@@ -77,8 +88,10 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
   async function sync(uid: string, signal: AbortSignal): Promise<void> {
     const entry = entries.get(uid);
     if (entry?.status === undefined) return;
-    const { name, namespace } = entry.pod.metadata;
-    const patch = planStatusPatch(uid, entry.pod.status, entry.status);
+    const { name, namespace, uid: objectUid = '' } = entry.pod.metadata;
+    // A static pod has no object of its own; its status goes to its mirror, once there is one.
+    if (isStaticPod(entry.pod)) return;
+    const patch = planStatusPatch(objectUid, entry.pod.status, entry.status);
     if (patch !== undefined) {
       const { changedAtMs } = entry;
       try {
@@ -96,12 +109,15 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
         throw error;
       }
     }
-    if (entry.finished && entry.pod.metadata.deletionTimestamp !== undefined) await deletePod(uid, entry, signal);
+    const isMirror = staticUidOf(entry.pod) !== undefined;
+    if (entry.finished && !isMirror && entry.pod.metadata.deletionTimestamp !== undefined) {
+      await deletePod(uid, entry, signal);
+    }
   }
 
   return {
     observe(pod) {
-      const uid = pod.metadata.uid ?? '';
+      const uid = keyOf(pod);
       const entry = entries.get(uid);
       if (entry === undefined) return;
       entry.pod = pod;
@@ -114,14 +130,14 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
       const previous = own === undefined ? undefined : { ...own, conditions: [...(own.conditions ?? []), ...foreign] };
       entry.status = mergePodStatus(previous, status, { mayRun, nowMs: clock.now() });
       entry.changedAtMs = clock.monotonicMs();
-      queue.add(pod.metadata.uid ?? '');
+      queue.add(keyOf(pod));
     },
     get: (uid) => entries.get(uid)?.status,
     finish(pod) {
       const entry = entryOf(pod);
       entry.finished = true;
       entry.status ??= entry.pod.status ?? {};
-      queue.add(pod.metadata.uid ?? '');
+      queue.add(keyOf(pod));
     },
     forget: (uid) => void entries.delete(uid),
     run: (signal) => queue.run(sync, { concurrency, signal }),

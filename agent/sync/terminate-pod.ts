@@ -22,7 +22,8 @@ export async function terminatePod(tools: PodTools, work: PodWork, signal: Abort
   const uid = pod.metadata.uid ?? '';
   // A pod that had ended before, as the API server has it, keeps the status it ended with.
   const hadEnded = isPodTerminal(pod);
-  let observed = observedOf(tools, work);
+  // What was under way may have been cut short after it changed something.
+  let observed = (await tools.cache.refresh(uid, signal)) ?? observedOf(tools, work);
   if (isAlive(observed)) {
     if (!hadEnded) tools.statuses.set(pod, statusOf(tools, work, observed, false), { mayRun: true });
     tools.probes.stopFailing(uid);

@@ -67,5 +67,5 @@ export function ended(name: string, exitCode: number, restartCount = 0): Runtime
 }
 
 export function runtimeOf(containers: RuntimeContainer[], sandboxes: RuntimeSandbox[] = [sandbox()]): PodRuntime {
-  return { uid: 'uid-1', name: 'web', namespace: 'shop', sandboxes, containers, observedAtMs: 0 };
+  return { uid: 'uid-1', name: 'web', namespace: 'shop', sandboxes, containers };
 }
