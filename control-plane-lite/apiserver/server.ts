@@ -10,7 +10,6 @@ import type { Logger } from 'pino';
 import type { Component } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import type { KeyPair } from '../pki/certificate-authority.ts';
-import type { Exchange } from './http/exchange.ts';
 
 export interface ServerOptions {
   bindAddress: string;
@@ -28,8 +27,6 @@ export interface ServerOptions {
 
 const drainMs = 3000;
 const sweepMs = 20;
-
-export type { Exchange };
 
 function listen(server: Server, options: ServerOptions): Promise<number> {
   const { bindAddress, port } = options;

@@ -40,6 +40,8 @@ export interface TestServer {
   call<T = Record<string, unknown>>(method: string, path: string, options?: CallOptions): Promise<Answer<T>>;
   /** Lines of a stream until `until` is true of one of them. */
   stream(path: string, until: (line: string) => boolean, options?: CallOptions): Promise<string[]>;
+  /** Forgets all history. */
+  compact(): Promise<void>;
   user(commonName: string, ...organizations: string[]): Promise<KeyPair>;
   close(): Promise<void>;
 }
@@ -133,6 +135,7 @@ export async function startApiServer(): Promise<TestServer> {
       answer.destroy();
       return lines;
     },
+    compact: () => backend.compact(backend.revision),
     user: (commonName, ...organizations) => issueClientCertificate(pki, { commonName, organizations }),
     close: async () => {
       stop.abort(new Error('the test is over'));

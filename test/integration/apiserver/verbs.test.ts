@@ -64,6 +64,18 @@ describe('the verbs of the API', () => {
     );
   });
 
+  it('tells how to go on when the revision of a page is gone', async () => {
+    for (let index = 0; index < 3; index += 1) await call('POST', maps, { metadata: { name: `chunk-${index}` } });
+    const first = await call('GET', `${maps}?limit=1`);
+    await call('POST', maps, { metadata: { name: 'chunk-9' } });
+    await server.compact();
+    const expired = await call('GET', `${maps}?limit=1&continue=${first.body.metadata.continue}`);
+    assert.deepEqual([expired.status, expired.body.reason], [410, 'Expired']);
+    const rest = await call('GET', `${maps}?continue=${expired.body.metadata.continue}`);
+    assert.equal(rest.status, 200);
+    assert.ok(rest.body.items.some(({ metadata }) => metadata.name === 'chunk-9'));
+  });
+
   it('selects by labels and fields', async () => {
     const byLabel = await call('GET', `${maps}?labelSelector=set%20in%20(page),set!=other`);
     assert.ok(byLabel.body.items.length >= 4);
