@@ -286,6 +286,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
       return admitPod(pod, node, others, allowedSysctls);
     },
     observeStep: agentMetrics.observePodStep,
+    observeStarted: agentMetrics.observePodStarted,
     networkProblem: health.networkProblem,
     syncFrequencyMs: settings.syncFrequencyMs,
     podLogsDir: settings.podLogsDir,

@@ -27,7 +27,7 @@ export interface AgentMetrics {
   observeRelist(durationMs: number): void;
   observeRuntimeCall(operation: string, durationMs: number, failed: boolean): void;
   observeStatusSync(durationMs: number): void;
-  observePodStep(operation: 'create' | 'sync' | 'update' | 'terminate', durationMs: number): void;
+  observePodStep(operation: 'sync' | 'terminate', durationMs: number): void;
   observePodStarted(sinceSeenMs: number): void;
   observeContainerStarted(kind: string): void;
   observeRequest(request: { method: string; path: string; status: number; durationMs: number }): void;

@@ -30,6 +30,8 @@ export interface PodWork {
   waiting: Map<string, WaitingReason>;
   /** The node has taken the pod. */
   admitted: boolean;
+  /** Its start was told to the metrics. */
+  startTold: boolean;
   cgroupReady: boolean;
   /** Cuts short what is under way, when the pod has to end sooner. */
   abort: AbortController;
@@ -50,6 +52,8 @@ export interface PodTools {
   admit(pod: Pod, others: readonly Pod[], signal: AbortSignal): Promise<Rejection | undefined>;
   /** Told how long each step of a pod's worker took. */
   observeStep?(operation: 'sync' | 'terminate', durationMs: number): void;
+  /** Told once for each pod that runs, how long after it was first seen. */
+  observeStarted?(sinceSeenMs: number): void;
   /** Undefined when pods can have networks, else why not. */
   networkProblem(): string | undefined;
   syncFrequencyMs: number;
@@ -69,6 +73,7 @@ export function newPodWork(pod: Pod): PodWork {
     ended: undefined,
     waiting: new Map(),
     admitted: false,
+    startTold: false,
     cgroupReady: false,
     abort: new AbortController(),
   };

@@ -1,5 +1,7 @@
 // Computes a pod's status from what was observed and hands it to the status manager.
 import type { PodStatus } from '#kube/api/generated/core-v1.ts';
+import { parseTime } from '#kube/api/time.ts';
+import { configSeenAnnotation } from '../container/labels.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
 import { computePodStatus } from '../status/compute-pod-status.ts';
 import type { PodTools, PodWork } from './pod-work.ts';
@@ -27,6 +29,13 @@ export function reportStatus(tools: PodTools, work: PodWork, observed: PodRuntim
   tools.probes.sync(work.pod, observed);
   const status = statusOf(tools, work, observed, false);
   tools.statuses.set(work.pod, status, { mayRun: true });
+  if (status.phase === 'Running' && !work.startTold) {
+    work.startTold = true;
+    const seenMs = parseTime(work.pod.metadata.annotations?.[configSeenAnnotation]);
+    // Pods that ran before the agent did were not started by it.
+    const own = observed.sandboxes.some(({ createdAtMs }) => seenMs !== undefined && createdAtMs >= seenMs);
+    if (own && seenMs !== undefined) tools.observeStarted?.(tools.clock.now() - seenMs);
+  }
   return status;
 }
 
