@@ -6,7 +6,7 @@ import type { ServedResource } from '../../registry/resource-table.ts';
 import { FutureRevisionError } from '../../storage/backend.ts';
 import type { ResourceCache } from '../../storage/cache/resource-cache.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
-import { type Exchange, warningHeader } from '../http/exchange.ts';
+import { type Exchange, warningHeaders } from '../http/exchange.ts';
 import { type ParsedListOptions, parseListOptions } from '../http/list-options.ts';
 import { type Negotiated, negotiate } from '../http/negotiate.ts';
 import { asStatusError } from '../http/send-error.ts';
@@ -110,7 +110,7 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
     response.writeHead(200, {
       'Content-Type': representer.contentType,
       'Cache-Control': 'no-cache, private',
-      ...(exchange.warnings.length > 0 ? { Warning: exchange.warnings.map(warningHeader) } : {}),
+      ...(exchange.warnings.length > 0 ? { Warning: warningHeaders(exchange.warnings) } : {}),
     });
     response.flushHeaders();
   };

@@ -13,13 +13,27 @@ export interface Exchange {
   nowMs: number;
 }
 
-/** A Warning header's value. */
-export function warningHeader(text: string): string {
+const maxWarningBytes = 4096;
+
+/** A Warning header's value: printable ASCII, whatever the text. */
+function warningHeader(text: string): string {
   const escaped = text
     .replaceAll('\\', '\\\\')
     .replaceAll('"', '\\"')
-    .replace(/[\r\n]+/g, ' ');
+    .replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
   return `299 - "${escaped}"`;
+}
+
+/** Warning headers of an answer, as many as clients are sure to take. */
+export function warningHeaders(texts: readonly string[]): string[] {
+  const headers: string[] = [];
+  let size = 0;
+  for (const header of texts.map(warningHeader)) {
+    size += header.length;
+    if (size > maxWarningBytes) break;
+    headers.push(header);
+  }
+  return headers;
 }
 
 /** Sends bytes and ends the exchange. */
@@ -31,7 +45,7 @@ export function sendBytes(exchange: Exchange, code: number, contentType: string,
     'Content-Length': bytes.length,
     'Cache-Control': 'no-cache, private',
   };
-  if (warnings.length > 0) headers['Warning'] = warnings.map(warningHeader);
+  if (warnings.length > 0) headers['Warning'] = warningHeaders(warnings);
   response.writeHead(code, headers);
   response.end(exchange.request.method === 'HEAD' ? undefined : bytes);
 }

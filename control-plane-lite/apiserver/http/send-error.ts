@@ -20,8 +20,17 @@ export function asStatusError(error: unknown): StatusError {
   });
 }
 
-/** Answers with a Status, unless the answer has begun: then the connection is cut. */
+/** Answers with a Status, unless the answer has begun: then the connection is cut. Never throws. */
 export function sendError(exchange: Exchange, error: unknown, logger: Logger): void {
+  try {
+    answerError(exchange, error, logger);
+  } catch (second) {
+    logger.error({ err: second, url: exchange.request.url }, 'could not answer a failure');
+    exchange.response.destroy();
+  }
+}
+
+function answerError(exchange: Exchange, error: unknown, logger: Logger): void {
   const status = asStatusError(error);
   if (status.httpCode === 500 && status !== error) {
     logger.error({ err: error, method: exchange.request.method, url: exchange.request.url }, 'a request failed');

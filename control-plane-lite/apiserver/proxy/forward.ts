@@ -114,14 +114,17 @@ function rawHead(answer: IncomingMessage): string {
   return `${lines.join('\r\n')}\r\n\r\n`;
 }
 
-/** Joins two sockets until both are closed; when one breaks or closes, so does the other. */
-function join(client: Duplex, backend: Duplex): Promise<void> {
+/** Joins two sockets until both are closed; when one breaks or closes, or the signal comes, so does the other. */
+function join(client: Duplex, backend: Duplex, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
+      signal.removeEventListener('abort', end);
       client.destroy();
       backend.destroy();
       resolve();
     };
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
     for (const socket of [client, backend]) {
       socket.on('error', end);
       socket.on('close', end);
@@ -150,7 +153,7 @@ export function forwardUpgrade(
       socket.write(rawHead(answer));
       if (backendHead.length > 0) socket.write(backendHead);
       if (head.length > 0) backend.write(head);
-      void join(socket, backend).then(() => resolve(undefined));
+      void join(socket, backend, signal).then(() => resolve(undefined));
     });
     socket.once('close', () => outgoing.destroy());
     outgoing.end();

@@ -162,4 +162,26 @@ describe('proxying to an agent', () => {
     const answer = await server.call('GET', '/api/v1/nodes/n1/proxy/stats/summary?only_cpu=true');
     assert.equal(answer.text, 'answer to GET /stats/summary?only_cpu=true');
   });
+
+  it('ends joined connections when the server stops', async () => {
+    const { port, pki } = server;
+    const headers = { connection: 'Upgrade', upgrade: 'SPDY/3.1' };
+    const path = `${core}/pods/p/exec?container=c&command=sh&stdout=true`;
+    const outgoing = httpsRequest({
+      host: '127.0.0.1',
+      port,
+      path,
+      ca: pki.ca.certPem,
+      cert: pki.admin.certPem,
+      key: pki.admin.keyPem,
+      headers,
+    });
+    outgoing.end();
+    const [, socket] = (await once(outgoing, 'upgrade')) as [IncomingMessage, Duplex];
+    socket.on('error', () => socket.destroy());
+    const closed = once(socket, 'close');
+    await server.close();
+    await closed;
+    server = await startApiServer();
+  });
 });

@@ -254,6 +254,14 @@ describe('the verbs of the API', () => {
     assert.equal(selected.body.items.length, 1);
   });
 
+  it('warns in ASCII about fields of any name, and goes on', async () => {
+    const answer = await call('POST', `${maps}?dryRun=All`, { metadata: { name: 'names' }, 'поле\n': 1 });
+    assert.equal(answer.status, 201);
+    assert.match(String(answer.headers['warning']), /^299 - "unknown field [\x20-\x7e]*"$/);
+    const many = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`unknown${index}`, 1]));
+    assert.equal((await call('POST', `${maps}?dryRun=All`, { metadata: { name: 'names' }, ...many })).status, 201);
+  });
+
   it('answers 413 to a body that is too large, and goes on', async () => {
     const large = await call('POST', maps, { metadata: { name: 'large' }, data: { a: 'x'.repeat(4_000_000) } });
     assert.equal(large.status, 413);
