@@ -10,7 +10,7 @@ export interface Freshest<T> {
 }
 
 /** Revisions are numbers that grow; only the informer says that an object is gone. */
-export function createFreshest<T extends KubeObject>(lister: Lister<T>): Freshest<T> {
+export function createFreshest<T extends KubeObject>(lister: Pick<Lister<T>, 'get'>): Freshest<T> {
   const written = new Map<string, T>();
   return {
     get(key) {

@@ -15,6 +15,7 @@ import type {
   Namespace,
   Node,
   Pod,
+  ReplicationController,
   Service,
   ServiceAccount,
 } from '#kube/api/generated/core-v1.ts';
@@ -52,6 +53,7 @@ export interface SharedInformers {
   nodes: Informer<Node>;
   pods: Informer<Pod>;
   replicasets: Informer<ReplicaSet>;
+  replicationcontrollers: Informer<ReplicationController>;
   serviceaccounts: Informer<ServiceAccount>;
   services: Informer<Service>;
   statefulsets: Informer<StatefulSet>;
@@ -117,6 +119,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
       },
     }),
     replicasets: informer(resources.replicasets, { indexes: { [byController]: controllerUid } }),
+    replicationcontrollers: informer(resources.replicationcontrollers, { indexes: { [byController]: controllerUid } }),
     serviceaccounts: informer(resources.serviceaccounts),
     services: informer(resources.services, { indexes: { [bySelectorPair]: firstSelectorPair } }),
     statefulsets: informer(resources.statefulsets),
@@ -141,6 +144,7 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     pair(resources.nodes, informers.nodes),
     pair(resources.pods, informers.pods),
     pair(resources.replicasets, informers.replicasets),
+    pair(resources.replicationcontrollers, informers.replicationcontrollers),
     pair(resources.serviceaccounts, informers.serviceaccounts),
     pair(resources.services, informers.services),
     pair(resources.statefulsets, informers.statefulsets),

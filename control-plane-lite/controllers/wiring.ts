@@ -1,7 +1,9 @@
 // Constructs all controllers on one set of informers and runs them together.
 import type { Logger } from 'pino';
+import type { KubeObject } from '#kube/api/resource.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { createEventRecorder } from '#kube/events/event-recorder.ts';
+import type { Informer } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { QueueObserver } from '#kube/queue/work-queue.ts';
@@ -23,6 +25,7 @@ import { createNodeLifecycleController, defaultHeartbeatLimits } from './node-li
 import type { HeartbeatLimits } from './node-lifecycle/plan-heartbeat.ts';
 import { createTaintEvictionController } from './node-lifecycle/taint-eviction-controller.ts';
 import { createPodGarbageCollector } from './pod-garbage-collector/pod-garbage-collector.ts';
+import { type ReplicaKind, replicaSetKind, replicationControllerKind } from './replicaset/replica-kind.ts';
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
@@ -75,6 +78,15 @@ export function createControllers(deps: ControllersDeps): Controllers {
     return { name, informers, client, recorder, clock, logger: own, queueObserver: deps.queueObserver?.(name) };
   }
 
+  function replicas<T extends KubeObject>(
+    name: string,
+    kindOf: (client: ApiClient, informer: Informer<T>) => ReplicaKind,
+    informer: Informer<T>,
+  ): Controller {
+    const context = contextFor(name);
+    return createReplicaSetController(context, kindOf(context.client, informer));
+  }
+
   const controllers: Controller[] = [
     createServiceAccountController(contextFor('service-account-controller')),
     createTokenSecretController(contextFor('service-account-controller'), sharedClient, deps.rootCaPem),
@@ -85,7 +97,8 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createEndpointSliceController(contextFor('endpointslice-controller', 'endpoint-slice-controller')),
     createEndpointsController(contextFor('endpoint-controller')),
     createEndpointSliceMirroringController(contextFor('endpointslicemirroring-controller')),
-    createReplicaSetController(contextFor('replicaset-controller')),
+    replicas('replicaset-controller', replicaSetKind, informers.replicasets),
+    replicas('replication-controller', replicationControllerKind, informers.replicationcontrollers),
     createDeploymentController(contextFor('deployment-controller')),
     createDaemonSetController(contextFor('daemon-set-controller', 'daemonset-controller')),
     createStatefulSetController(contextFor('statefulset-controller')),

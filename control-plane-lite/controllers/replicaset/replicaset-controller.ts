@@ -1,7 +1,7 @@
-// Keeps as many pods of a ReplicaSet as it asks for, and reports how they do.
+// Keeps as many pods of a ReplicaSet, or ReplicationController, as it asks for, and reports how they do.
 import type { ReplicaSet } from '#kube/api/generated/apps-v1.ts';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { pods as podResource, replicasets } from '#kube/api/generated/resources.ts';
+import { pods as podResource } from '#kube/api/generated/resources.ts';
 import { labelSelectorMatches } from '#kube/api/label-selector.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
 import { isPodActive, isPodAvailable, isPodReady } from '#kube/api/pod-state.ts';
@@ -17,32 +17,34 @@ import { sameJson } from '../same-json.ts';
 import { byController, orphanPods } from '../shared-informers.ts';
 import { slowStart } from '../slow-start.ts';
 import { computeReplicaSetStatus, planReplicas, type ReplicaFailure } from './plan-replicas.ts';
+import type { ReplicaKind } from './replica-kind.ts';
 
 /** Changes of the pods of larger sets are gathered: each sync looks at all of them. */
 const smallReplicas = 100;
 const batchMs = 50;
 
 /** Counts its own creations and deletions before the informer shows them. */
-export function createReplicaSetController(context: ControllerContext): Controller {
+export function createReplicaSetController(context: ControllerContext, kind: ReplicaKind): Controller {
+  const { resource, sets } = kind;
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
   const owned = createOwnedPods(informers.pods, clock);
-  const freshest = createFreshest(informers.replicasets);
+  const freshest = createFreshest(sets);
 
   function enqueueOwner(pod: Pod): void {
     const owner = controllerOf(pod);
-    if (owner?.kind === 'ReplicaSet') {
+    if (owner?.kind === resource.kind) {
       const key = `${pod.metadata.namespace}/${owner.name}`;
-      const isLarge = (informers.replicasets.get(key)?.spec.replicas ?? 0) > smallReplicas;
+      const isLarge = (sets.get(key)?.spec.replicas ?? 0) > smallReplicas;
       queue.addAfter(key, isLarge ? batchMs : 0);
     }
     if (owner !== undefined || pod.metadata.deletionTimestamp !== undefined) return;
-    for (const replicaSet of informers.replicasets.byNamespace(pod.metadata.namespace ?? '')) {
+    for (const replicaSet of sets.byNamespace(pod.metadata.namespace ?? '')) {
       if (labelSelectorMatches(replicaSet.spec.selector, pod.metadata.labels)) queue.add(objectKey(replicaSet));
     }
   }
 
-  informers.replicasets.subscribe({
+  sets.subscribe({
     added: (replicaSet) => queue.add(objectKey(replicaSet)),
     updated: (_, replicaSet) => queue.add(objectKey(replicaSet)),
     deleted: (replicaSet) => queue.add(objectKey(replicaSet)),
@@ -59,7 +61,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
   /** Active pods per node of all replica sets with the same owner: a rollout's siblings count as neighbours. */
   function countNeighbours(replicaSet: ReplicaSet): Map<string, number> {
     const owner = controllerOf(replicaSet)?.uid;
-    const family = owner === undefined ? [replicaSet] : informers.replicasets.byIndex(byController, owner);
+    const family = owner === undefined ? [replicaSet] : sets.byIndex(byController, owner);
     const counts = new Map<string, number>();
     for (const member of family) {
       for (const pod of informers.pods.byIndex(byController, member.metadata.uid ?? '')) {
@@ -71,8 +73,8 @@ export function createReplicaSetController(context: ControllerContext): Controll
   }
 
   async function createPods(replicaSet: ReplicaSet, count: number): Promise<unknown> {
-    const reference = referenceTo(replicasets, replicaSet);
-    const draft = podFromTemplate(replicaSet.spec.template ?? {}, replicasets, replicaSet);
+    const reference = referenceTo(resource, replicaSet);
+    const draft = podFromTemplate(replicaSet.spec.template ?? {}, resource, replicaSet);
     const { error } = await slowStart(count, async () => {
       try {
         const pod = await client.create(podResource, replicaSet.metadata.namespace, draft);
@@ -88,7 +90,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
   }
 
   async function deletePods(replicaSet: ReplicaSet, victims: readonly Pod[]): Promise<unknown> {
-    const reference = referenceTo(replicasets, replicaSet);
+    const reference = referenceTo(resource, replicaSet);
     const results = await Promise.allSettled(
       victims.map(async (pod) => {
         const { namespace, name, uid } = pod.metadata;
@@ -110,7 +112,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
     const uid = replicaSet.metadata.uid ?? '';
     const orphans = orphanPods(informers.pods, replicaSet.metadata.namespace ?? '').filter(isPodActive);
     const claims = planClaims(replicaSet, replicaSet.spec.selector, [...owned.list(uid), ...orphans]);
-    return applyClaims(client, { resource: replicasets, object: replicaSet }, podResource, claims);
+    return applyClaims(client, { resource, object: replicaSet }, podResource, claims);
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
@@ -129,7 +131,7 @@ export function createReplicaSetController(context: ControllerContext): Controll
     const pods = planClaims(replicaSet, replicaSet.spec.selector, owned.list(uid)).owned;
     const status = computeReplicaSetStatus(replicaSet, pods, failure, clock.now());
     if (!sameJson(status, replicaSet.status)) {
-      freshest.wrote(await client.updateSubresource(replicasets, { ...replicaSet, status }, 'status'));
+      freshest.wrote(await kind.writeStatus({ ...replicaSet, status }));
     }
     if (error !== undefined) throw error;
     const minReadySeconds = replicaSet.spec.minReadySeconds ?? 0;

@@ -10,6 +10,7 @@ import {
   persistentvolumeclaims,
   poddisruptionbudgets,
   pods,
+  replicationcontrollers,
   secrets,
   services,
   statefulsets,
@@ -61,6 +62,24 @@ test('a daemon set runs once on every node, also on one that comes later, and ro
   assert.deepEqual([...new Set(images)], ['app:2']);
   const { items } = await plane.client.list(controllerrevisions, { namespace, labelSelector: 'app=everywhere' });
   assert.deepEqual(items.map(({ revision }) => revision).sort(), [1, 2]);
+});
+
+test('a replication controller keeps its pods, and its end is theirs', async () => {
+  const key = { namespace, name: 'old' };
+  await plane.client.create(replicationcontrollers, namespace, {
+    metadata: { name: 'old' },
+    spec: { replicas: 2, selector: { app: 'old' }, template: template('old') },
+  });
+  const ready = async (count: number) =>
+    eventually(`${count} ready`, async () => {
+      const { status } = await plane.client.get(replicationcontrollers, key);
+      return status?.readyReplicas === count && status.replicas === count ? status : undefined;
+    });
+  await ready(2);
+  await plane.client.patch(replicationcontrollers, key, 'merge', { spec: { replicas: 3 } }, { subresource: 'scale' });
+  await ready(3);
+  await plane.client.delete(replicationcontrollers, key, { propagationPolicy: 'Background' });
+  await eventually('its pods gone', async () => ((await podsOf('old')).length === 0 ? true : undefined));
 });
 
 test('a stateful set starts its pods in order, each with its claim, and keeps their names', async () => {
