@@ -30,6 +30,9 @@ export interface PodSources {
   run(signal: AbortSignal): Promise<void>;
 }
 
+/** What is left to a pod whose object was removed while it still ran: someone insisted. */
+const forcedGraceSeconds = 1;
+
 /** Creates the sources. */
 export function createPodSources(options: PodSourcesOptions): PodSources {
   const { client, clock, logger, nodeName, workers, statuses } = options;
@@ -68,7 +71,7 @@ export function createPodSources(options: PodSourcesOptions): PodSources {
       return;
     }
     statuses.forget(pod.metadata.uid ?? '');
-    workers.remove(pod.metadata.uid ?? '');
+    workers.remove(pod.metadata.uid ?? '', forcedGraceSeconds);
   }
 
   return {

@@ -26,6 +26,8 @@ export interface PodWork {
   stage: 'running' | 'terminating' | 'terminated' | 'removed';
   /** The definition is gone from its source: nothing of the pod may stay. */
   gone: boolean;
+  /** Seconds its containers have left when it was taken away without notice. */
+  goneGraceSeconds: number | undefined;
   ended: EndReason | undefined;
   waiting: Map<string, WaitingReason>;
   /** The node has taken the pod. */
@@ -70,6 +72,7 @@ export function newPodWork(pod: Pod): PodWork {
     pod,
     stage: 'running',
     gone: false,
+    goneGraceSeconds: undefined,
     ended: undefined,
     waiting: new Map(),
     admitted: false,

@@ -13,14 +13,16 @@ import { finishPod, removePod, terminatePod } from './terminate-pod.ts';
 
 /** A worker waits for containers to stop, so there may be as many as pods. */
 const concurrency = 1000;
+/** Nobody waits for the work of a pod that nobody knows. */
+const orphanGraceSeconds = 1;
 const retryBaseMs = 500;
 const retryMaxMs = 60_000;
 
 export interface PodWorkers {
   /** A pod of this node is new or changed. */
   update(pod: Pod): void;
-  /** The pod's definition is gone. */
-  remove(podUid: string): void;
+  /** The pod's definition is gone. `graceSeconds` replaces the pod's own grace period. */
+  remove(podUid: string, graceSeconds?: number): void;
   /** Ends a pod from the side of the node: eviction, rejection. */
   end(podUid: string, reason: EndReason): void;
   /** Something about the pod may have changed. */
@@ -86,6 +88,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     if (known !== undefined || observed === undefined || !complete) return known;
     const orphan = newPodWork(podOfRuntime(observed));
     orphan.gone = true;
+    orphan.goneGraceSeconds = orphanGraceSeconds;
     orphan.stage = 'terminating';
     works.set(uid, orphan);
     logger.info({ pod: observed.name, namespace: observed.namespace, uid }, 'removing a pod that is no longer wanted');
@@ -177,11 +180,12 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       }
       queue.add(uid);
     },
-    remove(podUid) {
+    remove(podUid, graceSeconds) {
       const work = works.get(podUid);
       if (work === undefined) return;
       work.gone = true;
-      if (work.stage === 'running') interrupt(work);
+      work.goneGraceSeconds = graceSeconds;
+      if (work.stage === 'running' || graceSeconds !== undefined) interrupt(work);
       queue.add(podUid);
     },
     end(podUid, reason) {

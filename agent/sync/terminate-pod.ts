@@ -27,7 +27,13 @@ export async function terminatePod(tools: PodTools, work: PodWork, signal: Abort
   if (isAlive(observed)) {
     if (!hadEnded) tools.statuses.set(pod, statusOf(tools, work, observed, false), { mayRun: true });
     tools.probes.stopFailing(uid);
-    await killPod(tools.execute, pod, observed, graceSecondsOf(pod, work.ended?.graceSeconds), signal);
+    await killPod(
+      tools.execute,
+      pod,
+      observed,
+      graceSecondsOf(pod, work.goneGraceSeconds ?? work.ended?.graceSeconds),
+      signal,
+    );
     const left = await tools.cache.refresh(uid, signal);
     if (left !== undefined && isAlive(left)) throw new Error(`pod ${pod.metadata.name} still has running containers`);
     observed = left ?? observedOf(tools, work);
