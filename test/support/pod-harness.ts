@@ -85,7 +85,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     },
     deleted: (pod: Pod) => {
       statuses.forget(pod.metadata.uid ?? '');
-      workers.remove(pod.metadata.uid ?? '');
+      workers.remove(pod.metadata.uid ?? '', 1);
     },
   };
   after?.api.tell(told);

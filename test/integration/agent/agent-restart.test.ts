@@ -112,3 +112,17 @@ describe('a restart of the agent', () => {
     await second.close();
   });
 });
+
+describe('a pod that is deleted by force', () => {
+  it('has only a moment left, whatever its grace period', async () => {
+    const options = optionsFor({ ...pod(), spec: { ...pod().spec, terminationGracePeriodSeconds: 600 } });
+    const harness = await startPodHarness(options);
+    await harness.pass(1000);
+    await harness.api.client.delete({} as never, { name: 'web' });
+    await harness.pass(3000);
+    const stop = harness.fake.calls.find(({ call }) => call === 'StopContainer');
+    assert.equal(stop?.request['timeout'], 2);
+    assert.equal(harness.fake.calls.at(-1)?.call, 'RemovePodSandbox');
+    await harness.close();
+  });
+});
