@@ -311,6 +311,12 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     statuses,
   });
 
+  /** Asked first, so that a node that is ready is registered as ready. */
+  async function reportNode(signal: AbortSignal): Promise<void> {
+    await health.check(signal);
+    await reporter.run(signal);
+  }
+
   /** Pods are touched only when this is the one agent of the node: when its ports could be opened. */
   async function startPods(signal: AbortSignal): Promise<void> {
     await Promise.race([server.listening, aborted(signal)]);
@@ -367,7 +373,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             cache,
             statuses,
             health,
-            reporter,
+            { run: reportNode },
             { run: startPods },
             server,
             sources,
