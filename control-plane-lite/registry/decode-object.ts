@@ -1,6 +1,6 @@
 // From parsed JSON to an object of the schema: types checked, unknown fields reported and dropped, nulls and
 // empty optional collections dropped, as decoding into the reference's types does. Edits in place.
-import type { Field, ObjectType, Type } from './schema.ts';
+import type { ObjectType, Type } from './schema.ts';
 
 /** A value of the wrong type; the message is the decoder's of the reference. */
 export class TypeMismatchError extends Error {
@@ -86,6 +86,29 @@ const isEmptyCollection = (value: unknown, type: Type): boolean =>
   (type.kind === 'list' && Array.isArray(value) && value.length === 0) ||
   (type.kind === 'map' && typeof value === 'object' && value !== null && Object.keys(value).length === 0);
 
+/** What an absent value of a type is in the reference's types; undefined where absence shows. */
+function zeroOf(type: Type): unknown {
+  switch (type.kind) {
+    case 'any':
+      return undefined;
+    case 'object':
+    case 'map':
+      return {};
+    case 'list':
+      return [];
+    case 'scalar':
+      if (type.type === 'string') return type.format === '' || type.format === 'byte' ? '' : undefined;
+      return type.type === 'boolean' ? false : 0;
+    default:
+      return type satisfies never;
+  }
+}
+
+/** Required fields, and the specification of everything that has one. */
+function alwaysPresent({ required, fields }: ObjectType): ReadonlySet<string> {
+  return fields.get('spec')?.type.kind === 'object' ? new Set([...required, 'spec']) : required;
+}
+
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -113,8 +136,10 @@ class Decoder {
           return;
         }
         for (const [index, item] of value.entries()) {
-          if (item === null) continue;
-          this.value(item, type.items, { ...place, full: `${place.full}[${index}]` });
+          const given: unknown = item === null && !this.#isLoose ? zeroOf(type.items) : item;
+          if (given === undefined || given === null) continue;
+          value[index] = given;
+          this.value(given, type.items, { ...place, full: `${place.full}[${index}]` });
         }
         return;
       case 'map':
@@ -164,16 +189,19 @@ class Decoder {
       }
     }
     if (this.#isPartial || this.#isLoose) return;
-    for (const name of type.required) {
-      if (name !== optionalStruct && object[name] === undefined && isStruct(type.fields.get(name))) object[name] = {};
+    for (const name of alwaysPresent(type)) {
+      const field = type.fields.get(name);
+      if (name === optionalStruct || object[name] !== undefined || field === undefined) continue;
+      const zero = zeroOf(field.type);
+      if (zero === undefined) continue;
+      object[name] = zero;
+      if (field.type.kind === 'object') this.object(object[name] as Record<string, unknown>, field.type, place);
     }
   }
 }
 
 // Required by the schema, and yet told apart when absent: validation says so.
 const optionalStruct = 'selector';
-
-const isStruct = (field: Field | undefined): boolean => field?.type.kind === 'object';
 
 /**
  * Checks and cleans `object` in place. Returns the paths of fields that the schema does not know.
@@ -182,6 +210,5 @@ const isStruct = (field: Field | undefined): boolean => field?.type.kind === 'ob
 export function decodeObject(object: Record<string, unknown>, type: ObjectType, isPartial = false): string[] {
   const decoder = new Decoder(isPartial, type.isLoose === true);
   decoder.object(object, type, { struct: '', path: '', full: '' });
-  if (!isPartial && type.isLoose !== true && isStruct(type.fields.get('spec'))) object['spec'] ??= {};
   return decoder.unknown;
 }

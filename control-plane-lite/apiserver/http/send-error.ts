@@ -1,12 +1,16 @@
 // Turns what a handler threw into the Status the client gets. Anything that is no StatusError is the server's own fault.
 import type { Logger } from 'pino';
+import { SelectorError } from '#kube/api/label-selector.ts';
 import { failure, StatusError } from '#kube/errors/status-error.ts';
+import { badRequest } from '../../registry/status-errors.ts';
 import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
 import { type Exchange, sendJson } from './exchange.ts';
 
 /** The StatusError for any failure. */
 export function asStatusError(error: unknown): StatusError {
   if (error instanceof StatusError) return error;
+  // A selector inside an object that nobody else checked.
+  if (error instanceof SelectorError) return badRequest(error.message);
   if (error instanceof CompactedError) {
     return failure(410, 'Expired', 'The resourceVersion for the provided list or watch is too old.');
   }

@@ -25,6 +25,10 @@ function rename(object: KubeObject, from: 0 | 1, apiVersion: string): KubeObject
   return result;
 }
 
-export const eventToCore = (object: KubeObject): KubeObject => rename(object, 1, 'v1');
+export const eventToCore = (object: KubeObject): KubeObject => {
+  const event = rename(object, 1, 'v1') as Fields;
+  event['involvedObject'] ??= {};
+  return event;
+};
 
 export const eventFromCore = (object: KubeObject): KubeObject => rename(object, 0, 'events.k8s.io/v1');

@@ -26,10 +26,16 @@ describe('decoding', () => {
   it('adds the structs that are always there, and nothing to a partial object', () => {
     const whole: Record<string, unknown> = { metadata: {} };
     decodeObject(whole, deployment);
-    assert.deepEqual(whole['spec'], {});
+    assert.deepEqual(whole['spec'], { template: { spec: { containers: [] } } });
     const partial = { metadata: { labels: {} } };
     decodeObject(partial, deployment, true);
     assert.deepEqual(partial, { metadata: { labels: {} } });
+  });
+
+  it('takes a null in a list for the zero value of its items, and fills in what every item has', () => {
+    const object = { spec: { containers: [null], nodeSelector: { a: null } } };
+    decodeObject(object, pod);
+    assert.deepEqual(object.spec, { containers: [{ name: '' }], nodeSelector: { a: '' } });
   });
 
   it('keeps empty structs, which mean something', () => {
