@@ -16,6 +16,8 @@ import { createIptablesApplier } from './apply/iptables-applier.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
 import { createSyncMetrics } from './apply/sync-metrics.ts';
 import type { ProxyConfig } from './config/proxy-config.ts';
+import { createDnsServer } from './dns/dns-server.ts';
+import { readNameservers } from './dns/forward.ts';
 import { createHealthServer } from './health/health-server.ts';
 import { isInRanges } from './model/cidr.ts';
 import { type IpFamily, isOfFamily } from './model/service-port.ts';
@@ -24,6 +26,7 @@ import { createServiceTracker, serviceKeyOf, slicesByService } from './track/ser
 
 const notOurs = '!service.kubernetes.io/service-proxy-name';
 const notHeadless = `${notOurs},!service.kubernetes.io/headless`;
+const servicesByIP = 'clusterIP';
 /** The autoscaler's word that a node is about to go. */
 const deletionTaint = 'ToBeDeletedByClusterAutoscaler';
 
@@ -66,11 +69,17 @@ export async function createProxy({
     clock,
   });
   const common = { client, clock, logger };
-  const services = createInformer({ ...common, resource: resources.services, labelSelector: notOurs });
+  const services = createInformer({
+    ...common,
+    resource: resources.services,
+    labelSelector: notOurs,
+    indexes: { [servicesByIP]: (service) => service.spec.clusterIPs ?? [] },
+  });
   const slices = createInformer({
     ...common,
     resource: resources.endpointslices,
-    labelSelector: notHeadless,
+    // DNS answers for headless services too; rules never look at them.
+    labelSelector: config.dnsBindAddress === undefined ? notHeadless : notOurs,
     indexes: { [slicesByService]: serviceKeyOf },
   });
   const nodes = createInformer({ ...common, resource: resources.nodes, fieldSelector: `metadata.name=${nodeName}` });
@@ -188,11 +197,27 @@ export async function createProxy({
     config,
     clock,
   });
+  const dns =
+    config.dnsBindAddress === undefined
+      ? []
+      : [
+          createDnsServer({
+            bind: config.dnsBindAddress,
+            zone: config.dnsDomain,
+            names: {
+              service: (key) => services.get(key),
+              slices: (key) => slices.byIndex(slicesByService, key),
+              serviceByIP: (ip) => services.byIndex(servicesByIP, ip)[0],
+            },
+            nameservers: () => readNameservers('/etc/resolv.conf'),
+            logger,
+          }),
+        ];
   return {
-    ready: Promise.all([rulesReady.promise, health.ready]).then(() => undefined),
+    ready: Promise.all([rulesReady.promise, health.ready, ...dns.map((server) => server.ready)]).then(() => undefined),
     run: async (signal) => {
       try {
-        await runGroup([services, slices, nodes, rules, health], signal);
+        await runGroup([services, slices, nodes, rules, health, ...dns], signal);
       } finally {
         await client.close();
       }

@@ -1,5 +1,6 @@
 // The command lines of the processes of a cluster. Pure.
 import { join } from 'node:path';
+import { nodeDnsPort } from './cluster-dns.ts';
 import { type ClusterLayout, clusterCidr, type NodeLayout, serviceCidr } from './layout.ts';
 import type { ProcessSpec } from './supervisor.ts';
 
@@ -72,10 +73,11 @@ export function agentSpec({ layout, berth, env }: SpecOptions, node: NodeLayout,
   };
 }
 
-export function proxySpec({ layout, berth, env }: SpecOptions, node: NodeLayout): ProcessSpec {
+export function proxySpec({ layout, berth, env }: SpecOptions, node: NodeLayout, nodeIP: string): ProcessSpec {
+  const args = ['proxy', `--config=${node.proxyConfig}`, `--dns-bind-address=${nodeIP}:${nodeDnsPort}`];
   return {
     name: `proxy ${node.name}`,
-    ...inNode(node, berth, ['proxy', `--config=${node.proxyConfig}`]),
+    ...inNode(node, berth, args),
     env,
     logPath: join(layout.logDir, `proxy-${node.name}.log`),
     stopGraceMs: graceMs,

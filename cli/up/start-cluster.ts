@@ -10,6 +10,7 @@ import type { Exec } from '#kube/process/exec.ts';
 import { type ClusterPki, ensureClusterPki } from '../../control-plane-lite/pki/index.ts';
 import { berthCommand } from '../package-root.ts';
 import { checkMachine } from './check-machine.ts';
+import { applyClusterDns } from './cluster-dns.ts';
 import type { ClusterLayout, NodeLayout } from './layout.ts';
 import { loadImages, prepareImages, waitForRuntime } from './load-images.ts';
 import {
@@ -215,9 +216,13 @@ export async function startCluster(context: UpContext): Promise<void> {
   ]);
   try {
     report.start('nodes');
+    await applyClusterDns(
+      client,
+      layout.nodes.map((node) => ({ name: node.name, address: nodeAddress(node, first) })),
+    );
     for (const node of layout.nodes) {
       await context.supervisor.start(agentSpec(specs, node, nodeAddress(node, first)));
-      await context.supervisor.start(proxySpec(specs, node));
+      await context.supervisor.start(proxySpec(specs, node, nodeAddress(node, first)));
     }
     await connectNodes(context, client);
     report.done('nodes', layout.nodes.map((node) => node.name).join(', '));

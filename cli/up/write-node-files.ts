@@ -11,6 +11,7 @@ import {
 import { pauseImage } from '../../packaging/images/build-images.ts';
 import { packageRoot } from '../package-root.ts';
 import type { MachineFacts } from './check-machine.ts';
+import { clusterDnsIP } from './cluster-dns.ts';
 import { type ClusterLayout, clusterCidr, type NodeLayout } from './layout.ts';
 
 /** Fills in the `@name@` of a template. Throws for a name without a value. */
@@ -49,6 +50,7 @@ function agentConfiguration(layout: ClusterLayout, node: NodeLayout): object {
     authorization: { mode: 'Webhook' },
     cgroupDriver: 'cgroupfs',
     cgroupRoot: node.cgroupRoot,
+    clusterDNS: [clusterDnsIP],
     clusterDomain: 'cluster.local',
     containerRuntimeEndpoint: `unix://${node.containerdSocket}`,
     failSwapOn: false,

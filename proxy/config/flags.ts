@@ -29,6 +29,12 @@ export const honouredFlags: readonly FlagDefinition[] = [
   },
   { name: 'healthz-bind-address', type: 'string', description: 'address and port of the health server' },
   { name: 'metrics-bind-address', type: 'string', description: 'address and port of the metrics server' },
+  {
+    name: 'dns-bind-address',
+    type: 'string',
+    description: 'address and port to answer cluster DNS on; berth only, off where absent',
+  },
+  { name: 'dns-domain', type: 'string', description: 'the cluster domain, cluster.local where absent; berth only' },
   { name: 'cleanup', type: 'boolean', description: 'remove all rules of the proxy and exit' },
   { name: 'v', type: 'int', description: 'log verbosity' },
   { name: 'version', type: 'boolean', description: 'print the version and exit' },

@@ -29,6 +29,9 @@ export interface ProxyConfig {
   conntrackTcpBeLiberal: boolean;
   healthzBindAddress: BindAddress;
   metricsBindAddress: BindAddress;
+  /** Where cluster DNS is answered; undefined where it is not. An addition of berth. */
+  dnsBindAddress: BindAddress | undefined;
+  dnsDomain: string;
   verbosity: number;
 }
 
@@ -162,6 +165,11 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
       'metricsBindAddress',
       text('metrics-bind-address', 'metricsBindAddress', '127.0.0.1:10249'),
     ),
+    dnsBindAddress:
+      flags['dns-bind-address'] === undefined
+        ? undefined
+        : parseBindAddress('--dns-bind-address', String(flags['dns-bind-address'])),
+    dnsDomain: String(flags['dns-domain'] ?? 'cluster.local'),
     verbosity: Number(flags['v'] ?? 0),
   };
 }

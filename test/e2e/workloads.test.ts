@@ -77,6 +77,33 @@ describe('workloads on a cluster', { skip }, () => {
     });
   });
 
+  it('resolves the names of services and of pods behind headless ones', async () => {
+    const ip = (await kubectl('get', 'service', 'web', '-o', 'jsonpath={.spec.clusterIP}')).trim();
+    const lookup = async (name: string, type = 'a') =>
+      await kubectl('exec', 'deployment/web', '--', 'nslookup', `-type=${type}`, name);
+    await eventually('the service by its full name', async () =>
+      (await lookup('web.default.svc.cluster.local')).includes(ip),
+    );
+    assert.match(await kubectl('exec', 'deployment/web', '--', 'wget', '-q', '-O', '-', 'http://web/'), /^web-/);
+    await kubectl('create', 'service', 'clusterip', 'peers', '--clusterip=None', '--tcp=8080');
+    await kubectl('patch', 'service', 'peers', '-p', '{"spec":{"selector":{"app":"web"}}}');
+    const podIPs = (await kubectl('get', 'pods', '-l', 'app=web', '-o', 'jsonpath={.items[*].status.podIP}')).split(
+      ' ',
+    );
+    await eventually('every pod by the headless name', async () => {
+      const answer = await lookup('peers.default.svc.cluster.local');
+      return podIPs.every((podIP) => answer.includes(podIP));
+    });
+    const missing = await cluster.tryKubectl([
+      'exec',
+      'deployment/web',
+      '--',
+      'nslookup',
+      'absent.default.svc.cluster.local',
+    ]);
+    assert.match(missing.stdout, /NXDOMAIN/);
+  });
+
   it('updates a deployment and undoes the update', async () => {
     const before = await kubectl(
       'get',
