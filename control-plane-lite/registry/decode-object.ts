@@ -104,9 +104,11 @@ function zeroOf(type: Type): unknown {
   }
 }
 
-/** Required fields, and the specification of everything that has one. */
-function alwaysPresent({ required, fields }: ObjectType): ReadonlySet<string> {
-  return fields.get('spec')?.type.kind === 'object' ? new Set([...required, 'spec']) : required;
+/** Required fields, the specification of everything that has one, and the metadata of whole objects inside others. */
+function alwaysPresent({ required, fields }: ObjectType): Iterable<string> {
+  const isWhole = fields.has('apiVersion') && fields.get('metadata')?.type.kind === 'object';
+  if (fields.get('spec')?.type.kind !== 'object') return required;
+  return [...required, 'spec', ...(isWhole ? ['metadata'] : [])];
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -183,7 +183,7 @@ export function validateStatefulSet({ spec }: StatefulSet): FieldError[] {
     const field = `spec.persistentVolumeClaimRetentionPolicy.${key}`;
     errors.push(...oneOf(field, spec.persistentVolumeClaimRetentionPolicy?.[key], ['Retain', 'Delete']));
   }
-  const claims = (spec.volumeClaimTemplates ?? []).map((claim) => ({ name: claim.metadata.name, emptyDir: {} }));
+  const claims = (spec.volumeClaimTemplates ?? []).map((claim) => ({ name: claim.metadata.name ?? '', emptyDir: {} }));
   const podSpec = spec.template.spec;
   // Mounts may name claim templates, which become volumes of the pods.
   const template = podSpec && {
