@@ -124,8 +124,10 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   let workers: PodWorkers | undefined;
   const wake = (uid: string) => workers?.wake(uid);
 
+  const stopEvents = new AbortController();
   const recorder = createEventRecorder({
     client: parts.eventClient,
+    signal: stopEvents.signal,
     component: 'kubelet',
     host: nodeName,
     clock,
@@ -387,6 +389,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
         await objects.close();
         // What cannot be told quickly is not worth a slow end.
         await Promise.race([recorder.flushed(), clock.sleep(flushLimitMs)]);
+        stopEvents.abort(new Error('the agent ends'));
       }
     },
   };
