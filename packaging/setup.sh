@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what berth needs and is not there yet: OS packages, npm packages, the pinned Node runtime.
-# Safe to run again: it does nothing when all is in place.
+# Safe to run again: it does nothing when all is in place. With --tests, also what only the tests need.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -31,13 +31,25 @@ need catatonit catatonit
 [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || missing+=(containernetworking-plugins)
 command -v kubectl >/dev/null 2>&1 || missing+=(kubernetes-client)
 
+if [ "${1:-}" = --tests ]; then
+  need etcd etcd-server
+  need script bsdutils
+  need git git
+fi
+
 if [ "${#missing[@]}" -gt 0 ]; then
   [ "$(id -u)" = 0 ] || fail "these packages are missing: ${missing[*]}; run as root to install them"
   command -v apt-get >/dev/null 2>&1 || fail "these packages are missing and this is not Debian or Ubuntu: ${missing[*]}"
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
-  # containerd must not start the machine's own service on our behalf where there was none.
+  # Installing must not start services: berth runs its own, and the machine's are the user's business.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+  fi
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 

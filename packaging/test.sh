@@ -2,7 +2,7 @@
 # npm test: sets the machine up, then type check, lint and every test, real containers included.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-bash packaging/setup.sh
+bash packaging/setup.sh --tests
 export PATH="$PWD/node_modules/.bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 export BERTH_SOURCES=1
 echo 'type check'

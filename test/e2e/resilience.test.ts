@@ -4,7 +4,8 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemExec } from '#kube/process/exec.ts';
 import { isAlive, readRunState } from '../../cli/up/run-state.ts';
-import { clustersUnavailable, eventually, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { eventually } from '../support/eventually.ts';
 
 const image = 'localhost/berth/busybox:1';
 const skip = clustersUnavailable() ?? false;

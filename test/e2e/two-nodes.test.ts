@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { clustersUnavailable, eventually, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { eventually } from '../support/eventually.ts';
 
 const image = 'localhost/berth/busybox:1';
 const skip = clustersUnavailable() ?? false;

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { clustersUnavailable, eventually, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { eventually } from '../support/eventually.ts';
 
 const image = 'localhost/berth/busybox:1';
 const skip = clustersUnavailable() ?? false;

@@ -5,9 +5,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecOptions, ExecResult } from '#kube/process/exec.ts';
 import { type ClusterLayout, computeLayout } from '../../cli/up/layout.ts';
+import { eventually } from './eventually.ts';
 import { createNetworkNamespace, type NetworkNamespace } from './network-namespace.ts';
 
 const berth = join(import.meta.dirname, '../../packaging/berth');
@@ -34,27 +34,6 @@ export interface TestCluster extends AsyncDisposable {
 /** Why end-to-end tests cannot run on this machine; undefined when they can. */
 export function clustersUnavailable(): string | undefined {
   return process.getuid?.() === 0 ? undefined : 'needs root to run containers';
-}
-
-/** Polls until `probe` answers something else than undefined or false. Fails with the last error. */
-export async function eventually<T>(
-  what: string,
-  probe: () => Promise<T | undefined | false>,
-  timeoutMs = 30_000,
-): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
-  let last: unknown;
-  while (Date.now() < deadline) {
-    try {
-      const value = await probe();
-      if (value !== undefined && value !== false) return value;
-      last = undefined;
-    } catch (error) {
-      last = error;
-    }
-    await sleep(100);
-  }
-  assert.fail(`${what}: not within ${timeoutMs / 1000} s${last instanceof Error ? `: ${last.message}` : ''}`);
 }
 
 /** The ends of a cluster's logs, for a failure's message. */

@@ -1,14 +1,19 @@
-// Waiting for a state of a running system, in integration tests only.
+// Waiting for a state of a running system, in integration and end-to-end tests only.
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Calls `look` until it returns something; fails with what it saw last after `timeoutMs`. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 15_000): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined | false>,
+  timeoutMs = 30_000,
+): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   let lastError: unknown;
   for (;;) {
     try {
       const found = await look();
-      if (found !== undefined) return found;
+      if (found !== undefined && found !== false) return found;
+      lastError = undefined;
     } catch (error) {
       lastError = error;
     }
