@@ -1,6 +1,6 @@
 // From an authorized request to the handler of its resource, verb and subresource.
 import type { ServedResource } from '../registry/resource-table.ts';
-import { methodNotSupported } from '../registry/status-errors.ts';
+import { methodNotAllowed, methodNotSupported, pathNotFound } from '../registry/status-errors.ts';
 import type { ApiContext, ResourceHandler } from './api-context.ts';
 import { patchObject } from './handlers/patch.ts';
 import { getObject, listObjects } from './handlers/read.ts';
@@ -57,6 +57,17 @@ function handlerFor(routes: Routes, exchange: Exchange, served: ServedResource):
   return served.verbs.has(verb) || (verb === 'watch' && served.verbs.has('watch')) ? verbHandlers[verb] : undefined;
 }
 
+/** Whether the method fits the path: names are given where one object is meant, and writes name their namespace. */
+function isPlausible({ info, request }: Exchange, { resource }: ServedResource): boolean {
+  if (info.subresource !== '') return true;
+  const isNamed = info.name !== '' && info.verb !== 'deletecollection';
+  const reads = request.method === 'GET' || request.method === 'HEAD';
+  if (info.verb === 'create') return info.name === '' && (!resource.namespaced || info.namespace !== '');
+  if (info.verb === 'update' || info.verb === 'patch' || info.verb === 'delete') return isNamed;
+  if (info.verb === 'deletecollection') return !resource.namespaced || info.namespace !== '';
+  return reads || info.verb === 'watch';
+}
+
 /** Serves a resource request, or answers 404 or 405. */
 export async function dispatch(api: ApiContext, routes: Routes, exchange: Exchange): Promise<void> {
   const { info } = exchange;
@@ -64,12 +75,17 @@ export async function dispatch(api: ApiContext, routes: Routes, exchange: Exchan
   const isUnknownSubresource =
     served !== undefined && info.subresource !== '' && !served.subresources.has(info.subresource);
   if (served === undefined || isUnknownSubresource) {
+    if (api.registry.table.isBuiltInGroup(info.group)) throw pathNotFound();
     sendText(exchange, 404, '404 page not found\n');
     return;
   }
+  if (!isPlausible(exchange, served)) throw methodNotAllowed();
   const deprecation = deprecations[`${served.apiVersion}/${served.resource.plural}`];
   if (deprecation !== undefined) exchange.warnings.push(deprecation);
   const handler = handlerFor(routes, exchange, served);
-  if (handler === undefined) throw methodNotSupported(served.resource, actions[info.verb] ?? info.verb);
+  if (handler === undefined) {
+    if (served.isCustom !== true) throw methodNotAllowed();
+    throw methodNotSupported(served.resource, actions[info.verb] ?? info.verb);
+  }
   await handler(api, exchange, served);
 }

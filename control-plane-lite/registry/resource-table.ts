@@ -55,6 +55,8 @@ export interface ResourceTable {
   /** Replaces the custom part. */
   setCustom(custom: CustomResources): void;
   find(group: string, version: string, plural: string): ServedResource | undefined;
+  /** Whether resources of the group are served, those of custom resource definitions aside. */
+  isBuiltInGroup(group: string): boolean;
   /** The served resource of a kind in a version. */
   findKind(apiVersion: string, kind: string): ServedResource | undefined;
   /** Throws for a resource that is not served: for those the server itself relies on. */
@@ -107,6 +109,7 @@ export function buildResourceTable(builtIn: Record<string, DiscoveredResource[]>
   const fixed = Object.entries(builtIn).flatMap(([groupVersion, entries]) =>
     entries.filter(({ name }) => !name.includes('/')).map((entry) => serve(groupVersion, entry, entries)),
   );
+  const groups = new Set(fixed.map(({ resource }) => resource.group));
   let all: readonly ServedResource[] = fixed;
   let discovery: Record<string, DiscoveredResource[]> = builtIn;
   let generation = 0;
@@ -140,6 +143,7 @@ export function buildResourceTable(builtIn: Record<string, DiscoveredResource[]>
       index();
     },
     find,
+    isBuiltInGroup: (group) => groups.has(group),
     findKind: (apiVersion, kind) => byKind.get(`${apiVersion}/${kind}`),
     get: ({ group, version, plural }) => {
       const served = find(group, version, plural);

@@ -110,6 +110,10 @@ export class Schema {
     return this.#names.get(`${gvk.group}/${gvk.version}/${gvk.kind}`);
   }
 
+  knows(gvk: { group: string; version: string; kind: string }): boolean {
+    return this.nameOf(gvk) !== undefined;
+  }
+
   /** The type of a kind. Throws for one that the schema does not know. */
   typeOf(gvk: { group: string; version: string; kind: string }): ObjectType {
     const name = this.nameOf(gvk);

@@ -52,6 +52,16 @@ export function unexplained(message: string): StatusError {
   return new StatusError({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code: 500 });
 }
 
+/** The reference's router knows the path, but no such method there. */
+export function methodNotAllowed(): StatusError {
+  return failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+}
+
+/** The reference's router knows the group, but nothing at this path. */
+export function pathNotFound(): StatusError {
+  return failure(404, 'NotFound', 'the server could not find the requested resource', {});
+}
+
 export function methodNotSupported(resource: Named, action: string): StatusError {
   const message = `${action} is not supported on resources of kind ${JSON.stringify(qualifiedResource(resource))}`;
   return failure(405, 'MethodNotAllowed', message, { ...detailsOf(resource, '') });

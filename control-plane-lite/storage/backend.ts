@@ -83,11 +83,13 @@ export class CompactedError extends Error {
 /** The revision asked for has not happened yet. */
 export class FutureRevisionError extends Error {
   readonly code = 'FUTURE_REVISION';
+  readonly requested: number;
   readonly current: number;
 
   constructor(requested: number, current: number) {
     super(`revision ${requested} has not happened yet; the newest is ${current}`);
     this.name = 'FutureRevisionError';
+    this.requested = requested;
     this.current = current;
   }
 }

@@ -15,7 +15,9 @@ import { updateObject } from '../../registry/verbs/update.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
 import { decodeAs, type FieldValidation, parseBody, parseFieldValidation } from '../http/decode-body.ts';
 import type { Exchange } from '../http/exchange.ts';
+import { invalidOption } from '../http/invalid-option.ts';
 import { readBody } from '../http/read-body.ts';
+import { checkAppliedType } from './applied-type.ts';
 import { requestContext } from './request-options.ts';
 import { sendWritten } from './write.ts';
 
@@ -68,7 +70,7 @@ export function patcherFor(
 export const patchObject: ResourceHandler = async (api, exchange, served) => {
   const kind = patchKindOf(exchange);
   const body = await readBody(exchange.request);
-  const validation = parseFieldValidation(exchange.info.query);
+  const validation = parseFieldValidation(exchange.info);
   const context = requestContext(exchange);
   const format = kind === 'apply' ? 'application/yaml' : 'application/json';
   const patch = parseBody(body, format, served.resource.kind, api.registry.schema);
@@ -77,11 +79,7 @@ export const patchObject: ResourceHandler = async (api, exchange, served) => {
     return;
   }
   if (exchange.info.query.get('force') !== null) {
-    throw failure(
-      422,
-      'Invalid',
-      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
-    );
+    throw invalidOption('patch', 'force', 'FieldValueForbidden', 'Forbidden: may not be specified for non-apply patch');
   }
   if (kind === 'strategic' && served.isCustom === true) throw unsupportedForCustom();
   const apply = patcherFor(api, kind, patch, served.resource);
@@ -98,11 +96,7 @@ function checkApplyOptions(exchange: Exchange): { force: boolean } {
   const { query } = exchange.info;
   if ((query.get('fieldManager') ?? '') === '') {
     const message = 'Required value: is required for apply patch';
-    throw failure(422, 'Invalid', `PatchOptions.meta.k8s.io "" is invalid: fieldManager: ${message}`, {
-      group: 'meta.k8s.io',
-      kind: 'PatchOptions',
-      causes: [{ reason: 'FieldValueRequired', message, field: 'fieldManager' }],
-    });
+    throw invalidOption('patch', 'fieldManager', 'FieldValueRequired', message);
   }
   return { force: query.get('force') === 'true' };
 }
@@ -120,6 +114,7 @@ async function applyConfiguration(
   const { force } = checkApplyOptions(exchange);
   const { name, subresource } = exchange.info;
   const namespace = namespaceOf(exchange, served);
+  checkAppliedType(patch, served, registry.schema);
   const decoded = decodeAs(patch, served.resource, registry.schema, validation, context.warn, { isPartial: true });
   if (decoded.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
   decoded.metadata.name ??= name;

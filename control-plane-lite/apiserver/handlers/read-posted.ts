@@ -11,5 +11,5 @@ export async function readPosted(api: ApiContext, exchange: Exchange, kind: Expe
   const { schema } = api.registry;
   const body = parseBody(await readBody(request), request.headers['content-type'], kind.kind, schema);
   const warn = (text: string) => exchange.warnings.push(text);
-  return decodeAs(body, kind, schema, parseFieldValidation(info.query), warn);
+  return decodeAs(body, kind, schema, parseFieldValidation(info), warn);
 }

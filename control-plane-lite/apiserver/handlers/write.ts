@@ -35,7 +35,7 @@ const returnsDeleted = new Set([
 export async function readObject(api: ApiContext, exchange: Exchange, served: ServedResource): Promise<KubeObject> {
   const body = await readBody(exchange.request);
   const parsed = parseBody(body, exchange.request.headers['content-type'], served.resource.kind, api.registry.schema);
-  const validation = parseFieldValidation(exchange.info.query);
+  const validation = parseFieldValidation(exchange.info);
   const warn = (warning: string) => exchange.warnings.push(warning);
   const text = jsonTextOf(body, exchange.request.headers['content-type']);
   return toStored(served, decodeAs(parsed, served.resource, api.registry.schema, validation, warn, { text }));

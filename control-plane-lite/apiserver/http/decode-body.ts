@@ -8,6 +8,8 @@ import { badRequest } from '../../registry/status-errors.ts';
 import { decodeProtobuf, protobufMediaType } from '../protobuf/decode-protobuf.ts';
 import { findDuplicateFields } from './duplicate-fields.ts';
 import { describeJsonError } from './go-json-error.ts';
+import { invalidOption } from './invalid-option.ts';
+import type { RequestInfo } from './request-info.ts';
 
 /** The kind that a body is decoded as. */
 export interface ExpectedKind {
@@ -19,18 +21,15 @@ export interface ExpectedKind {
 export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
 
 const acceptedTypes = ['application/json', 'application/yaml', protobufMediaType];
-const summaryLimit = 256;
+const summaryLimit = 30;
 
 /** Reads the fieldValidation parameter. Throws StatusError for another value. */
-export function parseFieldValidation(query: URLSearchParams): FieldValidation {
+export function parseFieldValidation({ query, verb }: Pick<RequestInfo, 'query' | 'verb'>): FieldValidation {
   const value = query.get('fieldValidation') ?? '';
   if (value === '' || value === 'Warn') return 'Warn';
   if (value === 'Strict' || value === 'Ignore') return value;
-  const message = `fieldValidation: Unsupported value: ${JSON.stringify(value)}: supported values: "", "Ignore", "Strict", "Warn"`;
-  throw failure(422, 'Invalid', `CreateOptions.meta.k8s.io "" is invalid: ${message}`, {
-    group: 'meta.k8s.io',
-    kind: 'CreateOptions',
-  });
+  const message = `Unsupported value: ${JSON.stringify(value)}: supported values: "", "Ignore", "Strict", "Warn"`;
+  throw invalidOption(verb, 'fieldValidation', 'FieldValueNotSupported', message);
 }
 
 function unsupportedMediaType(): StatusError {
@@ -39,8 +38,9 @@ function unsupportedMediaType(): StatusError {
 }
 
 function summarise(body: Buffer): string {
-  if (body[0] === 0x7b) return body.subarray(0, summaryLimit).toString();
-  return body.subarray(0, summaryLimit).toString('hex');
+  if (body.length === 0) return '<empty>';
+  const start = body.subarray(0, summaryLimit).toString(body[0] === 0x7b ? 'utf8' : 'hex');
+  return body.length > summaryLimit ? `${start} ...` : start;
 }
 
 /** Parses a body as JSON, YAML or protobuf. Throws StatusError 415 or 400. */
@@ -58,6 +58,24 @@ export function parseBody(body: Buffer, contentType: string | undefined, kind: s
     );
   }
   throw unsupportedMediaType();
+}
+
+/** Why an object of another kind cannot be taken: in the reference, no conversion leads from one type to the other. */
+function describeMismatch(
+  given: { kind: unknown; apiVersion: unknown },
+  expected: ExpectedKind,
+  schema: Schema,
+): string {
+  const [group, version] = String(given.apiVersion).includes('/')
+    ? String(given.apiVersion).split('/')
+    : ['', String(given.apiVersion)];
+  const kind = String(given.kind);
+  if (!schema.knows({ group: group ?? '', version: version ?? '', kind })) {
+    const scheme = 'pkg/api/legacyscheme/scheme.go:30';
+    return `no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(given.apiVersion)} in scheme ${JSON.stringify(scheme)}`;
+  }
+  const target = expected.group === '' ? 'core' : expected.group.split('.')[0];
+  return `converting (${version}.${kind}) to (${target}.${expected.kind}): unknown conversion`;
 }
 
 /** The text of a JSON body, for checks that look at it again. */
@@ -86,7 +104,7 @@ export function decodeAs(
   const apiVersion = expected.group === '' ? expected.version : `${expected.group}/${expected.version}`;
   const given = { kind: object['kind'] || expected.kind, apiVersion: object['apiVersion'] || apiVersion };
   const claim = `${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion).split('/').at(-1))} cannot be handled as a ${expected.kind}`;
-  if (given.kind !== expected.kind) throw badRequest(`${claim}: the kind in the data is not the kind of the request`);
+  if (given.kind !== expected.kind) throw badRequest(`${claim}: ${describeMismatch(given, expected, schema)}`);
   if (given.apiVersion !== apiVersion) {
     throw badRequest(
       `the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`,

@@ -3,7 +3,7 @@ import { fieldsMatch, parseFieldSelector } from '#kube/api/field-selector.ts';
 import { SelectorError, selectorMatches } from '#kube/api/label-selector.ts';
 import { parseLabelSelector } from '#kube/api/parse-label-selector.ts';
 import type { Resource } from '#kube/api/resource.ts';
-import { failure } from '#kube/errors/status-error.ts';
+import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
 import { selectableField } from '../../registry/selectable-fields.ts';
 import { badRequest } from '../../registry/status-errors.ts';
@@ -68,7 +68,7 @@ function decodeContinue(token: string): { revision: number; startAfter: string }
   } catch {
     // Answered below like any other token that is not ours.
   }
-  throw badRequest('continue key is not valid: the token was not issued by this server');
+  throw badRequest('invalid continue token: continue key is not valid: the token was not issued by this server');
 }
 
 function parseCount(query: URLSearchParams, name: string): number {
@@ -110,16 +110,20 @@ export function parseListOptions(
   };
 }
 
+function invalidOption(field: string, reason: string, message: string): StatusError {
+  return failure(422, 'Invalid', `ListOptions.meta.k8s.io "" is invalid: ${field}: ${message}`, {
+    group: 'meta.k8s.io',
+    kind: 'ListOptions',
+    causes: [{ reason, message, field }],
+  });
+}
+
 function checkMatch(match: string, resourceVersion: number | undefined, query: URLSearchParams): void {
   const isWatch = parseFlag(query.get('watch'));
-  const invalid = (detail: string) =>
-    failure(422, 'Invalid', `ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: ${detail}`, {
-      group: 'meta.k8s.io',
-      kind: 'ListOptions',
-      causes: [{ reason: 'FieldValueForbidden', message: detail, field: 'resourceVersionMatch' }],
-    });
+  const invalid = (detail: string) => invalidOption('resourceVersionMatch', 'FieldValueForbidden', detail);
   if (match !== 'Exact' && match !== 'NotOlderThan') {
-    throw invalid(`Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`);
+    const detail = `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`;
+    throw invalidOption('resourceVersionMatch', 'FieldValueNotSupported', detail);
   }
   if (isWatch) {
     if (query.get('sendInitialEvents') === null) {
@@ -134,6 +138,6 @@ function checkMatch(match: string, resourceVersion: number | undefined, query: U
     throw invalid('Forbidden: resourceVersionMatch is forbidden when continue is provided');
   }
   if (match === 'Exact' && resourceVersion === 0) {
-    throw invalid('Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"');
+    throw invalid('Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
   }
 }

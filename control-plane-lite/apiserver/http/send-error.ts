@@ -15,7 +15,7 @@ export function asStatusError(error: unknown): StatusError {
     return failure(410, 'Expired', 'The resourceVersion for the provided list or watch is too old.');
   }
   if (error instanceof FutureRevisionError) {
-    const message = `Too large resource version: ${error.message}`;
+    const message = `Timeout: Too large resource version: ${error.requested}, current: ${error.current}`;
     const causes = [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }];
     return failure(504, 'Timeout', message, { causes, retryAfterSeconds: 1 });
   }

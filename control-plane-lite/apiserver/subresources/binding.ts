@@ -55,7 +55,7 @@ export const postBinding: ResourceHandler = async (api, exchange) => {
     api.registry.schema,
   );
   const { registry } = api;
-  const validation = parseFieldValidation(exchange.info.query);
+  const validation = parseFieldValidation(exchange.info);
   const warn = (text: string) => exchange.warnings.push(text);
   const binding = decodeAs(body, bindingKind, registry.schema, validation, warn) as KubeObject & Binding;
   if ((binding.target.name ?? '') === '') throw unexplained('target.name: Required value');

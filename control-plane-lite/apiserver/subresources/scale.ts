@@ -102,7 +102,7 @@ const putScale: ResourceHandler = async (api, exchange, served) => {
     'Scale',
     api.registry.schema,
   );
-  const validation = parseFieldValidation(exchange.info.query);
+  const validation = parseFieldValidation(exchange.info);
   const warn = (text: string) => exchange.warnings.push(text);
   const scale = decodeAs(body, scaleKind, api.registry.schema, validation, warn) as Scale & KubeObject;
   await changeScale(api, exchange, served, () => scale);
@@ -112,7 +112,7 @@ const patchScale: ResourceHandler = async (api, exchange, served) => {
   const kind = patchKindOf(exchange);
   const patch = parseBody(await readBody(exchange.request), 'application/yaml', 'Scale', api.registry.schema);
   const apply = patcherFor(api, kind === 'apply' ? 'merge' : kind, patch, scaleKind);
-  const validation = parseFieldValidation(exchange.info.query);
+  const validation = parseFieldValidation(exchange.info);
   const warn = (text: string) => exchange.warnings.push(text);
   await changeScale(
     api,

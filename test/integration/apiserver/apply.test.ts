@@ -52,6 +52,21 @@ describe('server-side apply', () => {
   });
   after(() => server.close());
 
+  it('refuses another version, and fields that the type does not have', async () => {
+    const other = await apply('odd', 'one', { ...deployment('odd'), apiVersion: 'v1' });
+    assert.equal(other.status, 400);
+    assert.equal(
+      other.body.message,
+      'Incorrect version specified in apply patch. Specified patch version: v1, expected: apps/v1',
+    );
+    const unknown = await apply('odd', 'one', deployment('odd', { nope: 1 }));
+    assert.equal(unknown.status, 500);
+    assert.equal(
+      unknown.body.message,
+      'failed to create typed patch object (/odd; apps/v1, Kind=Deployment): .spec.nope: field not declared in schema',
+    );
+  });
+
   it('creates what is not there and owns exactly the applied fields', async () => {
     const answer = await apply('fresh', 'one', deployment('fresh', { replicas: 2 }));
     assert.equal(answer.status, 201);

@@ -273,6 +273,60 @@ describe('the verbs of the API', () => {
     assert.equal(answer.status, 504);
   });
 
+  it('answers 405 where the method does not fit the path, and touches nothing', async () => {
+    await call('POST', maps, { metadata: { name: 'kept' } });
+    const body = { metadata: { name: 'kept' } };
+    for (const [method, path] of [
+      ['POST', `${maps}/kept`],
+      ['PUT', maps],
+      ['PATCH', maps],
+      ['POST', '/api/v1/configmaps'],
+      ['DELETE', '/api/v1/configmaps'],
+      ['GET', '/apis/authentication.k8s.io/v1/tokenreviews'],
+    ] as const) {
+      const { status, body: answer } = await call(method, path, method === 'GET' ? undefined : body);
+      assert.equal(status, 405, `${method} ${path}`);
+      assert.equal(answer.message, 'the server does not allow this method on the requested resource');
+    }
+    assert.equal((await call('GET', `${maps}/kept`)).status, 200);
+  });
+
+  it('answers unknown paths of known groups with a Status', async () => {
+    for (const path of ['/api/v1/foos', '/api/v9/pods', '/apis/apps/v1beta1/deployments', `${maps}/kept/nope`]) {
+      const { status, body } = await call('GET', path);
+      assert.deepEqual([status, body.message], [404, 'the server could not find the requested resource'], path);
+    }
+  });
+
+  it('says why an object of another kind or none cannot be taken', async () => {
+    const post = async (body: unknown) => (await call('POST', maps, body)).body.message;
+    const claim = (kind: string) => `${kind} in version "v1" cannot be handled as a ConfigMap: `;
+    assert.equal(
+      await post({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'a' } }),
+      `${claim('Secret')}converting (v1.Secret) to (core.ConfigMap): unknown conversion`,
+    );
+    assert.equal(
+      await post({ apiVersion: 'v1', kind: 'Zoo', metadata: { name: 'a' } }),
+      `${claim('Zoo')}no kind "Zoo" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30"`,
+    );
+  });
+
+  it('names the options of the verb that cannot be', async () => {
+    const force = await server.call<Thing>('PATCH', `${maps}/kept?force=true`, {
+      body: {},
+      contentType: 'application/merge-patch+json',
+    });
+    assert.equal(
+      force.body.message,
+      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
+    );
+    const validation = await call('POST', `${maps}?fieldValidation=Foo`, { metadata: { name: 'a' } });
+    assert.match(
+      validation.body.message ?? '',
+      /^CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported/,
+    );
+  });
+
   it('names unknown fields as asked: refuses, warns, or keeps quiet', async () => {
     const body = { metadata: { name: 'extra' }, data: {}, nope: 1 };
     const strict = await call('POST', `${maps}?fieldValidation=Strict&dryRun=All`, body);

@@ -88,8 +88,10 @@ describe('watches', () => {
   });
 
   it('refuses a revision that has not happened yet', async () => {
-    const answer = await server.call<{ reason: string }>('GET', `${maps}?watch=1&resourceVersion=999999999`);
+    const path = `${maps}?watch=1&resourceVersion=999999999`;
+    const answer = await server.call<{ reason: string; message: string }>('GET', path);
     assert.equal(answer.status, 504);
+    assert.match(answer.body.message, /^Timeout: Too large resource version: 999999999, current: \d+$/);
     assert.equal(answer.body.reason, 'Timeout');
   });
 
