@@ -51,13 +51,39 @@ function endLost(status: ContainerStatus): ContainerStatus {
   return { ...status, state: { terminated: lost }, ready: false, started: false };
 }
 
-/** The last word about a pod: every container has ended, and so has the pod. Conditions stay as they are. */
-export function endPodStatus(status: PodStatus): PodStatus {
-  const { initContainerStatuses, containerStatuses, phase } = status;
+/** Whether an ordinary container ever started, or the last init container did its part: only then were they due. */
+function hasInitialized(pod: Pod, { containerStatuses = [], initContainerStatuses = [] }: PodStatus): boolean {
+  const last = pod.spec.initContainers?.at(-1);
+  if (last === undefined) return true;
+  if (containerStatuses.some(({ state, lastState }) => (lastState?.terminated ?? state?.running) !== undefined)) {
+    return true;
+  }
+  const status = initContainerStatuses.at(-1);
+  if (last.restartPolicy === 'Always') return status?.started === true;
+  return [status?.state, status?.lastState].some((state) => state?.terminated?.exitCode === 0);
+}
+
+/** How many init containers, from the first, had their turn. */
+function countStarted(statuses: readonly ContainerStatus[]): number {
+  const last = statuses.findLastIndex(
+    ({ state, lastState }) => state?.waiting === undefined || lastState?.terminated !== undefined,
+  );
+  return Math.max(last, 0) + 1;
+}
+
+/** The last word about a pod: every container that was due has ended, and so has the pod. Conditions stay as they are. */
+export function endPodStatus(pod: Pod, status: PodStatus): PodStatus {
+  const { initContainerStatuses: init, containerStatuses, phase } = status;
+  const started = countStarted(init ?? []);
+  const isDue = hasInitialized(pod, status);
   return {
     ...status,
-    ...(initContainerStatuses === undefined ? {} : { initContainerStatuses: initContainerStatuses.map(endLost) }),
-    ...(containerStatuses === undefined ? {} : { containerStatuses: containerStatuses.map(endLost) }),
+    ...(init === undefined
+      ? {}
+      : { initContainerStatuses: init.map((item, index) => (index < started ? endLost(item) : item)) }),
+    ...(containerStatuses === undefined
+      ? {}
+      : { containerStatuses: isDue ? containerStatuses.map(endLost) : containerStatuses }),
     phase: phase === 'Succeeded' ? phase : 'Failed',
   };
 }

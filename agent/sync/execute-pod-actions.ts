@@ -153,8 +153,10 @@ export async function executePodActions(
       waiting.set(container.name, { reason: error.reason, message: error.message });
       retryWithin(error.retryAfterMs ?? startRetryMs);
       tools.logger.warn({ err: error, container: container.name }, 'container did not start');
-      if (error.startedId !== undefined)
+      if (error.startedId !== undefined) {
+        tools.record(pod, 'Normal', 'Killing', 'FailedPostStartHook', container.name);
         await tools.runtime.stopContainer(error.startedId, graceSecondsOf(pod), signal);
+      }
     }
   }
 

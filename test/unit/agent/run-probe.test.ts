@@ -109,7 +109,10 @@ describe('runProbe', () => {
     assert.deepEqual(await probe({ grpc: { port: grpcPort, service: 'good' } }), ['success', '']);
     const unhealthy = 'service unhealthy (responded with "NOT_SERVING")';
     assert.deepEqual(await probe({ grpc: { port: grpcPort } }), ['failure', unhealthy]);
-    assert.equal((await probe({ grpc: { port: closedPort } }))[0], 'failure');
+    const unreachable = `timeout: failed to connect service "127.0.0.1:${closedPort}" within 0.2s: context deadline exceeded`;
+    assert.deepEqual(await probe({ grpc: { port: closedPort }, timeoutSeconds: 0.2 }), ['failure', unreachable]);
+    const unknown = await probe({ grpc: { port: grpcPort, service: 'none' } });
+    assert.match(unknown[1] ?? '', /^service unhealthy|^error: health rpc probe failed: rpc error: code = /);
   });
 
   it('judges a command by its exit code, and shows its output', async () => {

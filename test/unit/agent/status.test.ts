@@ -154,9 +154,37 @@ describe('computePodStatus', () => {
 
 describe('endPodStatus', () => {
   it('says of a container that never ran that it could not be located', () => {
-    const final = endPodStatus(compute({ observed: runtimeOf([], []), terminal: true }));
+    const pod = podOf({ containers: [container('c')] });
+    const final = endPodStatus(pod, compute({ pod, observed: runtimeOf([], []), terminal: true }));
     assert.equal(final.phase, 'Failed');
     assert.equal(final.containerStatuses?.[0]?.state?.terminated?.reason, 'ContainerStatusUnknown');
+  });
+});
+
+describe('endPodStatus of a pod with init containers', () => {
+  const pod = podOf({ containers: [container('c')], initContainers: [container('i'), container('j')] });
+  const waiting = { waiting: { reason: 'PodInitializing' } };
+  const blank = { image: '', imageID: '', ready: false, restartCount: 0 };
+  const endWith = (exitCode: number) =>
+    endPodStatus(pod, {
+      phase: 'Failed',
+      initContainerStatuses: [
+        { ...blank, name: 'i', state: { terminated: { exitCode } } },
+        { ...blank, name: 'j', state: exitCode === 0 ? { terminated: { exitCode } } : waiting },
+      ],
+      containerStatuses: [{ ...blank, name: 'c', state: waiting }],
+    });
+
+  it('leaves containers waiting whose turn never came', () => {
+    const { initContainerStatuses = [], containerStatuses = [] } = endWith(1);
+    assert.deepEqual(
+      [...initContainerStatuses, ...containerStatuses].map(({ state }) => state),
+      [{ terminated: { exitCode: 1 } }, waiting, waiting],
+    );
+  });
+
+  it('misses the containers of a pod that was initialized', () => {
+    assert.equal(endWith(0).containerStatuses?.[0]?.state?.terminated?.reason, 'ContainerStatusUnknown');
   });
 });
 
