@@ -1,6 +1,6 @@
 // Bundles the berth command and everything it imports into dist/. Native modules and large packages that are
 // loaded whole stay outside; data files stay where they are and are found relative to the bundle.
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
@@ -24,8 +24,23 @@ const dataFiles: Plugin = {
   },
 };
 
-await rm(outdir, { recursive: true, force: true });
-await build({
+/** Of undici only the pool is used; its main module loads fetch, WebSocket, caches and mocks beside it. */
+const undiciPool: Plugin = {
+  name: 'undici-pool',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^undici$/ }, () => ({ path: 'undici', namespace: 'undici-pool' }));
+    bundler.onLoad({ filter: /^undici$/, namespace: 'undici-pool' }, () => ({
+      contents: `
+        const Dispatcher = require('undici/lib/dispatcher/dispatcher.js');
+        Object.assign(Dispatcher.prototype, require('undici/lib/api/index.js'));
+        exports.Pool = require('undici/lib/dispatcher/pool.js');`,
+      loader: 'js',
+      resolveDir: root,
+    }));
+  },
+};
+
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: { berth: 'cli/main.ts' },
   outdir,
@@ -39,20 +54,21 @@ await build({
   target: 'node24',
   sourcemap: 'linked',
   minifySyntax: true,
-  external: [
-    'lmdb',
-    'systeminformation',
-    'fastify',
-    'protobufjs',
-    '@grpc/grpc-js',
-    '@grpc/proto-loader',
-    'listr2',
-    'pino',
-    'ws',
-  ],
-  plugins: [dataFiles],
+  // The text of every module stays in memory; names are kept for stack traces.
+  minifyWhitespace: true,
+  external: ['lmdb', 'systeminformation', 'protobufjs', '@grpc/grpc-js', '@grpc/proto-loader'],
+  plugins: [dataFiles, undiciPool],
+  metafile: true,
   logLevel: 'warning',
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
 });
+
+// Processes that run from an earlier build may yet load parts of it.
+const keepMs = 7 * 24 * 3600 * 1000;
+const current = new Set(Object.keys(metafile.outputs).map((path) => resolve(root, path)));
+for (const name of await readdir(outdir)) {
+  const path = join(outdir, name);
+  if (!current.has(path) && Date.now() - (await stat(path)).mtimeMs > keepMs) await rm(path);
+}

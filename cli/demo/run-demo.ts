@@ -1,12 +1,12 @@
 // Applies the sample, waits for it, and fetches its page through the cluster IP and the node port.
-import { request } from 'undici';
+import { Pool } from 'undici';
 import * as resources from '#kube/api/generated/resources.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import type { ClusterLayout } from '../up/layout.ts';
-import type { Report } from '../up/progress.ts';
+import type { Report } from '../up/progress-message.ts';
 import { adminClient } from '../up/start-cluster.ts';
 import { sampleConfigMap, sampleDeployment, sampleName, sampleNamespace, sampleService } from './sample.ts';
 
@@ -56,13 +56,17 @@ async function waitForRollout(client: ApiClient, { clock, report }: DemoOptions)
 async function fetchPage(clock: Clock, url: string): Promise<string> {
   let last: unknown;
   for (let attempt = 0; attempt < pageAttempts; attempt += 1) {
+    const { origin, pathname } = new URL(url);
+    const pool = new Pool(origin, { headersTimeout: 2000, bodyTimeout: 2000 });
     try {
-      const answer = await request(url, { headersTimeout: 2000, bodyTimeout: 2000, reset: true });
+      const answer = await pool.request({ method: 'GET', path: pathname });
       const text = await answer.body.text();
       if (answer.statusCode === 200) return text.trim();
       last = new Error(`${url} answered ${answer.statusCode}`);
     } catch (error) {
       last = error;
+    } finally {
+      await pool.destroy();
     }
     await clock.sleep(pollMs);
   }

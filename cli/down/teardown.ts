@@ -10,36 +10,22 @@ import { createGrpcRuntimeService, openCriChannel } from '../../agent/index.ts';
 import { cleanupIptables, createIptables } from '../../proxy/index.ts';
 import type { ClusterLayout, NodeLayout } from '../up/layout.ts';
 import { execInNode, removeNodeLinks, removePodRules, restoreSysctls } from '../up/node-network.ts';
-import { isAlive, type ProcessRecord, type RunState } from '../up/run-state.ts';
+import type { RunState } from '../up/run-state.ts';
 import type { Supervisor } from '../up/supervisor.ts';
 import { killCgroup, removeCgroups } from './cgroups.ts';
 import { unmountBelow } from './mounts.ts';
+import { stopRecorded } from './stop-recorded.ts';
 
 const podsInFlight = 8;
-const stopWaitMs = 10_000;
-const pollMs = 50;
 
 export interface TeardownContext {
   layout: ClusterLayout;
   state: RunState;
   /** Absent when the process that supervised is gone. */
-  supervisor?: Supervisor;
+  supervisor?: Pick<Supervisor, 'processes' | 'stop'>;
   exec: Exec;
   clock: Clock;
   logger: Logger;
-}
-
-async function stopRecorded(record: ProcessRecord, clock: Clock): Promise<void> {
-  if (!isAlive(record)) return;
-  process.kill(record.pid, 'SIGTERM');
-  const deadlineMs = clock.monotonicMs() + stopWaitMs;
-  while (isAlive(record) && clock.monotonicMs() < deadlineMs) await clock.sleep(pollMs);
-  if (isAlive(record)) process.kill(record.pid, 'SIGKILL');
-}
-
-/** Stops what an earlier run left running; pods go on under their shims. */
-export async function stopLeftovers(state: RunState, clock: Clock): Promise<void> {
-  for (const record of [...state.processes].reverse()) await stopRecorded(record, clock);
 }
 
 /** Stops and removes all pods of a node through its runtime, which also takes down their network. */

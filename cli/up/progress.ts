@@ -1,32 +1,10 @@
 // Shows the steps of a long piece of work: live lines on a terminal, plain ones elsewhere.
 import { Listr, type ListrTask } from 'listr2';
-
-/** Told of steps by name; unknown names are ignored. */
-export interface Report {
-  start(step: string): void;
-  /** What is going on inside the step. */
-  detail(step: string, text: string): void;
-  done(step: string, text?: string): void;
-}
+import type { Report } from './progress-message.ts';
 
 export interface Progress extends Report {
   /** Ends the display; open steps are marked as failed when `error` is given. Resolves when all is printed. */
   finish(error?: Error): Promise<void>;
-}
-
-/** A message between the detached process and the one that shows its progress. */
-export type ProgressMessage =
-  | { type: 'start' | 'detail' | 'done'; step: string; text?: string }
-  | { type: 'ready' }
-  | { type: 'failed'; message: string };
-
-/** A report that only passes messages on. */
-export function forwardReport(send: (message: ProgressMessage) => void): Report {
-  return {
-    start: (step) => send({ type: 'start', step }),
-    detail: (step, text) => send({ type: 'detail', step, text }),
-    done: (step, text) => send({ type: 'done', step, ...(text === undefined ? {} : { text }) }),
-  };
 }
 
 function createPlainProgress(titles: Record<string, string>, write: (line: string) => void): Progress {

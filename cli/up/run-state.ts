@@ -1,7 +1,7 @@
 // The record of what `berth up` started and changed, for `berth down`, a second `berth up`, and after a crash.
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { writeAtomically } from './write-node-files.ts';
+import { writeAtomically } from './write-atomically.ts';
 
 /** A process, told apart from a later one with the same id by its start time. */
 export interface ProcessRecord {

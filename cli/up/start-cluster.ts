@@ -26,8 +26,9 @@ import {
   linkAddress,
 } from './node-network.ts';
 import { agentSpec, containerdSpec, controlPlaneSpec, proxySpec, type SpecOptions } from './process-specs.ts';
-import type { Report } from './progress.ts';
+import type { Report } from './progress-message.ts';
 import type { Supervisor } from './supervisor.ts';
+import type { StartFacts } from './worker-messages.ts';
 import { removeCniConfig, writeCniConfig, writeNodeFiles } from './write-node-files.ts';
 
 const pollMs = 50;
@@ -35,7 +36,7 @@ const stepTimeoutMs = 60_000;
 
 export interface UpContext {
   layout: ClusterLayout;
-  supervisor: Supervisor;
+  supervisor: Pick<Supervisor, 'start'>;
   exec: Exec;
   clock: Clock;
   env: Record<string, string | undefined>;
@@ -45,7 +46,7 @@ export interface UpContext {
   report: Report;
   signal: AbortSignal;
   /** Told what was found and changed, for the record. */
-  changed(facts: { nodeIP?: string; sysctls?: Record<string, string> }): Promise<void>;
+  changed(facts: StartFacts): Promise<void>;
 }
 
 /** Polls until `probe` answers something else than undefined. Throws with `what` and the last error. */

@@ -1,6 +1,6 @@
 // Writes the configuration of one node: runtime, network plugin, agent, proxy and their credentials.
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { stringify } from 'yaml';
 import {
   type ClusterPki,
@@ -13,6 +13,7 @@ import { packageRoot } from '../package-root.ts';
 import type { MachineFacts } from './check-machine.ts';
 import { clusterDnsIP } from './cluster-dns.ts';
 import { type ClusterLayout, clusterCidr, type NodeLayout } from './layout.ts';
+import { writeAtomically } from './write-atomically.ts';
 
 /** Fills in the `@name@` of a template. Throws for a name without a value. */
 export function renderTemplate(template: string, values: Record<string, string>): string {
@@ -21,14 +22,6 @@ export function renderTemplate(template: string, values: Record<string, string>)
     if (value === undefined) throw new Error(`the template has no value for @${name}@`);
     return value;
   });
-}
-
-/** Replaces a file in one step, so that a reader never sees half of it. */
-export async function writeAtomically(path: string, text: string, mode = 0o644): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.new`;
-  await writeFile(temporary, text, { mode });
-  await rename(temporary, path);
 }
 
 async function template(name: string): Promise<string> {

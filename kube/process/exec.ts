@@ -1,5 +1,5 @@
 // The only place that starts processes: arguments as arrays, never a shell.
-import { execa, type Options } from 'execa';
+import type { Options } from 'execa';
 
 export interface ExecOptions {
   /** Written to standard input. */
@@ -43,6 +43,8 @@ export const systemExec: Exec = async (file, args, options = {}) => {
     ...(options.env === undefined ? {} : { env: options.env }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   };
+  // Loaded with the first program: a process that starts none does without its megabytes.
+  const { execa } = await import('execa');
   const result = await execa(file, args, execaOptions);
   if (result.exitCode === undefined) throw new Error(`cannot run ${file}: ${result.shortMessage}`, { cause: result });
   return { exitCode: result.exitCode, stdout: String(result.stdout), stderr: String(result.stderr) };
