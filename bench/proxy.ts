@@ -47,7 +47,7 @@ const options = {
     randomFully: true,
     conntrackTcpBeLiberal: false,
     localhostNodePorts: true,
-    nodePortAddresses: [],
+    nodePortAddresses: 'all' as const,
   },
   services: {
     localTraffic: planLocalTraffic({ mode: 'ClusterCIDR', cidrs: ['10.244.0.0/16'] }, 'IPv4'),

@@ -19,9 +19,10 @@ import type { ProxyConfig } from './config/proxy-config.ts';
 import { createDnsServer } from './dns/dns-server.ts';
 import { readNameservers } from './dns/forward.ts';
 import { createHealthServer } from './health/health-server.ts';
-import { isInRanges } from './model/cidr.ts';
-import { type IpFamily, isOfFamily } from './model/service-port.ts';
-import { type DetectLocal, planLocalTraffic } from './plan/iptables/local-traffic.ts';
+import type { DetectLocal } from './model/detect-local.ts';
+import { computeNodePortAddresses } from './model/node-port-addresses.ts';
+import type { IpFamily } from './model/service-port.ts';
+import { planLocalTraffic } from './plan/iptables/local-traffic.ts';
 import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
 
 const notOurs = '!service.kubernetes.io/service-proxy-name';
@@ -107,10 +108,10 @@ export async function createProxy({
     const nodeIPs = (node()?.status?.addresses ?? [])
       .filter(({ type }) => type === 'InternalIP')
       .map(({ address }) => address);
-    const ranges = config.nodePortAddresses.filter((range) => isOfFamily(range, family));
-    const primary = config.nodePortAddresses.includes('primary') ? nodeIPs.filter((ip) => isOfFamily(ip, family)) : [];
-    const reached = localAddresses().filter((ip) => isOfFamily(ip, family) && isInRanges(ip, ranges));
-    const nodePortAddresses = [...primary, ...reached].map((ip) => (family === 'IPv6' ? `${ip}/128` : `${ip}/32`));
+    const nodePortAddresses = computeNodePortAddresses(config.nodePortAddresses, family, {
+      nodeIPs,
+      interfaces: localAddresses(),
+    });
     const applier = createIptablesApplier(
       createIptables(exec, family),
       {

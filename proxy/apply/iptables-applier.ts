@@ -1,15 +1,15 @@
 // Keeps the kernel's iptables rules of one family equal to the planned ones: remembers what it last
 // applied and sends only the difference; a full transaction runs at start and after reality differed.
 import type { Logger } from 'pino';
-import type { PortState } from '../model/service-state.ts';
 import { isServiceChain } from '../plan/iptables/chain-names.ts';
 import { type BasePlanOptions, canaryChain, planBase, sharedChains } from '../plan/iptables/plan-base.ts';
 import { planService, type ServicePlanOptions } from '../plan/iptables/plan-service.ts';
 import { formatRestore, planDelta, planFull, type TableChange, tables } from '../plan/iptables/rule-set.ts';
 import type { ServiceRules, Table } from '../plan/iptables/rules.ts';
 import { isIncompatible, planWholeTable } from '../plan/iptables/whole-table.ts';
-import { type ConntrackDeletion, planConntrackCleanup } from '../plan/plan-conntrack.ts';
+import { createAppliedPorts, isSafeAtStart } from './applied-ports.ts';
 import type { Iptables, SavedTable } from './iptables.ts';
+import type { RuleApplier, ServiceState, SyncResult } from './rule-applier.ts';
 
 /** Above this many lines a full sync of the nat table is written as a whole. */
 const wholeTableLines = 2000;
@@ -17,30 +17,6 @@ const wholeTableLines = 2000;
 export interface ApplierOptions {
   base: BasePlanOptions;
   services: ServicePlanOptions;
-}
-
-/** A service port as applied. */
-interface Applied {
-  state: PortState;
-  rules: ServiceRules;
-}
-
-export interface SyncResult {
-  full: boolean;
-  /** Rule lines sent. */
-  lines: number;
-  /** To be deleted now that the rules are in place. */
-  conntrack: ConntrackDeletion[];
-}
-
-export interface IptablesApplier {
-  /** Applies new states of the given services; ports that are absent are removed. Throws when the kernel refused. */
-  sync(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): Promise<SyncResult>;
-  /** Makes the next sync a full one. */
-  forceFull(): void;
-  /** False when someone removed our chains. */
-  isIntact(): Promise<boolean>;
-  readonly ruleCount: number;
 }
 
 /** Entry rules that the kernel does not have yet, inserted in front of the rules of others. */
@@ -54,47 +30,18 @@ function missingEntries(base: ReturnType<typeof planBase>, saved: Record<Table, 
 }
 
 /** One applier per family. */
-export function createIptablesApplier(iptables: Iptables, options: ApplierOptions, logger: Logger): IptablesApplier {
+export function createIptablesApplier(iptables: Iptables, options: ApplierOptions, logger: Logger): RuleApplier {
   const base = planBase(options.base);
-  const applied = new Map<string, Map<string, Applied>>();
+  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services));
   let needsFull = true;
   let ruleCount = 0;
 
-  function planChanges(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): {
-    next: Map<string, Map<string, Applied>>;
-    pairs: { before?: Applied; after?: Applied }[];
-  } {
-    const next = new Map<string, Map<string, Applied>>();
-    const pairs: { before?: Applied; after?: Applied }[] = [];
-    for (const [service, states] of changed) {
-      const ports = new Map<string, Applied>();
-      for (const [name, state] of states) {
-        const after = { state, rules: planService(state.port, state.endpoints, options.services) };
-        const before = applied.get(service)?.get(name);
-        ports.set(name, after);
-        pairs.push(before === undefined ? { after } : { before, after });
-      }
-      for (const [name, before] of applied.get(service) ?? []) if (!ports.has(name)) pairs.push({ before });
-      next.set(service, ports);
-    }
-    return { next, pairs };
-  }
-
-  function remember(next: Map<string, Map<string, Applied>>): void {
-    for (const [service, ports] of next) {
-      if (ports.size === 0) applied.delete(service);
-      else applied.set(service, ports);
-    }
-  }
-
-  async function planFullChanges(next: Map<string, Map<string, Applied>>): Promise<TableChange[]> {
+  async function planFullChanges(rules: readonly ServiceRules[]): Promise<TableChange[]> {
     const saved = {
       mangle: await iptables.save('mangle'),
       filter: await iptables.save('filter'),
       nat: await iptables.save('nat'),
     };
-    const all = new Map([...applied, ...next]);
-    const rules = [...all.values()].flatMap((ports) => [...ports.values()].map((port) => port.rules));
     const stale = [...saved.nat.keys()].filter(isServiceChain);
     const entries = missingEntries(base, saved);
     const changes = planFull(base, options.base, rules, stale);
@@ -116,14 +63,10 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
     return true;
   }
 
-  async function sync(changed: ReadonlyMap<string, ReadonlyMap<string, PortState>>): Promise<SyncResult> {
+  async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const full = needsFull;
-    const { next, pairs } = planChanges(changed);
-    const rulePairs = pairs.map(({ before, after }) => ({
-      ...(before === undefined ? {} : { before: before.rules }),
-      ...(after === undefined ? {} : { after: after.rules }),
-    }));
-    const changes = full ? await planFullChanges(next) : planDelta(rulePairs);
+    const planned = applied.plan(changed);
+    const changes = full ? await planFullChanges(planned.all()) : planDelta(planned.pairs);
     const lines = changes.reduce((sum, change) => sum + change.lines.length, 0);
     if (lines > 0) {
       try {
@@ -133,14 +76,11 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
         throw error;
       }
     }
-    const conntrack = pairs.flatMap(({ before, after }) => planConntrackCleanup(before?.state, after?.state));
-    remember(next);
+    planned.commit();
     needsFull = false;
-    ruleCount = [...applied.values()].reduce(
-      (sum, ports) => sum + [...ports.values()].reduce((own, port) => own + size(port.rules), 0),
-      0,
-    );
+    ruleCount = applied.total(size);
     logger.debug({ family: options.base.family, full, lines }, 'applied rules');
+    const { conntrack } = planned;
     return { full, lines, conntrack: full ? conntrack.filter(isSafeAtStart) : conntrack };
   }
 
@@ -157,11 +97,6 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
       return ruleCount;
     },
   };
-}
-
-/** At start flows may be older than this process: only entries that were never translated are surely stale. */
-function isSafeAtStart({ endpointIP, originalDestination }: ConntrackDeletion): boolean {
-  return endpointIP === undefined && originalDestination !== undefined;
 }
 
 function size({ chains, shared }: ServiceRules): number {

@@ -8,7 +8,7 @@ import type { IpFamily } from '../model/service-port.ts';
 import { computeServiceState } from '../model/service-state.ts';
 import type { ConntrackDeletion } from '../plan/plan-conntrack.ts';
 import type { ServiceTracker } from '../track/service-tracker.ts';
-import type { IptablesApplier } from './iptables-applier.ts';
+import type { RuleApplier } from './rule-applier.ts';
 import type { SyncMetrics } from './sync-metrics.ts';
 
 const retryDelayMs = 1000;
@@ -16,7 +16,7 @@ const maxRetryDelayMs = 30_000;
 
 export interface SyncLoopOptions {
   family: IpFamily;
-  applier: IptablesApplier;
+  applier: RuleApplier;
   tracker: ServiceTracker;
   /** Read again at every sync: labels of the node may change. */
   topology(): NodeTopology;

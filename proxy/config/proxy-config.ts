@@ -2,7 +2,7 @@
 import { type ConfigShape, loadConfigFile } from '#kube/process/config-file.ts';
 import { type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/process/flags.ts';
 import { isCidr } from '../model/cidr.ts';
-import type { DetectLocal } from '../plan/iptables/local-traffic.ts';
+import type { DetectLocal } from '../model/detect-local.ts';
 import { acceptedFlags, honouredFlags } from './flags.ts';
 
 /** Address and port of a server; port 0 switches it off. */

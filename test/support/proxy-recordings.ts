@@ -68,7 +68,7 @@ export function baseOptions(family: IpFamily): BasePlanOptions {
     randomFully: true,
     conntrackTcpBeLiberal: false,
     localhostNodePorts: true,
-    nodePortAddresses: [],
+    nodePortAddresses: 'all' as const,
   };
 }
 

@@ -1,26 +1,8 @@
 // kube-proxy's chain names: stable hashes, so that a node can change hands between proxies.
-import { createHash } from 'node:crypto';
 import type { ServicePort } from '../../model/service-port.ts';
+import { shortHash } from '../short-hash.ts';
 
-const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-
-/** The first 16 base32 characters (80 bits) of a SHA-256. */
-function shortHash(text: string): string {
-  const bytes = createHash('sha256').update(text).digest();
-  let out = '';
-  let buffer = 0;
-  let bits = 0;
-  for (let i = 0; out.length < 16; i += 1) {
-    buffer = (buffer << 8) | (bytes[i] ?? 0);
-    bits += 8;
-    while (bits >= 5 && out.length < 16) {
-      out += alphabet[(buffer >> (bits - 5)) & 31];
-      bits -= 5;
-    }
-    buffer &= (1 << bits) - 1;
-  }
-  return out;
-}
+const hashLength = 16;
 
 /** The four chains a service port may have. */
 export interface ServiceChains {
@@ -31,7 +13,7 @@ export interface ServiceChains {
 }
 
 export function serviceChains(port: ServicePort): ServiceChains {
-  const hash = shortHash(port.name + port.protocol.toLowerCase());
+  const hash = shortHash(port.name + port.protocol.toLowerCase(), hashLength);
   return {
     cluster: `KUBE-SVC-${hash}`,
     local: `KUBE-SVL-${hash}`,
@@ -41,7 +23,7 @@ export function serviceChains(port: ServicePort): ServiceChains {
 }
 
 export function endpointChain(port: ServicePort, endpointAddress: string): string {
-  return `KUBE-SEP-${shortHash(port.name + port.protocol.toLowerCase() + endpointAddress)}`;
+  return `KUBE-SEP-${shortHash(port.name + port.protocol.toLowerCase() + endpointAddress, hashLength)}`;
 }
 
 const perService = /^KUBE-(SVC|SVL|EXT|FW|SEP)-/;

@@ -1,4 +1,5 @@
 // How traffic that comes from pods of this node is recognised (KubeProxyConfiguration.detectLocalMode).
+import type { DetectLocal } from '../../model/detect-local.ts';
 import { type IpFamily, isOfFamily } from '../../model/service-port.ts';
 
 /** Matches for packets from local pods, and for all others. */
@@ -6,11 +7,6 @@ export interface LocalTraffic {
   local: string;
   notLocal: string;
 }
-
-export type DetectLocal =
-  | { mode: 'ClusterCIDR' | 'NodeCIDR'; cidrs: readonly string[] }
-  | { mode: 'BridgeInterface'; name: string }
-  | { mode: 'InterfaceNamePrefix'; prefix: string };
 
 /** The matches for one family; undefined when nothing is known of the pod network there. */
 export function planLocalTraffic(detect: DetectLocal, family: IpFamily): LocalTraffic | undefined {

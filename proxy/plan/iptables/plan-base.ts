@@ -1,6 +1,7 @@
 // The chains every node has whatever its services: entry points, marking, masquerading, the canaries.
+import type { NodePortAddresses } from '../../model/node-port-addresses.ts';
 import type { IpFamily } from '../../model/service-port.ts';
-import { type Chains, comment, rule, type Table } from './rules.ts';
+import { type Chains, comment, host, rule, type Table } from './rules.ts';
 
 export interface BasePlanOptions {
   family: IpFamily;
@@ -11,8 +12,7 @@ export interface BasePlanOptions {
   conntrackTcpBeLiberal: boolean;
   /** Node ports answer on loopback addresses, so spoofed loopback traffic must be blocked. */
   localhostNodePorts: boolean;
-  /** Ranges whose local addresses take node ports; empty for all local addresses. */
-  nodePortAddresses: readonly string[];
+  nodePortAddresses: NodePortAddresses;
 }
 
 /** A jump from one of the kernel's own chains. */
@@ -68,8 +68,8 @@ function entries(): EntryRule[] {
 /** The rule at the end of KUBE-SERVICES that sends local addresses on to the node ports. */
 export function nodePortRules({ family, nodePortAddresses, localhostNodePorts }: BasePlanOptions): string[] {
   const text = comment('kubernetes service nodeports; NOTE: this must be the last rule in this chain');
-  if (nodePortAddresses.length > 0) {
-    return nodePortAddresses.map((cidr) => `-d ${cidr} ${text} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS`);
+  if (nodePortAddresses !== 'all') {
+    return nodePortAddresses.map((ip) => `-d ${host(ip)} ${text} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS`);
   }
   const loopback = family === 'IPv6' ? '! -d ::1/128' : !localhostNodePorts && '! -d 127.0.0.0/8';
   return [rule(loopback, text, '-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS')];

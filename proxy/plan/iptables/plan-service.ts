@@ -1,4 +1,5 @@
 // The iptables rules of one Service port, in kube-proxy's layout (recordings in test/data/proxy).
+import { isInRanges } from '../../model/cidr.ts';
 import type { SelectedEndpoints } from '../../model/select-endpoints.ts';
 import {
   isExternallyAccessible,
@@ -171,7 +172,7 @@ function planFirewallChain({ port, chains, options }: Context): Rule[] {
   const rules = port.sourceRanges.map((range) =>
     range.endsWith('/0') ? `${text} ${target}` : `-s ${range} ${text} ${target}`,
   );
-  const fromNode = port.sourceRanges.some((range) => options.nodeIPs.some((ip) => range === host(ip)));
+  const fromNode = port.sourceRanges.some((range) => options.nodeIPs.some((ip) => isInRanges(ip, [range])));
   if (fromNode) {
     for (const vip of port.loadBalancerVIPs) rules.push(`-s ${host(vip)} ${text} ${target}`);
   }

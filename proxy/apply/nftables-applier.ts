@@ -1,0 +1,104 @@
+// Keeps the kernel's nftables table of one family equal to the planned one: remembers what it last applied and
+// sends only the difference. Chains that are no longer wanted are emptied first and deleted by a later sync.
+import type { Logger } from 'pino';
+import type { Clock } from '#kube/process/clock.ts';
+import { createElementLedger } from '../plan/nftables/element-ledger.ts';
+import { type BasePlanOptions, planBase } from '../plan/nftables/plan-base.ts';
+import { planService, type ServicePlanOptions } from '../plan/nftables/plan-service.ts';
+import { type NftChange, planChainDeletion, planDelta, planFull } from '../plan/nftables/rule-set.ts';
+import type { ServiceRules } from '../plan/nftables/rules.ts';
+import { createAppliedPorts, isSafeAtStart, type PlannedChanges } from './applied-ports.ts';
+import type { Nft } from './nft.ts';
+import type { RuleApplier, ServiceState, SyncResult } from './rule-applier.ts';
+
+/** How long an emptied chain stays: kernels before 6.2 count references for a moment after they are gone. */
+const chainGraceMs = 1000;
+
+export interface NftablesApplierOptions {
+  /** Asked again for each full sync. */
+  base(): BasePlanOptions;
+  services: ServicePlanOptions;
+}
+
+/** One applier per family. */
+export function createNftablesApplier(
+  nft: Nft,
+  options: NftablesApplierOptions,
+  clock: Clock,
+  logger: Logger,
+): RuleApplier {
+  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services));
+  let ledger = createElementLedger();
+  /** Emptied chains by the time they were emptied. */
+  const emptied = new Map<string, number>();
+  const { family } = options.base();
+  let needsFull = true;
+  let mustRecreate = false;
+  let ruleCount = 0;
+
+  function expiredChains(): string[] {
+    const nowMs = clock.monotonicMs();
+    return [...emptied].filter(([, atMs]) => nowMs - atMs >= chainGraceMs).map(([chain]) => chain);
+  }
+
+  async function planFullChange(planned: PlannedChanges<ServiceRules>): Promise<NftChange> {
+    ledger = createElementLedger();
+    const rules = planned.all();
+    const { added } = ledger.change(rules.map((after) => ({ after })));
+    return planFull(family, planBase(options.base()), rules, added, await nft.leftovers(), mustRecreate);
+  }
+
+  async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
+    const full = needsFull;
+    const planned = applied.plan(changed);
+    const change = full
+      ? await planFullChange(planned)
+      : planDelta(family, planned.pairs, ledger.change(planned.pairs));
+    const { conntrack } = planned;
+    const back = new Set(full ? [] : planned.pairs.flatMap(({ after }) => [...(after?.chains.keys() ?? [])]));
+    const deleted = full ? [] : expiredChains().filter((chain) => !back.has(chain));
+    const lines = change.lines.length === 0 ? [] : [...planChainDeletion(family, deleted), ...change.lines];
+    if (lines.length > 0) {
+      try {
+        await nft.apply(lines);
+      } catch (error) {
+        mustRecreate = full;
+        needsFull = true;
+        throw error;
+      }
+      for (const chain of deleted) emptied.delete(chain);
+    }
+    if (full) emptied.clear();
+    for (const chain of back) emptied.delete(chain);
+    for (const chain of change.emptied) emptied.set(chain, clock.monotonicMs());
+    planned.commit();
+    needsFull = false;
+    mustRecreate = false;
+    ruleCount = applied.total(size);
+    logger.debug({ family, full, lines: lines.length }, 'applied rules');
+    return { full, lines: lines.length, conntrack: full ? conntrack.filter(isSafeAtStart) : conntrack };
+  }
+
+  return {
+    sync,
+    forceFull: () => {
+      needsFull = true;
+    },
+    isIntact: async () => {
+      if (!(await nft.hasTable())) return false;
+      const deleted = expiredChains();
+      if (deleted.length > 0) {
+        await nft.apply(planChainDeletion(family, deleted));
+        for (const chain of deleted) emptied.delete(chain);
+      }
+      return true;
+    },
+    get ruleCount() {
+      return ruleCount;
+    },
+  };
+}
+
+function size({ chains, elements }: ServiceRules): number {
+  return [...chains.values()].reduce((sum, rules) => sum + rules.length, elements.length);
+}
