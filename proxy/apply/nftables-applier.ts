@@ -87,10 +87,14 @@ export function createNftablesApplier(
     isIntact: async () => {
       if (!(await nft.hasTable())) return false;
       const deleted = expiredChains();
-      if (deleted.length > 0) {
+      if (deleted.length === 0) return true;
+      try {
         await nft.apply(planChainDeletion(family, deleted));
-        for (const chain of deleted) emptied.delete(chain);
+      } catch (error) {
+        logger.warn({ err: error, family }, 'cannot delete chains that were emptied');
+        return false;
       }
+      for (const chain of deleted) emptied.delete(chain);
       return true;
     },
     get ruleCount() {

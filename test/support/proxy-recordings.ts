@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
-import { computeEndpoints, endpointsKey } from '../../proxy/model/endpoint.ts';
-import { selectEndpoints } from '../../proxy/model/select-endpoints.ts';
-import { computeServicePorts, type IpFamily } from '../../proxy/model/service-port.ts';
+import type { IpFamily } from '../../proxy/model/service-port.ts';
+import { computeServiceState, type PortState } from '../../proxy/model/service-state.ts';
 import { planLocalTraffic } from '../../proxy/plan/iptables/local-traffic.ts';
 import type { BasePlanOptions } from '../../proxy/plan/iptables/plan-base.ts';
 import { planService } from '../../proxy/plan/iptables/plan-service.ts';
@@ -21,7 +20,9 @@ export const recordingNames = [
 ];
 const dataDir = join(import.meta.dirname, '../data/proxy');
 const nodeName = 'node-a';
-const clusterCidrs = ['10.244.0.0/16', 'fd00:10:244::/56'];
+/** Addresses by which the cluster knew the recorded node. */
+export const nodeIPs = ['192.0.2.10'];
+export const clusterCidrs = ['10.244.0.0/16', 'fd00:10:244::/56'];
 
 /** The Service that every cluster has; the recorded node had it too. */
 const kubernetes: [Service, EndpointSlice] = [
@@ -72,23 +73,28 @@ export function baseOptions(family: IpFamily): BasePlanOptions {
   };
 }
 
+/** The recorded services as a proxy on the recorded node sees them. */
+export function recordedStates(name: string, family: IpFamily): Map<string, Map<string, PortState>> {
+  const { services, slices } = recordedObjects(name);
+  return new Map(
+    services.map((service) => {
+      const key = `${service.metadata.namespace}/${service.metadata.name}`;
+      const own = slices.filter(
+        ({ metadata }) => `${metadata.namespace}/${metadata.labels?.['kubernetes.io/service-name']}` === key,
+      );
+      return [key, computeServiceState(service, own, family, { nodeName, zone: 'zone-1' })];
+    }),
+  );
+}
+
 /** The service rules that berth plans for a recording on the recorded node. */
 export function plannedServices(name: string, family: IpFamily): ServiceRules[] {
-  const { services, slices } = recordedObjects(name);
   const localTraffic = planLocalTraffic({ mode: 'ClusterCIDR', cidrs: clusterCidrs }, family);
-  return services.flatMap((service) => {
-    const own = slices.filter(
-      ({ metadata }) =>
-        metadata.namespace === service.metadata.namespace &&
-        metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name,
-    );
-    const endpoints = computeEndpoints(own, family, nodeName);
-    return computeServicePorts(service, family).map((port) => {
-      const all = endpoints.get(endpointsKey(port.portName, port.protocol)) ?? [];
-      const selected = selectEndpoints(port, all, { nodeName, zone: 'zone-1' });
-      return planService(port, selected, { localTraffic, masqueradeAll: false, nodeIPs: ['192.0.2.10'] });
-    });
-  });
+  return [...recordedStates(name, family).values()].flatMap((states) =>
+    [...states.values()].map(({ port, endpoints }) =>
+      planService(port, endpoints, { localTraffic, masqueradeAll: false, nodeIPs }),
+    ),
+  );
 }
 
 /** Rules by `table CHAIN` of iptables-save output, without what is not kube-proxy's or only counts packets. */

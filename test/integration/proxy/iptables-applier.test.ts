@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { execOrThrow } from '#kube/process/exec.ts';
 import { createIptables } from '../../../proxy/apply/iptables.ts';
 import { cleanupIptables, createIptablesApplier } from '../../../proxy/apply/iptables-applier.ts';
-import { computeServiceState, type PortState } from '../../../proxy/model/service-state.ts';
+import { computeServiceState } from '../../../proxy/model/service-state.ts';
 import { planLocalTraffic } from '../../../proxy/plan/iptables/local-traffic.ts';
 import { createNetworkNamespace, namespacesUnavailable } from '../../support/network-namespace.ts';
 import {
@@ -12,6 +12,7 @@ import {
   parseSave,
   recordedObjects,
   recordedSave,
+  recordedStates,
   recordingNames,
 } from '../../support/proxy-recordings.ts';
 
@@ -19,22 +20,7 @@ const logger = pino({ level: 'silent' });
 const skip = namespacesUnavailable() ?? false;
 const node = { nodeName: 'node-a', zone: 'zone-1' };
 
-function statesOf(name: string): Map<string, Map<string, PortState>> {
-  const { services, slices } = recordedObjects(name);
-  return new Map(
-    services.map((service) => {
-      const own = slices.filter(
-        (slice) =>
-          slice.metadata.namespace === service.metadata.namespace &&
-          slice.metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name,
-      );
-      return [
-        `${service.metadata.namespace}/${service.metadata.name}`,
-        computeServiceState(service, own, 'IPv4', node),
-      ];
-    }),
-  );
-}
+const statesOf = (name: string) => recordedStates(name, 'IPv4');
 
 const options = {
   base: baseOptions('IPv4'),
