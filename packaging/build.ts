@@ -40,6 +40,20 @@ const undiciPool: Plugin = {
   },
 };
 
+/** Importing `node:http` reads all it exports and so loads fetch, WebSocket and web streams; requiring it does not. */
+const requiredHttp: Plugin = {
+  name: 'required-http',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^node:http$/ }, ({ kind }) =>
+      kind === 'import-statement' ? { path: 'node:http', namespace: 'required-http' } : undefined,
+    );
+    bundler.onLoad({ filter: /^node:http$/, namespace: 'required-http' }, () => ({
+      contents: "module.exports = require('node:http');",
+      loader: 'js',
+    }));
+  },
+};
+
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: { berth: 'cli/main.ts' },
@@ -57,7 +71,7 @@ const { metafile } = await build({
   // The text of every module stays in memory; names are kept for stack traces.
   minifyWhitespace: true,
   external: ['lmdb', 'systeminformation', 'protobufjs', '@grpc/grpc-js', '@grpc/proto-loader'],
-  plugins: [dataFiles, undiciPool],
+  plugins: [dataFiles, undiciPool, requiredHttp],
   metafile: true,
   logLevel: 'warning',
   banner: {
