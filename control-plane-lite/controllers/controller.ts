@@ -27,10 +27,13 @@ export interface Controller {
 
 export type Sync<K> = (key: K, signal: AbortSignal) => Promise<void | { requeueAfterMs: number }>;
 
-/** A queue as controllers use it. */
-export function createControllerQueue<K = string>(context: ControllerContext): WorkQueue<K> {
+/** A queue as controllers use it. The delays after failures are the queue's own where none are given. */
+export function createControllerQueue<K = string>(
+  context: ControllerContext,
+  delays: { baseDelayMs?: number; maxDelayMs?: number } = {},
+): WorkQueue<K> {
   const { clock, logger, queueObserver } = context;
-  return createWorkQueue<K>({ clock, logger, observer: queueObserver });
+  return createWorkQueue<K>({ clock, logger, observer: queueObserver, ...delays });
 }
 
 /** A controller whose keys come from `queue` and are worked on by `sync`. */

@@ -2,7 +2,7 @@
 // Source of the rules: k8s.io/apimachinery/pkg/util/strategicpatch.
 import { isDeepStrictEqual } from 'node:util';
 import type { Field, Type } from '../registry/schema.ts';
-import { badRequest } from '../registry/status-errors.ts';
+import { badRequest, unexplained } from '../registry/status-errors.ts';
 
 type Json = Record<string, unknown>;
 
@@ -21,6 +21,14 @@ function fieldOf(type: Type, name: string): Field | undefined {
 }
 
 const anyType: Type = { kind: 'any' };
+
+/** A decoded value as Go prints it: `map[a:1 b:[x y]]`. */
+function formatGoValue(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(formatGoValue).join(' ')}]`;
+  if (!isObject(value)) return value === null ? '<nil>' : String(value);
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `map[${entries.map(([key, item]) => `${key}:${formatGoValue(item)}`).join(' ')}]`;
+}
 
 /** Directives mean nothing in what is stored. */
 function withoutDirectives(value: unknown): unknown {
@@ -42,7 +50,9 @@ function mergeMaps(original: Json, patch: Json, type: Type): Json {
     return withoutDirectives(rest) as Json;
   }
   if (wanted === 'delete') return {};
-  if (wanted !== undefined && wanted !== 'merge') throw badRequest(`unknown patch type: ${String(wanted)}`);
+  if (wanted !== undefined && wanted !== 'merge') {
+    throw unexplained(`unknown patch type: ${String(wanted)} in map: ${formatGoValue(patch)}`);
+  }
   const result: Json = { ...original };
   const kept = patch[retainKeys];
   if (Array.isArray(kept)) {
@@ -103,7 +113,7 @@ function mergeByKey(original: readonly unknown[], patch: readonly unknown[], key
     if (!isObject(item)) throw badRequest(`cannot merge a list of objects with ${JSON.stringify(item)}`);
     const value = item[key];
     if (value === undefined) {
-      throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`);
+      throw unexplained(`map: ${formatGoValue(item)} does not contain declared merge key: ${key}`);
     }
     const isSame = (other: unknown) => isObject(other) && isDeepStrictEqual(other[key], value);
     if (item[directive] === 'delete') {

@@ -13,6 +13,7 @@ import { updateObject } from '../../registry/verbs/update.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
 import { decodeAs, jsonTextOf, parseBody, parseFieldValidation } from '../http/decode-body.ts';
 import { type Exchange, sendBytes, sendJson } from '../http/exchange.ts';
+import { invalidOption } from '../http/invalid-option.ts';
 import { parseListOptions } from '../http/list-options.ts';
 import { negotiate } from '../http/negotiate.ts';
 import { readBody } from '../http/read-body.ts';
@@ -107,12 +108,31 @@ export async function readDeleteOptions(api: ApiContext, exchange: Exchange): Pr
   if (options.dryRun !== undefined && options.dryRun !== null) {
     for (const value of options.dryRun) query.append('dryRun', value);
   }
-  return {
+  const asked: DeleteOptions = {
     ...options,
     ...(grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
     ...(policy === null ? {} : { propagationPolicy: policy }),
     ...(orphan === null ? {} : { orphanDependents: orphan === 'true' }),
   };
+  checkPropagation(asked);
+  return asked;
+}
+
+const propagationPolicies = ['Foreground', 'Background', 'Orphan'];
+
+/** Nothing is deleted in a way that nobody asked for. */
+function checkPropagation({ propagationPolicy, orphanDependents }: DeleteOptions): void {
+  if ((propagationPolicy ?? null) === null) return;
+  const given = JSON.stringify(propagationPolicy);
+  if ((orphanDependents ?? null) !== null) {
+    const why = `Invalid value: ${given}: orphanDependents and deletionPropagation cannot be both set`;
+    throw invalidOption('delete', 'propagationPolicy', 'FieldValueInvalid', why);
+  }
+  if (!propagationPolicies.includes(String(propagationPolicy))) {
+    const supported = [...propagationPolicies, 'nil'].map((name) => JSON.stringify(name)).join(', ');
+    const why = `Unsupported value: ${given}: supported values: ${supported}`;
+    throw invalidOption('delete', 'propagationPolicy', 'FieldValueNotSupported', why);
+  }
 }
 
 export const deleteOne: ResourceHandler = async (api, exchange, served) => {

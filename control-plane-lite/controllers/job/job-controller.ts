@@ -20,10 +20,13 @@ import { finishedCondition, type JobPlan, planJob } from './plan-job.ts';
 /** Changes of pods are gathered for this long before a job is looked at again. */
 const batchMs = 100;
 
+/** After the API refused something, as it does a pod over quota: longer than other controllers wait. */
+const apiBackoff = { baseDelayMs: 1000, maxDelayMs: 60_000 };
+
 /** Also frees pods whose job is gone from the finalizer that counted them. */
 export function createJobController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
-  const queue = createControllerQueue(context);
+  const queue = createControllerQueue(context, apiBackoff);
   /** Pods with the finalizer whose job is gone. */
   const orphans = createControllerQueue({ ...context, queueObserver: undefined });
   const owned = createOwnedPods(informers.pods, clock);

@@ -311,6 +311,19 @@ describe('the verbs of the API', () => {
     );
   });
 
+  it('deletes nothing by a policy that it does not know', async () => {
+    await call('POST', maps, { metadata: { name: 'safe' } });
+    const wrong = await call('DELETE', `${maps}/safe`, { propagationPolicy: 'Foo' });
+    assert.equal(wrong.status, 422);
+    assert.equal(
+      wrong.body.message,
+      'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Foo": supported values: "Foreground", "Background", "Orphan", "nil"',
+    );
+    const both = await call('DELETE', `${maps}/safe?propagationPolicy=Orphan&orphanDependents=true`);
+    assert.equal(both.status, 422);
+    assert.equal((await call('GET', `${maps}/safe`)).status, 200);
+  });
+
   it('names the options of the verb that cannot be', async () => {
     const force = await server.call<Thing>('PATCH', `${maps}/kept?force=true`, {
       body: {},

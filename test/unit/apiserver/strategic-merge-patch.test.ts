@@ -92,6 +92,9 @@ describe('strategic merge patch', () => {
   }
 
   it('refuses an item without its merge key', () => {
-    assert.throws(() => patch(spec([]), spec([{ image: 'x' }])), /does not contain declared merge key: name/);
+    assert.throws(
+      () => patch(spec([]), spec([{ image: 'x' }])),
+      /^StatusError: map: map\[image:x\] does not contain declared merge key: name$/,
+    );
   });
 });
