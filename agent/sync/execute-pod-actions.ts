@@ -1,8 +1,10 @@
 // Does what the planner decided, in its order, and says how each container that did not start is waiting.
+import { join } from 'node:path';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import { containerHash } from '../container/container-hash.ts';
 import { computeDnsConfig } from '../container/dns-config.ts';
 import { formatPod, usesHostNetwork } from '../container/pod-containers.ts';
+import { restartCountOfLogs } from '../container/restart-count-of-logs.ts';
 import { type SandboxSettings, sandboxConfig } from '../container/sandbox-config.ts';
 import { isCriNotFound } from '../cri/cri-error.ts';
 import {
@@ -131,7 +133,7 @@ export async function executePodActions(
   };
 
   async function start(action: Extract<PodAction, { type: 'startContainer' }>): Promise<void> {
-    const { container, kind, restartCount } = action;
+    const { container, kind } = action;
     const sandbox = selectSandbox(pod, observed).current;
     if (sandbox === undefined) throw new SandboxError(`pod ${pod.metadata.name} has no sandbox to start containers in`);
     const ended = observed.containers.find((item) => item.name === container.name && item.state === 'exited');
@@ -146,6 +148,9 @@ export async function executePodActions(
       podIps: usesHostNetwork(pod) ? tools.downward(pod, []).hostIps : sandbox.ips,
       volumes: target.volumes,
     };
+    const isForgotten = observed.containers.every((item) => item.name !== container.name);
+    const logs = join(place.sandboxConfig.logDirectory ?? '', container.name);
+    const restartCount = isForgotten ? await restartCountOfLogs(logs) : action.restartCount;
     try {
       await startContainer(tools, place, { kind, container, restartCount, targetId }, signal);
     } catch (error) {
