@@ -2,6 +2,7 @@
 
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { resolve } from 'node:path';
 import { type FlagDefinition, type FlagValue, parseFlags, UsageError } from '#kube/process/flags.ts';
 
 /** Where objects are kept: in the data folder, or on etcd. */
@@ -98,6 +99,13 @@ function parseStore(values: Record<string, FlagValue>): StoreConfig {
   return { kind: 'etcd', endpoints: store.slice('etcd='.length), caFile, certFile, keyFile };
 }
 
+/** Folders in the kernel's own file systems cannot be made; Node's recursive mkdir never ends trying. */
+function checkFolder(flag: string, path: string): string {
+  if (/^\/(proc|sys)(\/|$)/.test(resolve(path)))
+    throw new UsageError(`--${flag} takes a folder on disk, not "${path}"`);
+  return path;
+}
+
 /** Decodes the command line. Throws UsageError with one line that says what is wrong. */
 export function parseControlPlaneConfig(argv: readonly string[]): { config: ControlPlaneConfig; warnings: string[] } {
   const { values, warnings } = parseFlags('control-plane', controlPlaneFlags, argv);
@@ -114,9 +122,9 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
     warnings,
     config: {
       store: parseStore(values),
-      dataDir: text('data-dir', '/var/lib/berth/control-plane'),
-      pkiDir: text('pki-dir', '/var/lib/berth/pki'),
-      kubeconfigDir: text('kubeconfig-dir', '/etc/berth'),
+      dataDir: checkFolder('data-dir', text('data-dir', '/var/lib/berth/control-plane')),
+      pkiDir: checkFolder('pki-dir', text('pki-dir', '/var/lib/berth/pki')),
+      kubeconfigDir: checkFolder('kubeconfig-dir', text('kubeconfig-dir', '/etc/berth')),
       bindAddress: text('bind-address', '0.0.0.0'),
       securePort,
       advertiseAddress,

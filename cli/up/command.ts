@@ -28,6 +28,7 @@ function checkOptions({ instance, nodes }: UpOptions): void {
   }
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > 50)
     throw new UsageError(`--nodes takes a number from 1 to 50, not ${nodes}`);
+  if (process.getuid?.() !== 0) throw new UsageError('berth up needs root: run it with sudo');
 }
 
 async function runningState(layout: ClusterLayout): Promise<RunState | undefined> {

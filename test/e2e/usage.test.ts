@@ -37,6 +37,16 @@ describe('wrong use of the berth command', () => {
       /proxy mode "magic" is not available.*allowed: iptables/,
     ],
     ['a bad duration', ['proxy', '--iptables-sync-period=soon'], /"soon" is not a duration/],
+    [
+      'a store in the kernel',
+      ['control-plane', '--data-dir=/proc/x'],
+      /--data-dir takes a folder on disk, not "\/proc\/x"/,
+    ],
+    [
+      'a service range that is none',
+      ['control-plane', '--service-cluster-ip-range=banana'],
+      /service-cluster-ip-range.*banana/,
+    ],
     ['a kubeconfig that is not there', ['proxy', '--kubeconfig=/nowhere/kubeconfig'], /\/nowhere\/kubeconfig/],
   ];
   for (const [title, args, expected] of cases) {
