@@ -1,7 +1,7 @@
 // A pod from a manifest file of the node (pkg/kubelet/config/common.go: applyDefaults). Pure but for the hash.
 import { createHash } from 'node:crypto';
-import { parse } from 'yaml';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { parseYaml } from '#kube/process/parse-yaml.ts';
 import { configHashAnnotation } from '../container/labels.ts';
 import { withSource } from './api-pod-source.ts';
 
@@ -22,7 +22,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function decode(text: string): Pod {
   let decoded: unknown;
   try {
-    decoded = parse(text);
+    decoded = parseYaml(text);
   } catch (error) {
     throw new ManifestError(`not YAML: ${(error as Error).message}`, { cause: error });
   }

@@ -1,7 +1,7 @@
 // Kubeconfig files: reading, merging, and what a context in them means for a client.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { parse } from 'yaml';
+import { parseYaml } from '../process/parse-yaml.ts';
 import { type ClientConfig, ClientConfigError } from './config.ts';
 import { createUserCredentials } from './credentials.ts';
 import { embeddedOrFile } from './embedded-data.ts';
@@ -29,7 +29,7 @@ function absolute<T extends object>(entry: T, path: string, fields: readonly (ke
 export function readKubeconfig(path: string): Kubeconfig {
   let decoded: unknown;
   try {
-    decoded = parse(readFileSync(path, 'utf8'));
+    decoded = parseYaml(readFileSync(path, 'utf8'));
   } catch (error) {
     throw new ClientConfigError(`cannot read kubeconfig ${path}: ${(error as Error).message}`, { cause: error });
   }

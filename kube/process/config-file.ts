@@ -1,7 +1,7 @@
 // Component configuration files (KubeletConfiguration, KubeProxyConfiguration): YAML decoded against a shape.
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import { parseDurationMs, UsageError } from './flags.ts';
+import { parseYaml } from './parse-yaml.ts';
 
 /** What a configuration field may hold. A record is a nested object; `any` is passed through. */
 export type ConfigShape =
@@ -71,7 +71,7 @@ export function loadConfigFile(
 ): Record<string, unknown> {
   let decoded: unknown;
   try {
-    decoded = parse(readFileSync(path, 'utf8'));
+    decoded = parseYaml(readFileSync(path, 'utf8'));
   } catch (error) {
     throw new UsageError(`cannot read configuration ${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,7 +1,7 @@
 // From a request's body to a checked object: media type, syntax, kind, types, unknown fields.
-import { parse as parseYaml } from 'yaml';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { failure, type StatusError } from '#kube/errors/status-error.ts';
+import { parseYaml } from '#kube/process/parse-yaml.ts';
 import { decodeObject, TypeMismatchError } from '../../registry/decode-object.ts';
 import type { Schema } from '../../registry/schema.ts';
 import { badRequest } from '../../registry/status-errors.ts';
