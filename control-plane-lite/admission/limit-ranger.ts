@@ -6,11 +6,13 @@ import type {
   ResourceRequirements,
 } from '#kube/api/generated/core-v1.ts';
 import { limitranges } from '#kube/api/generated/resources.ts';
+import { podLimits, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
 import { compareQuantities, parseQuantity, quantityToFloat } from '#kube/api/quantity.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { forbidden } from '../registry/status-errors.ts';
 import type { AdmissionPlugin, AdmissionRequest } from './plugin.ts';
 import { createdPod, type PodObject } from './pod-request.ts';
+import { formatAmount } from './quota/usage.ts';
 
 type Amounts = Record<string, string>;
 
@@ -94,11 +96,16 @@ function violations(item: LimitRangeItem, requests: Amounts, limits: Amounts): s
   return found;
 }
 
+const written = (amounts: ResourceAmounts): Amounts =>
+  Object.fromEntries([...amounts].map(([name, amount]) => [name, formatAmount(name, amount)]));
+
 function podViolations(request: AdmissionRequest, pod: PodObject): string[] {
   const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
-  return itemsOf(request, 'Container').flatMap((item) =>
+  const ofContainers = itemsOf(request, 'Container').flatMap((item) =>
     containers.flatMap(({ resources }) => violations(item, resources?.requests ?? {}, resources?.limits ?? {})),
   );
+  const [requests, limits] = [written(podRequests(pod)), written(podLimits(pod))];
+  return [...ofContainers, ...itemsOf(request, 'Pod').flatMap((item) => violations(item, requests, limits))];
 }
 
 export const limitRanger: AdmissionPlugin = {

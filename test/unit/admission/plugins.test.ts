@@ -168,6 +168,18 @@ describe('LimitRanger', () => {
   });
 });
 
+describe('LimitRanger for whole pods', () => {
+  it('adds up the containers', () => {
+    const resources = { limits: { cpu: '400m' }, requests: { cpu: '400m' } };
+    const object = pod({ containers: ['a', 'b'].map((name) => ({ name, resources })) });
+    const limitranges = [{ metadata: { name: 'l' }, spec: { limits: [{ type: 'Pod', max: { cpu: '600m' } }] } }];
+    assert.throws(
+      () => admit(limitRanger, pods, object, { limitranges }),
+      /maximum cpu usage per Pod is 600m, but limit is 800m/,
+    );
+  });
+});
+
 describe('DefaultStorageClass', () => {
   it('chooses the newest default, and leaves an empty choice alone', () => {
     const storageclasses = ['old', 'new'].map((name, index) => ({
