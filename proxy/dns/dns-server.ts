@@ -1,4 +1,5 @@
 // The cluster DNS responder: answers for the cluster domain from the proxy's own informers, over UDP and TCP.
+import { randomInt } from 'node:crypto';
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -16,7 +17,9 @@ import type { Component } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import type { BindAddress } from '../config/proxy-config.ts';
 import { forwardQuery } from './forward.ts';
-import { type ClusterNames, resolveName } from './resolve-name.ts';
+import { type ClusterNames, type DnsRecord, resolveName } from './resolve-name.ts';
+
+type Answer = NonNullable<Packet['answers']>[number];
 
 const plainUdpBytes = 512;
 const idleTcpMs = 10_000;
@@ -44,6 +47,47 @@ function soa(zone: string): NonNullable<Packet['authorities']>[number] {
   return { name: zone, type: 'SOA', ttl: negativeTtl, data };
 }
 
+/** Aliases of aliases are followed this far. */
+const longestChain = 8;
+
+/**
+ * Adds what an alias stands for, inside the cluster or outside: the resolvers of C libraries do not ask again.
+ * An alias whose target cannot be found is answered alone.
+ */
+async function followAlias(
+  records: readonly DnsRecord[],
+  { type }: { type: string },
+  options: Omit<DnsServerOptions, 'bind'>,
+): Promise<Answer[]> {
+  const answers: Answer[] = [...records];
+  for (let length = 0; length < longestChain; length += 1) {
+    const last = answers.at(-1);
+    if (last?.type !== 'CNAME' || type === 'CNAME') break;
+    const name = String(last.data);
+    const target = resolveName(options.names, { name, type }, options.zone);
+    if (target.kind === 'records') answers.push(...target.records);
+    if (target.kind === 'records' && target.records.length > 0) continue;
+    if (target.kind === 'outside') answers.push(...(await askOutside(name, type, options)));
+    break;
+  }
+  return answers;
+}
+
+async function askOutside(name: string, type: string, options: Omit<DnsServerOptions, 'bind'>): Promise<Answer[]> {
+  const query = encode({
+    id: randomInt(2 ** 16),
+    type: 'query',
+    flags: RECURSION_DESIRED,
+    questions: [{ name, type }],
+  });
+  try {
+    return decode(await forwardQuery(query, await options.nameservers())).answers ?? [];
+  } catch (error) {
+    options.logger.debug({ err: error, name }, 'cannot resolve what an alias stands for');
+    return [];
+  }
+}
+
 /** The answer to one packet; undefined for what deserves none. */
 export async function answerQuery(bytes: Buffer, options: Omit<DnsServerOptions, 'bind'>): Promise<Buffer | undefined> {
   let query: Packet;
@@ -68,7 +112,8 @@ export async function answerQuery(bytes: Buffer, options: Omit<DnsServerOptions,
   const resolution = resolveName(options.names, question, options.zone);
   switch (resolution.kind) {
     case 'records': {
-      const { records, additional } = resolution;
+      const { additional } = resolution;
+      const records = await followAlias(resolution.records, question, options);
       if (records.length === 0) return reply(AUTHORITATIVE_ANSWER, { authorities: [soa(options.zone)] });
       return reply(AUTHORITATIVE_ANSWER, { answers: records, additionals: additional });
     }

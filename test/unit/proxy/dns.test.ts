@@ -22,6 +22,8 @@ const services = [
   }),
   service('db', { clusterIP: 'None', ports: [{ name: 'sql', port: 5432 }] }),
   service('out', { type: 'ExternalName', externalName: 'example.com' }),
+  service('alias', { type: 'ExternalName', externalName: 'web.ns.svc.cluster.local' }),
+  service('loop', { type: 'ExternalName', externalName: 'loop.ns.svc.cluster.local' }),
 ];
 const slice: EndpointSlice = {
   apiVersion: 'discovery.k8s.io/v1',
@@ -105,6 +107,16 @@ describe('answerQuery', () => {
       answer.answers?.map(({ data }) => data),
       ['10.96.0.7'],
     );
+  });
+
+  it('answers an alias with what it stands for', async () => {
+    const ask = async (name: string) => {
+      const answer = decode((await answerQuery(query(`${name}.ns.svc.cluster.local`), options)) ?? Buffer.alloc(0));
+      return answer.answers?.map(({ type, data }) => `${type} ${String(data)}`);
+    };
+    assert.deepEqual(await ask('alias'), ['CNAME web.ns.svc.cluster.local', 'A 10.96.0.7']);
+    assert.deepEqual(await ask('out'), ['CNAME example.com']);
+    assert.ok(((await ask('loop')) ?? []).length < 20);
   });
 
   it('says that a name is not there, and for how long that holds', async () => {
