@@ -5,10 +5,9 @@ import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { describeFlags } from '#kube/process/flags.ts';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
-import { createIptables } from './apply/iptables.ts';
-import { cleanupIptables } from './apply/iptables-applier.ts';
 import { honouredFlags } from './config/flags.ts';
 import { loadProxyConfig } from './config/proxy-config.ts';
+import { createModes } from './mode.ts';
 import { createProxy } from './wiring.ts';
 
 /** Runs the proxy until the signal is aborted. Throws UsageError for a wrong command line. */
@@ -26,14 +25,12 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   const logger = pino({ level, base: { component: 'proxy' } }, pino.destination({ dest: 2, sync: true }));
   for (const warning of warnings) logger.warn(warning);
   if (action === 'cleanup') {
-    for (const family of ['IPv4', 'IPv6'] as const) {
-      const iptables = createIptables(systemExec, family);
-      if (await iptables.isSupported()) await cleanupIptables(iptables);
-    }
+    const modes = Object.values(createModes({ config, exec: systemExec, clock: systemClock, logger }));
+    for (const mode of modes) for (const family of ['IPv4', 'IPv6'] as const) await mode.cleanup(family);
     return;
   }
   const nodeName = (config.hostnameOverride ?? hostname()).trim().toLowerCase();
   const proxy = await createProxy({ config, nodeName, clock: systemClock, exec: systemExec, env: process.env, logger });
-  proxy.ready.then(() => logger.info({ mode: config.mode, node: nodeName }, 'rules are in place'));
+  proxy.ready.then(() => logger.info({ node: nodeName }, 'rules are in place'));
   await proxy.run(signal);
 }

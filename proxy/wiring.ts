@@ -1,6 +1,6 @@
 // Builds the proxy from its configuration. The only place that constructs its parts.
 import { writeFile } from 'node:fs/promises';
-import { networkInterfaces } from 'node:os';
+import { availableParallelism, networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
 import * as resources from '#kube/api/generated/resources.ts';
 import { createClient } from '#kube/client/create-client.ts';
@@ -11,18 +11,21 @@ import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import { applyConntrack } from './apply/conntrack.ts';
-import { createIptables } from './apply/iptables.ts';
-import { createIptablesApplier } from './apply/iptables-applier.ts';
+import { applyConntrackSysctls } from './apply/conntrack-sysctls.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
 import { createSyncMetrics } from './apply/sync-metrics.ts';
 import type { ProxyConfig } from './config/proxy-config.ts';
 import { createDnsServer } from './dns/dns-server.ts';
 import { readNameservers } from './dns/forward.ts';
-import { createHealthServer } from './health/health-server.ts';
+import { createHealthServer, type HealthFacts, isHealthy } from './health/health-server.ts';
+import { createServiceHealthServers, type ServiceHealth } from './health/service-health.ts';
+import { chooseMode, createModes } from './mode.ts';
 import type { DetectLocal } from './model/detect-local.ts';
-import { computeNodePortAddresses } from './model/node-port-addresses.ts';
+import { computeListenAddresses, type LocalAddresses } from './model/node-port-addresses.ts';
+import { computeServiceHealth } from './model/service-health.ts';
 import type { IpFamily } from './model/service-port.ts';
-import { planLocalTraffic } from './plan/iptables/local-traffic.ts';
+import { computeServiceState } from './model/service-state.ts';
+import { planConntrackSysctls } from './plan/plan-conntrack-sysctls.ts';
 import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
 
 const notOurs = '!service.kubernetes.io/service-proxy-name';
@@ -60,6 +63,10 @@ export async function createProxy({
   env,
   logger,
 }: ProxyDependencies): Promise<Component> {
+  const modes = createModes({ config, exec, clock, logger });
+  const { mode, families } = await chooseMode(modes, config.mode, logger);
+  const settings = config.modes[mode.name];
+  logger.info({ mode: mode.name, families }, 'the proxy programs rules in this mode');
   const metrics = createMetrics();
   const clientConfig = loadClientConfig({ exec, clock, env }, config.kubeconfig);
   const client = createClient({
@@ -85,9 +92,12 @@ export async function createProxy({
   });
   const nodes = createInformer({ ...common, resource: resources.nodes, fieldSelector: `metadata.name=${nodeName}` });
   const node = () => nodes.get(nodeName);
+  const nodeIPs = (): string[] =>
+    (node()?.status?.addresses ?? []).filter(({ type }) => type === 'InternalIP').map(({ address }) => address);
+  const addresses = (): LocalAddresses => ({ nodeIPs: nodeIPs(), interfaces: localAddresses() });
   const topology = () => ({ nodeName, zone: node()?.metadata.labels?.['topology.kubernetes.io/zone'] });
   const tracker = createServiceTracker(services, slices);
-  const syncMetrics = createSyncMetrics(metrics.registry, clock);
+  const syncMetrics = createSyncMetrics(metrics.registry, clock, mode.name);
 
   const detectLocal = (): DetectLocal => {
     switch (config.detectLocalMode) {
@@ -104,65 +114,82 @@ export async function createProxy({
     }
   };
 
+  const serviceCIDRs =
+    mode.name === 'nftables' ? createInformer({ ...common, resource: resources.servicecidrs }) : undefined;
+  const serviceRanges = (): string[] => serviceCIDRs?.list().flatMap(({ spec }) => spec?.cidrs ?? []) ?? [];
   const createLoop = (family: IpFamily): SyncLoop => {
-    const nodeIPs = (node()?.status?.addresses ?? [])
-      .filter(({ type }) => type === 'InternalIP')
-      .map(({ address }) => address);
-    const nodePortAddresses = computeNodePortAddresses(config.nodePortAddresses, family, {
-      nodeIPs,
-      interfaces: localAddresses(),
+    const applier = mode.createApplier(family, {
+      detectLocal: detectLocal(),
+      addresses: addresses(),
+      serviceCIDRs: serviceRanges,
     });
-    const applier = createIptablesApplier(
-      createIptables(exec, family),
-      {
-        base: {
-          family,
-          masqueradeBit: config.masqueradeBit,
-          randomFully: true,
-          conntrackTcpBeLiberal: config.conntrackTcpBeLiberal,
-          localhostNodePorts: config.localhostNodePorts,
-          nodePortAddresses,
-        },
-        services: {
-          localTraffic: planLocalTraffic(detectLocal(), family),
-          masqueradeAll: config.masqueradeAll,
-          nodeIPs,
-        },
-      },
-      logger,
-    );
     return createSyncLoop({
       family,
       applier,
       tracker,
       topology,
       deleteConntrack: (deletions) => applyConntrack(exec, deletions),
-      minSyncPeriodMs: config.minSyncPeriodMs,
-      syncPeriodMs: config.syncPeriodMs,
+      minSyncPeriodMs: settings.minSyncPeriodMs,
+      syncPeriodMs: settings.syncPeriodMs,
       metrics: syncMetrics,
       clock,
       logger,
     });
   };
 
-  const families: IpFamily[] = [];
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    if (await createIptables(exec, family).isSupported()) families.push(family);
-    else logger.warn({ family }, 'the kernel has no nat table for this family: its services are not proxied');
-  }
-  if (families.length === 0)
-    throw new Error('iptables cannot be used here: run as root on a kernel with the nat table');
-
+  /** Once the rules are in place those of another mode may go; until then they served. */
+  const leaveOtherModes = async (): Promise<void> => {
+    const others = Object.values(modes).filter((other) => other !== mode);
+    for (const other of others) {
+      for (const family of families) {
+        await other.cleanup(family).catch((error: unknown) => {
+          logger.warn({ err: error, mode: other.name, family }, 'cannot remove the rules of another mode');
+        });
+      }
+    }
+  };
+  const readServiceHealth = (key: string): ServiceHealth | undefined => {
+    const { service, slices: own } = tracker.read(key);
+    const states = families.map((family) => [...computeServiceState(service, own, family, topology()).values()]);
+    const health = computeServiceHealth(states.find((ports) => ports.length > 0) ?? []);
+    return health === undefined ? undefined : { serviceKey: key, ...health };
+  };
+  const timeoutMs = 2 * settings.syncPeriodMs;
+  const facts: HealthFacts = {
+    lastSyncMs: () => syncMetrics.lastSyncMs,
+    lastPendingMs: () => syncMetrics.lastPendingMs,
+    nodeEligible: () => {
+      const current = node();
+      if (current === undefined) return true;
+      return (
+        current.metadata.deletionTimestamp === undefined &&
+        !current.spec.taints?.some(({ key }) => key === deletionTaint)
+      );
+    },
+  };
   const rulesReady = Promise.withResolvers<void>();
   const rules: Pick<Component, 'run'> = {
     run: async (signal) => {
       await Promise.race([Promise.all([services.synced, slices.synced, nodes.synced]), aborted(signal)]);
       if (signal.aborted) return;
-      if (families.includes('IPv4')) await allowLocalhostNodePorts(config);
+      if (families.includes('IPv4') && mode.name === 'iptables') await allowLocalhostNodePorts(config);
+      await applyConntrackSysctls(planConntrackSysctls(config.conntrack, availableParallelism()), '/', logger);
       const loops = families.map(createLoop);
+      let ranges = `${serviceRanges()}`;
+      const resync = (): void => {
+        if (`${serviceRanges()}` === ranges) return;
+        ranges = `${serviceRanges()}`;
+        for (const loop of loops) loop.resync();
+      };
+      const serviceHealth = createServiceHealthServers({
+        hosts: computeListenAddresses(settings.nodePortAddresses, families, addresses()),
+        proxyHealthy: () => isHealthy(facts, clock.now(), timeoutMs),
+        logger,
+      });
       const distribute = (): void => {
         const { keys, triggeredAtMs } = tracker.takeDirty();
         if (keys.size > 0) for (const loop of loops) loop.markDirty(keys, triggeredAtMs);
+        for (const key of keys) serviceHealth.set(key, readServiceHealth(key));
       };
       tracker.onDirty(() => queueMicrotask(distribute));
       distribute();
@@ -173,27 +200,19 @@ export async function createProxy({
             for (const loop of loops) loop.markAllDirty();
         },
       });
-      Promise.all(loops.map((loop) => loop.ready)).then(() => rulesReady.resolve());
-      await runGroup(loops, signal);
+      serviceCIDRs?.subscribe({ added: resync, updated: resync, deleted: resync });
+      Promise.all(loops.map((loop) => loop.ready))
+        .then(leaveOtherModes)
+        .then(() => rulesReady.resolve());
+      await runGroup([...loops, serviceHealth], signal);
     },
   };
   const health = createHealthServer({
     health: config.healthzBindAddress,
     metrics: config.metricsBindAddress,
-    facts: {
-      lastSyncMs: () => syncMetrics.lastSyncMs,
-      lastPendingMs: () => syncMetrics.lastPendingMs,
-      nodeEligible: () => {
-        const current = node();
-        if (current === undefined) return true;
-        return (
-          current.metadata.deletionTimestamp === undefined &&
-          !current.spec.taints?.some(({ key }) => key === deletionTaint)
-        );
-      },
-    },
-    mode: config.mode,
-    timeoutMs: 2 * config.syncPeriodMs,
+    facts,
+    mode: mode.name,
+    timeoutMs,
     renderMetrics: metrics.render,
     config,
     clock,
@@ -218,7 +237,8 @@ export async function createProxy({
     ready: Promise.all([rulesReady.promise, health.ready, ...dns.map((server) => server.ready)]).then(() => undefined),
     run: async (signal) => {
       try {
-        await runGroup([services, slices, nodes, rules, health, ...dns], signal);
+        const ranges = serviceCIDRs === undefined ? [] : [serviceCIDRs];
+        await runGroup([services, slices, nodes, ...ranges, rules, health, ...dns], signal);
       } finally {
         await client.close();
       }

@@ -62,6 +62,8 @@ function proxyConfiguration(node: NodeLayout): object {
     clusterCIDR: clusterCidr,
     hostnameOverride: node.name,
     mode: 'iptables',
+    // These are the machine's, which several nodes may share: they stay as they are.
+    conntrack: { maxPerCore: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
   };
 }
 

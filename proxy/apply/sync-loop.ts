@@ -33,6 +33,8 @@ export interface SyncLoop extends Component {
   /** Marks services as changed. */
   markDirty(keys: Iterable<string>, triggeredAtMs: readonly number[]): void;
   markAllDirty(): void;
+  /** Makes a full sync follow, for a change of what all rules share. */
+  resync(): void;
 }
 
 /** A wait that ends at a signal, at a time, or at a call of `wake`. */
@@ -69,9 +71,11 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
   let dirty = new Set<string>();
   let triggeredAtMs: number[] = [];
   let failures = 0;
+  let forced = false;
 
   async function syncOnce(): Promise<void> {
     const keys = dirty;
+    forced = false;
     const triggers = triggeredAtMs;
     dirty = new Set();
     triggeredAtMs = [];
@@ -98,6 +102,7 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
     } catch (error) {
       failures += 1;
       metrics.failed();
+      forced = true;
       for (const key of keys) dirty.add(key);
       logger.error({ err: error, failures }, 'cannot apply rules; trying again');
     }
@@ -127,12 +132,17 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
       for (const key of tracker.allKeys()) dirty.add(key);
       waker.wake();
     },
+    resync: () => {
+      applier.forceFull();
+      forced = true;
+      waker.wake();
+    },
     run: async (signal) => {
       let nextCheckMs = clock.monotonicMs() + options.syncPeriodMs;
       let lastSyncMs = Number.NEGATIVE_INFINITY;
       let first = true;
       while (!signal.aborted) {
-        if (dirty.size > 0 || first) {
+        if (dirty.size > 0 || first || forced) {
           const earliest = lastSyncMs + (failures > 0 ? backoff(failures) : options.minSyncPeriodMs);
           const delayMs = earliest - clock.monotonicMs();
           if (delayMs > 0) await clock.sleep(delayMs, signal).catch(ignoreAbort(signal));

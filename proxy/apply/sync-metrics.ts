@@ -1,6 +1,7 @@
 // The proxy's metrics, under kube-proxy's names.
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '#kube/process/clock.ts';
+import type { ModeName } from '../config/proxy-config.ts';
 import type { IpFamily } from '../model/service-port.ts';
 
 export interface SyncMetrics {
@@ -32,7 +33,7 @@ const programmingBuckets = [
   300,
 ];
 
-export function createSyncMetrics(registry: Registry, clock: Clock): SyncMetrics {
+export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeName): SyncMetrics {
   const registers = [registry];
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name, help, buckets, registers });
@@ -67,16 +68,23 @@ export function createSyncMetrics(registry: Registry, clock: Clock): SyncMetrics
     registers,
   });
   const failures = new Counter({
-    name: 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total',
-    help: 'Cumulative proxy iptables restore failures',
+    name:
+      mode === 'iptables'
+        ? 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total'
+        : 'kubeproxy_sync_proxy_rules_nftables_sync_failures_total',
+    help: `Cumulative proxy ${mode === 'iptables' ? 'iptables restore' : 'nftables sync'} failures`,
     registers,
   });
-  const rules = new Gauge({
-    name: 'kubeproxy_sync_proxy_rules_iptables_total',
-    help: 'Total number of iptables rules owned by kube-proxy',
-    labelNames: ['table', 'ip_family'],
-    registers,
-  });
+  // Upstream counts rules in mode iptables only.
+  const rules =
+    mode !== 'iptables'
+      ? undefined
+      : new Gauge({
+          name: 'kubeproxy_sync_proxy_rules_iptables_total',
+          help: 'Total number of iptables rules owned by kube-proxy',
+          labelNames: ['table', 'ip_family'],
+          registers,
+        });
   let lastSyncMs = 0;
   let lastPendingMs = 0;
   return {
@@ -85,7 +93,7 @@ export function createSyncMetrics(registry: Registry, clock: Clock): SyncMetrics
       duration.observe(sync.durationMs / 1000);
       (sync.full ? full : partial).observe(sync.durationMs / 1000);
       lastSync.set(lastSyncMs / 1000);
-      rules.set({ table: 'nat', ip_family: sync.family }, sync.rules);
+      rules?.set({ table: 'nat', ip_family: sync.family }, sync.rules);
     },
     failed: () => failures.inc(),
     pending: () => {

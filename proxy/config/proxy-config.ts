@@ -3,6 +3,7 @@ import { type ConfigShape, loadConfigFile } from '#kube/process/config-file.ts';
 import { type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/process/flags.ts';
 import { isCidr } from '../model/cidr.ts';
 import type { DetectLocal } from '../model/detect-local.ts';
+import type { ConntrackSettings } from '../plan/plan-conntrack-sysctls.ts';
 import { acceptedFlags, honouredFlags } from './flags.ts';
 
 /** Address and port of a server; port 0 switches it off. */
@@ -11,22 +12,32 @@ export interface BindAddress {
   port: number;
 }
 
+/** The order in which modes are tried where none is asked for. */
+export const modeNames = ['iptables', 'nftables'] as const;
+export type ModeName = (typeof modeNames)[number];
+
+/** What may be set for each mode on its own. */
+export interface ModeSettings {
+  masqueradeAll: boolean;
+  masqueradeBit: number;
+  minSyncPeriodMs: number;
+  syncPeriodMs: number;
+  nodePortAddresses: string[];
+}
+
 export interface ProxyConfig {
   kubeconfig: string | undefined;
   master: string | undefined;
   hostnameOverride: string | undefined;
-  mode: 'iptables';
+  /** Undefined: the first that works on this machine. */
+  mode: ModeName | undefined;
+  modes: Record<ModeName, ModeSettings>;
   detectLocalMode: DetectLocal['mode'];
   clusterCIDRs: string[];
   bridgeInterface: string;
   interfaceNamePrefix: string;
-  masqueradeAll: boolean;
-  masqueradeBit: number;
   localhostNodePorts: boolean;
-  minSyncPeriodMs: number;
-  syncPeriodMs: number;
-  nodePortAddresses: string[];
-  conntrackTcpBeLiberal: boolean;
+  conntrack: ConntrackSettings;
   healthzBindAddress: BindAddress;
   metricsBindAddress: BindAddress;
   /** Where cluster DNS is answered; undefined where it is not. An addition of berth. */
@@ -121,9 +132,12 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
     const value = flags[flag] ?? fileValue(file, path) ?? [];
     return typeof value === 'string' ? value.split(',').filter((part) => part !== '') : (value as string[]);
   };
-  const mode = text('proxy-mode', 'mode', 'iptables');
-  if (mode !== 'iptables') {
-    throw new UsageError(`proxy mode "${mode}" is not available in this version of berth; allowed: iptables`);
+  const wantedMode = text('proxy-mode', 'mode', '');
+  const mode = modeNames.find((name) => name === wantedMode);
+  if (mode === undefined && wantedMode !== '') {
+    throw new UsageError(
+      `proxy mode "${wantedMode}" is not available in this version of berth; allowed: ${modeNames.join(', ')}`,
+    );
   }
   const detectLocalMode = localModes.find(
     (name) => name === text('detect-local-mode', 'detectLocalMode', 'ClusterCIDR'),
@@ -138,25 +152,46 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
   for (const cidr of [...clusterCIDRs, ...nodePortAddresses.filter((value) => value !== 'primary')]) {
     if (!isCidr(cidr)) throw new UsageError(`"${cidr}" is not an address range such as 10.244.0.0/16`);
   }
-  const masqueradeBit = Number(flags['iptables-masquerade-bit'] ?? fileValue(file, 'iptables.masqueradeBit') ?? 14);
-  if (masqueradeBit < 0 || masqueradeBit > 31)
-    throw new UsageError(`masqueradeBit must be between 0 and 31, not ${masqueradeBit}`);
+  const modeSettings = (name: ModeName): ModeSettings => {
+    // Node ports on loopback need iptables; in nftables mode the addresses the cluster knows are enough.
+    const addresses = nodePortAddresses.length > 0 || name === 'iptables' ? nodePortAddresses : ['primary'];
+    const bitFlag = name === 'iptables' ? flags['iptables-masquerade-bit'] : undefined;
+    const masqueradeBit = Number(bitFlag ?? fileValue(file, `${name}.masqueradeBit`) ?? 14);
+    if (masqueradeBit < 0 || masqueradeBit > 31)
+      throw new UsageError(`${name}.masqueradeBit must be between 0 and 31, not ${masqueradeBit}`);
+    return {
+      masqueradeAll: truth('masquerade-all', `${name}.masqueradeAll`, false),
+      masqueradeBit,
+      minSyncPeriodMs: duration('iptables-min-sync-period', `${name}.minSyncPeriod`, 1000),
+      syncPeriodMs: duration('iptables-sync-period', `${name}.syncPeriod`, 30_000),
+      nodePortAddresses: addresses,
+    };
+  };
+  /** As `duration`, but 0 that was given stays 0: the kernel's setting is left alone. */
+  const timeout = (flag: string, path: string, fallbackMs: number): number => {
+    const inFile = fileValue(file, path);
+    return Number(flags[flag] ?? (inFile === undefined ? fallbackMs : parseDurationMs(String(inFile))));
+  };
   return {
     kubeconfig: text('kubeconfig', 'clientConnection.kubeconfig', '') || undefined,
     master: text('master', 'master', '') || undefined,
     hostnameOverride: text('hostname-override', 'hostnameOverride', '') || undefined,
     mode,
+    modes: { iptables: modeSettings('iptables'), nftables: modeSettings('nftables') },
     detectLocalMode,
     clusterCIDRs,
     bridgeInterface: text('pod-bridge-interface', 'detectLocal.bridgeInterface', ''),
     interfaceNamePrefix: text('pod-interface-name-prefix', 'detectLocal.interfaceNamePrefix', ''),
-    masqueradeAll: truth('masquerade-all', 'iptables.masqueradeAll', false),
-    masqueradeBit,
     localhostNodePorts: truth('iptables-localhost-nodeports', 'iptables.localhostNodePorts', true),
-    minSyncPeriodMs: duration('iptables-min-sync-period', 'iptables.minSyncPeriod', 1000),
-    syncPeriodMs: duration('iptables-sync-period', 'iptables.syncPeriod', 30_000),
-    nodePortAddresses,
-    conntrackTcpBeLiberal: truth('conntrack-tcp-be-liberal', 'conntrack.tcpBeLiberal', false),
+    conntrack: {
+      maxPerCore: Number(flags['conntrack-max-per-core'] ?? fileValue(file, 'conntrack.maxPerCore') ?? 32_768),
+      min: Number(flags['conntrack-min'] ?? fileValue(file, 'conntrack.min') ?? 131_072),
+      tcpBeLiberal: truth('conntrack-tcp-be-liberal', 'conntrack.tcpBeLiberal', false),
+      tcpEstablishedMs: timeout('conntrack-tcp-timeout-established', 'conntrack.tcpEstablishedTimeout', 86_400_000),
+      tcpCloseWaitMs: timeout('conntrack-tcp-timeout-close-wait', 'conntrack.tcpCloseWaitTimeout', 3_600_000),
+      udpMs: timeout('conntrack-udp-timeout', 'conntrack.udpTimeout', 0),
+      udpStreamMs: timeout('conntrack-udp-timeout-stream', 'conntrack.udpStreamTimeout', 0),
+    },
     healthzBindAddress: parseBindAddress(
       'healthzBindAddress',
       text('healthz-bind-address', 'healthzBindAddress', '0.0.0.0:10256'),
@@ -172,6 +207,32 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
     dnsDomain: String(flags['dns-domain'] ?? 'cluster.local'),
     verbosity: Number(flags['v'] ?? 0),
   };
+}
+
+/** Fields of the file that change nothing here. */
+const withoutEffect = [
+  'bindAddress',
+  'bindAddressHardFail',
+  'clientConnection.acceptContentTypes',
+  'clientConnection.burst',
+  'clientConnection.contentType',
+  'clientConnection.qps',
+  'configSyncPeriod',
+  'enableProfiling',
+  'featureGates',
+  'ipvs',
+  'logging',
+  'oomScoreAdj',
+  'portRange',
+  'showHiddenMetricsForVersion',
+  'windowsRunAsService',
+  'winkernel',
+];
+
+/** True for what a generated file writes where nothing was asked for. */
+function isUnset(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.values(value).every(isUnset);
+  return value === undefined || value === null || value === '' || value === 0 || value === false || value === '0s';
 }
 
 export interface LoadedConfig {
@@ -192,6 +253,9 @@ export function loadProxyConfig(argv: readonly string[]): LoadedConfig {
     typeof path === 'string' && path !== ''
       ? loadConfigFile(path, { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration', shape })
       : {};
+  for (const field of withoutEffect) {
+    if (!isUnset(fileValue(file, field))) warnings.push(`field ${field} of ${path} is accepted but has no effect`);
+  }
   const action = values['help'] ? 'help' : values['version'] ? 'version' : values['cleanup'] ? 'cleanup' : 'run';
   return { config: decode(values, file), action, warnings };
 }

@@ -27,3 +27,17 @@ export function computeNodePortAddresses(
   const reached = interfaces.filter((ip) => isOfFamily(ip, family) && isInRanges(ip, ranges));
   return [...new Set([...primary, ...reached])];
 }
+
+/** Where a server listens that answers on the addresses which take node ports. */
+export function computeListenAddresses(
+  configured: readonly string[],
+  families: readonly IpFamily[],
+  local: LocalAddresses,
+): string[] {
+  const hosts = families.flatMap((family) => {
+    const addresses = computeNodePortAddresses(configured, family, local);
+    return addresses === 'all' ? [family === 'IPv6' ? '::' : '0.0.0.0'] : addresses;
+  });
+  // The IPv6 wildcard takes IPv4, too.
+  return hosts.includes('::') ? hosts.filter((host) => host.includes(':')) : hosts;
+}

@@ -3,7 +3,6 @@ import { describe, it } from 'node:test';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
 import { conntrackArguments } from '../../../proxy/apply/conntrack.ts';
-import { loadProxyConfig } from '../../../proxy/config/proxy-config.ts';
 import { isHealthy } from '../../../proxy/health/health-server.ts';
 import { computeServicePorts } from '../../../proxy/model/service-port.ts';
 import { computeServiceState } from '../../../proxy/model/service-state.ts';
@@ -204,34 +203,6 @@ describe('planConntrackCleanup', () => {
       '--dst-nat',
       '10.1.0.1',
     ]);
-  });
-});
-
-describe('loadProxyConfig', () => {
-  it('has upstream defaults', () => {
-    const { config, warnings } = loadProxyConfig([]);
-    assert.deepEqual(
-      [
-        config.mode,
-        config.masqueradeBit,
-        config.syncPeriodMs,
-        config.minSyncPeriodMs,
-        config.healthzBindAddress,
-        config.metricsBindAddress,
-      ],
-      ['iptables', 14, 30_000, 1000, { host: '0.0.0.0', port: 10256 }, { host: '127.0.0.1', port: 10249 }],
-    );
-    assert.deepEqual(warnings, []);
-  });
-
-  it('warns about flags it accepts without effect', () => {
-    assert.deepEqual(loadProxyConfig(['--conntrack-min=1']).warnings, [
-      'flag --conntrack-min is accepted but has no effect',
-    ]);
-  });
-
-  it('refuses a range that is none', () => {
-    assert.throws(() => loadProxyConfig(['--cluster-cidr=10.0.0.0']), /"10\.0\.0\.0" is not an address range/);
   });
 });
 
