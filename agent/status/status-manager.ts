@@ -13,6 +13,9 @@ import { mergePodStatus } from './merge-pod-status.ts';
 import { planStatusPatch } from './plan-status-patch.ts';
 
 const concurrency = 16;
+/** How long the news that a pod is on its way waits for better news, which most often follows at once. */
+const startingDelayMs = 1000;
+const startingReasons: ReadonlySet<string | undefined> = new Set(['ContainerCreating', 'PodInitializing']);
 
 export interface StatusManagerOptions {
   client: ApiClient;
@@ -39,6 +42,14 @@ function keyOf(pod: Pod): string {
 
 function isStaticPod(pod: Pod): boolean {
   return pod.metadata.annotations?.[configSourceAnnotation] === 'file' && staticUidOf(pod) === undefined;
+}
+
+/** Nothing of the pod has run or failed yet. */
+function isStarting({ phase, containerStatuses = [], initContainerStatuses = [] }: PodStatus): boolean {
+  return (
+    phase === 'Pending' &&
+    [...containerStatuses, ...initContainerStatuses].every(({ state }) => startingReasons.has(state?.waiting?.reason))
+  );
 }
 
 /** The statuses of the node's pods. */
@@ -130,7 +141,8 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
       const previous = own === undefined ? undefined : { ...own, conditions: [...(own.conditions ?? []), ...foreign] };
       entry.status = mergePodStatus(previous, status, { mayRun, nowMs: clock.now() });
       entry.changedAtMs = clock.monotonicMs();
-      queue.add(keyOf(pod));
+      const starting = mayRun && entry.pod.metadata.deletionTimestamp === undefined && isStarting(entry.status);
+      queue.addAfter(keyOf(pod), starting ? startingDelayMs : 0);
     },
     get: (uid) => entries.get(uid)?.status,
     finish(pod) {
