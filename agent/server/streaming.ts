@@ -1,5 +1,5 @@
 // exec, attach and port-forward: finds the container, asks the runtime for a stream, joins the caller to it.
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { RuntimeService } from '../cri/runtime-service.ts';
@@ -72,7 +72,7 @@ async function streamUrl(options: StreamingOptions, target: StreamTarget, query:
     return runtime.portForward(sandbox.id, ports(query));
   }
   const container = pod.containers.find(({ name, state }) => name === target.container && state === 'running');
-  if (container === undefined) throw new StreamError(404, `container not found ("${target.container}")`);
+  if (container === undefined) throw new StreamError(500, `container not found ("${target.container}")`);
   const tty = isSet(query, 'tty');
   const stdin = isSet(query, 'input', 'stdin');
   const stdout = isSet(query, 'output', 'stdout');
@@ -104,8 +104,9 @@ export async function serveStream(
     passUpgrade(request, socket, head, location, options.idleTimeoutMs);
   } catch (error) {
     const status = error instanceof StreamError ? error.status : 500;
-    if (status === 500) options.logger.warn({ err: error, path: url.pathname }, 'cannot open a stream');
-    refuseUpgrade(socket, status, status === 404 ? 'Not Found' : 'Error', (error as Error).message);
+    if (!(error instanceof StreamError))
+      options.logger.warn({ err: error, path: url.pathname }, 'cannot open a stream');
+    refuseUpgrade(socket, status, STATUS_CODES[status] ?? 'Error', (error as Error).message);
   }
   return true;
 }

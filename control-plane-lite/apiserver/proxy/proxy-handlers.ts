@@ -146,7 +146,7 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
         const signal = lifetimeOf(api, exchange);
         const answer = await forwardUpgrade(exchange.request, socket, head, target(api, exchange), signal);
         if (answer === undefined) return;
-        if ((answer.statusCode ?? 500) >= 300 && !subresource.endsWith('proxy')) throw await refusalOf(answer);
+        // What refuses an upgrade says why in words that clients show as they are.
         await copyAnswer(answer, exchange.response);
       })();
     },

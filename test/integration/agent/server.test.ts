@@ -291,10 +291,10 @@ describe("the agent's server", async () => {
     );
   });
 
-  it('answers 404 for containers and paths that are not there', async () => {
+  it('says what is not there in words, and answers 404 for paths', async () => {
     assert.match(
-      await upgrade('/exec/shop/web/none?command=ls&output=1', admin, { Upgrade: 'SPDY/3.1' }, '', '\r\n\r\n'),
-      /^HTTP\/1\.1 404 /,
+      await upgrade('/exec/shop/web/none?command=ls&output=1', admin, { Upgrade: 'SPDY/3.1' }, '', '"none")'),
+      /^HTTP\/1\.1 500 [\s\S]*\r\n\r\ncontainer not found \("none"\)$/,
     );
     assert.match(await upgrade('/nowhere', admin, { Upgrade: 'SPDY/3.1' }, '', '\r\n\r\n'), /^HTTP\/1\.1 404 /);
   });
