@@ -126,10 +126,15 @@ export function validateNode({ spec }: Node): FieldError[] {
   });
 }
 
+/** The old field is the first of the list; where they differ, it stands alone. */
+function podRangesOf({ spec: { podCIDR = '', podCIDRs = [] } }: Node): string[] {
+  return podCIDR === '' || podCIDR === podCIDRs[0] ? podCIDRs : [podCIDR];
+}
+
 /** A node's pod ranges and provider id are set once. */
 export function validateNodeUpdate(node: Node, previous: Node): FieldError[] {
   const errors = validateNode(node);
-  if ((previous.spec.podCIDRs ?? []).length > 0 && !sameValue(node.spec.podCIDRs, previous.spec.podCIDRs)) {
+  if ((previous.spec.podCIDRs ?? []).length > 0 && !sameValue(podRangesOf(node), podRangesOf(previous))) {
     errors.push(forbiddenField('spec.podCIDRs', 'node updates may not change podCIDR except from "" to valid'));
   }
   if (previous.spec.providerID && node.spec.providerID !== previous.spec.providerID) {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { Deployment } from '#kube/api/generated/apps-v1.ts';
-import type { Pod, PodSpec, Service } from '#kube/api/generated/core-v1.ts';
+import type { Node, Pod, PodSpec, Service } from '#kube/api/generated/core-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import { invalidObject } from '#kube/errors/field-error.ts';
@@ -164,6 +164,18 @@ describe('validateCreate', () => {
     const [error] = validateUpdate(resources.pods, newCommand, previous, '');
     assert.equal(error?.field, 'spec');
     assert.match(error?.message ?? '', /^Forbidden: pod updates may not change fields other than/);
+  });
+
+  it('keeps the pod ranges of a node, by either field', () => {
+    const previous = created<Node>(resources.nodes, {
+      metadata: { name: 'n' },
+      spec: { podCIDR: '10.244.0.0/24', podCIDRs: ['10.244.0.0/24'] },
+    });
+    const moved = structuredClone(previous);
+    moved.spec.podCIDR = '1.2.3.0/24';
+    const [error] = validateUpdate(resources.nodes, moved, previous, '');
+    assert.equal(error?.message, 'Forbidden: node updates may not change podCIDR except from "" to valid');
+    assert.deepEqual(validateUpdate(resources.nodes, structuredClone(previous), previous, ''), []);
   });
 
   it('answers a changed deployment selector with both errors in order', () => {
