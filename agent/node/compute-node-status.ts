@@ -8,6 +8,7 @@ import {
   parseQuantity,
   type Quantity,
   quantityOf,
+  quantityToNumber,
   subtractQuantities,
 } from '#kube/api/quantity.ts';
 import { formatTime } from '#kube/api/time.ts';
@@ -57,8 +58,9 @@ function thresholdOf(text: string | undefined, capacity: Quantity): Quantity {
   if (text === undefined) return quantityOf(0);
   const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
   if (percent === null) return parseQuantity(text);
-  const share = BigInt(Math.round(Number(percent[1]) * 100));
-  return { nano: (capacity.nano * share) / 10_000n, format: capacity.format };
+  // The reference computes in single precision, which shows in the last digits of large disks.
+  const share = Math.fround(Math.fround(Number(percent[1])) / 100);
+  return quantityOf(Math.trunc(quantityToNumber(capacity) * share), capacity.format);
 }
 
 function allocatableOf(inputs: NodeStatusInputs, capacity: Map<string, Quantity>): Map<string, Quantity> {

@@ -137,6 +137,8 @@ describe('computeNodeStatus', () => {
     );
     assert.equal(status.allocatable?.['cpu'], '1500m');
     assert.equal(status.allocatable?.['ephemeral-storage'], '900');
+    const large = computeNodeStatus({ ...inputs, storageBytes: 103_865_303_040 }, undefined);
+    assert.equal(large.allocatable?.['ephemeral-storage'], '93478772582');
   });
 
   it('is not ready while there are problems, and keeps the time of the last change', () => {
