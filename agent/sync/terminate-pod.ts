@@ -47,8 +47,7 @@ export async function terminatePod(tools: PodTools, work: PodWork, signal: Abort
 /** Tells that a pod whose containers are gone has ended, whatever became of them. */
 function reportEnd(tools: PodTools, { pod }: PodWork): void {
   const status = tools.statuses.get(pod.metadata.uid ?? '');
-  if (status !== undefined && !isPodTerminal(pod))
-    tools.statuses.set(pod, endPodStatus(pod, status), { mayRun: false });
+  if (status !== undefined) tools.statuses.set(pod, endPodStatus(pod, status), { mayRun: false });
 }
 
 /** Frees what a pod without containers still holds on the node. */
