@@ -65,19 +65,22 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
 
   async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const full = needsFull;
+    // Not later: a full sync may be asked for while this one runs.
+    needsFull = false;
+    try {
+      return await syncAs(full, changed);
+    } catch (error) {
+      needsFull = true;
+      throw error;
+    }
+  }
+
+  async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
     const changes = full ? await planFullChanges(planned.all()) : planDelta(planned.pairs);
     const lines = changes.reduce((sum, change) => sum + change.lines.length, 0);
-    if (lines > 0) {
-      try {
-        await iptables.restore(formatRestore(changes));
-      } catch (error) {
-        needsFull = true;
-        throw error;
-      }
-    }
+    if (lines > 0) await iptables.restore(formatRestore(changes));
     planned.commit();
-    needsFull = false;
     ruleCount = applied.total(size);
     logger.debug({ family: options.base.family, full, lines }, 'applied rules');
     const { conntrack } = planned;

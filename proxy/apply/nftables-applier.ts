@@ -50,6 +50,18 @@ export function createNftablesApplier(
 
   async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const full = needsFull;
+    // Not later: a full sync may be asked for while this one runs.
+    needsFull = false;
+    try {
+      return await syncAs(full, changed);
+    } catch (error) {
+      needsFull = true;
+      mustRecreate = full;
+      throw error;
+    }
+  }
+
+  async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
     const change = full
       ? await planFullChange(planned)
@@ -59,20 +71,13 @@ export function createNftablesApplier(
     const deleted = full ? [] : expiredChains().filter((chain) => !back.has(chain));
     const lines = change.lines.length === 0 ? [] : [...planChainDeletion(family, deleted), ...change.lines];
     if (lines.length > 0) {
-      try {
-        await nft.apply(lines);
-      } catch (error) {
-        mustRecreate = full;
-        needsFull = true;
-        throw error;
-      }
+      await nft.apply(lines);
       for (const chain of deleted) emptied.delete(chain);
     }
     if (full) emptied.clear();
     for (const chain of back) emptied.delete(chain);
     for (const chain of change.emptied) emptied.set(chain, clock.monotonicMs());
     planned.commit();
-    needsFull = false;
     mustRecreate = false;
     ruleCount = applied.total(size);
     logger.debug({ family, full, lines: lines.length }, 'applied rules');
