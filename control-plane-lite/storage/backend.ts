@@ -71,11 +71,13 @@ export interface Backend {
 /** The revision asked for was compacted away. */
 export class CompactedError extends Error {
   readonly code = 'COMPACTED';
+  readonly requested: number;
   readonly compactedRevision: number;
 
   constructor(requested: number, compactedRevision: number) {
     super(`revision ${requested} has been compacted; the oldest kept is ${compactedRevision + 1}`);
     this.name = 'CompactedError';
+    this.requested = requested;
     this.compactedRevision = compactedRevision;
   }
 }

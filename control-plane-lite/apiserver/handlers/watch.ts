@@ -1,9 +1,10 @@
 // GET with watch: initial state where wanted, then events as they become durable, bookmarks, and an orderly end.
 import { randomInt } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
-import { FutureRevisionError } from '../../storage/backend.ts';
+import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
 import type { ResourceCache } from '../../storage/cache/resource-cache.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { type Exchange, warningHeaders } from '../http/exchange.ts';
@@ -95,6 +96,12 @@ function untilOver(api: ApiContext, response: ServerResponse, timeoutMs: number)
   });
 }
 
+function watchFailure(error: unknown): StatusError {
+  if (!(error instanceof CompactedError)) return asStatusError(error);
+  const { requested, compactedRevision } = error;
+  return failure(410, 'Expired', `too old resource version: ${requested} (${compactedRevision})`);
+}
+
 export const watchObjects: ResourceHandler = async (api, exchange, served) => {
   const { info, response } = exchange;
   const negotiated = negotiate(exchange.request.headers.accept);
@@ -131,7 +138,7 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
     stop = await api.watches.open(selection, after, write);
   } catch (error) {
     // The stream has begun: failures travel in it, as events.
-    response.end(frameEvent('ERROR', Buffer.from(JSON.stringify(asStatusError(error).status))));
+    response.end(frameEvent('ERROR', Buffer.from(JSON.stringify(watchFailure(error).status))));
     return;
   }
   const bookmarks = options.allowBookmarks

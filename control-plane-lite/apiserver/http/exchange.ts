@@ -36,10 +36,22 @@ export function warningHeaders(texts: readonly string[]): string[] {
   return headers;
 }
 
+/** Programs that people read the answers of. */
+const readPrograms = /^(curl|Wget|Mozilla\/5\.0)/;
+
+/** Whether JSON is to be written for people: as `pretty` says, else by the program. */
+function wantsIndented({ info, request }: Exchange): boolean {
+  const pretty = info.query.get('pretty') ?? '';
+  if (pretty !== '') return pretty === 'true' || pretty === '1';
+  return readPrograms.test(request.headers['user-agent'] ?? '');
+}
+
 /** Sends bytes and ends the exchange. */
 export function sendBytes(exchange: Exchange, code: number, contentType: string, body: Buffer | string): void {
   const { response, warnings } = exchange;
-  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  const isIndented = contentType.startsWith('application/json') && wantsIndented(exchange);
+  const plain = typeof body === 'string' ? Buffer.from(body) : body;
+  const bytes = isIndented ? Buffer.from(JSON.stringify(JSON.parse(plain.toString()), undefined, 2)) : plain;
   const headers: Record<string, string | number | string[]> = {
     'Content-Type': contentType,
     'Content-Length': bytes.length,

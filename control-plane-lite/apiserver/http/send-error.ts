@@ -12,7 +12,7 @@ export function asStatusError(error: unknown): StatusError {
   // A selector inside an object that nobody else checked.
   if (error instanceof SelectorError) return badRequest(error.message);
   if (error instanceof CompactedError) {
-    return failure(410, 'Expired', 'The resourceVersion for the provided list or watch is too old.');
+    return failure(410, 'Expired', 'The resourceVersion for the provided list is too old.');
   }
   if (error instanceof FutureRevisionError) {
     const message = `Timeout: Too large resource version: ${error.requested}, current: ${error.current}`;

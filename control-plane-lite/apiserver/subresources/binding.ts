@@ -13,17 +13,20 @@ import { readBody } from '../http/read-body.ts';
 
 const bindingKind = { group: '', version: 'v1', kind: 'Binding' };
 
+/** Conflicts name the subresource. */
+const bindings = { ...pods, plural: 'pods/binding' };
+
 function bind(pod: KubeObject & Pod, binding: Binding, nowMs: number): KubeObject {
   const { name } = pod.metadata;
   const node = binding.target.name ?? '';
   if (pod.metadata.deletionTimestamp !== undefined) {
-    throw conflict(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+    throw conflict(bindings, name, `pod ${name} is being deleted, cannot be assigned to a host`);
   }
   if ((pod.spec?.nodeName ?? '') !== '') {
-    throw conflict(pods, name, `pod ${name} is already assigned to node ${JSON.stringify(pod.spec?.nodeName)}`);
+    throw conflict(bindings, name, `pod ${name} is already assigned to node ${JSON.stringify(pod.spec?.nodeName)}`);
   }
   if ((pod.spec?.schedulingGates ?? []).length > 0) {
-    throw conflict(pods, name, `pod ${name} has non-empty .spec.schedulingGates`);
+    throw conflict(bindings, name, `pod ${name} has non-empty .spec.schedulingGates`);
   }
   const { annotations = {}, labels = {} } = binding.metadata ?? {};
   const scheduled = {

@@ -311,6 +311,15 @@ describe('the verbs of the API', () => {
     );
   });
 
+  it('indents what people read: as asked, or for the programs they use', async () => {
+    const text = async (query: string, agent: string) =>
+      (await server.call('GET', `${maps}?limit=1${query}`, { headers: { 'user-agent': agent } })).text;
+    assert.match(await text('', 'curl/8.0'), /^\{\n {2}"kind": "ConfigMapList",\n/);
+    assert.match(await text('&pretty=true', 'test'), /^\{\n/);
+    assert.match(await text('&pretty=false', 'curl/8.0'), /^\{"kind"/);
+    assert.match(await text('', 'kubectl/v1.36'), /^\{"kind"/);
+  });
+
   it('deletes nothing by a policy that it does not know', async () => {
     await call('POST', maps, { metadata: { name: 'safe' } });
     const wrong = await call('DELETE', `${maps}/safe`, { propagationPolicy: 'Foo' });
