@@ -60,6 +60,7 @@ const cgroupFsRoot = '/sys/fs/cgroup';
 const criCallsInFlight = 8;
 const restartBackoffMs = 10_000;
 const flushLimitMs = 1000;
+const startingDelayMs = 1000;
 
 /** What the agent is given. */
 export interface AgentParts {
@@ -145,7 +146,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     relistPeriodMs: 1000,
     observeRelist: agentMetrics.observeRelist,
   });
-  const statuses = createStatusManager({ client, clock, logger, observeSync: agentMetrics.observeStatusSync });
+  const { observeStatusSync: observeSync } = agentMetrics;
+  const statuses = createStatusManager({ client, clock, logger, startingDelayMs, observeSync });
   const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
   const tokens = createTokenManager(client, clock);
   const serviceInformer = createInformer({ client, resource: servicesResource, clock, logger });

@@ -13,14 +13,14 @@ import { mergePodStatus } from './merge-pod-status.ts';
 import { planStatusPatch } from './plan-status-patch.ts';
 
 const concurrency = 16;
-/** How long the news that a pod is on its way waits for better news, which most often follows at once. */
-const startingDelayMs = 1000;
 const startingReasons: ReadonlySet<string | undefined> = new Set(['ContainerCreating', 'PodInitializing']);
 
 export interface StatusManagerOptions {
   client: ApiClient;
   clock: Clock;
   logger: Logger;
+  /** How long the news that a pod is on its way waits for better news, which most often follows at once. Default 0. */
+  startingDelayMs?: number;
   /** Told how long a change waited for the API server to have it. */
   observeSync?: (durationMs: number) => void;
 }
@@ -70,7 +70,7 @@ export interface StatusManager {
 
 /** Creates the manager; statuses are sent while `run` runs. */
 export function createStatusManager(options: StatusManagerOptions): StatusManager {
-  const { client, clock, logger } = options;
+  const { client, clock, logger, startingDelayMs = 0 } = options;
   const entries = new Map<string, Entry>();
   const queue = createWorkQueue<string>({ clock, logger, baseDelayMs: 100, maxDelayMs: 10_000 });
 

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { pino } from 'pino';
+import type { PodStatus } from '#kube/api/generated/core-v1.ts';
+import { createStatusManager } from '../../../agent/status/status-manager.ts';
+import { createFakeClock, settle } from '../../support/fake-clock.ts';
+import { createFakePodApi } from '../../support/fake-pod-api.ts';
+import { container, podOf } from './fixtures.ts';
+
+const waitingFor = (reason: string): PodStatus => ({
+  phase: 'Pending',
+  containerStatuses: [
+    { name: 'a', image: '', imageID: '', ready: false, restartCount: 0, state: { waiting: { reason } }, lastState: {} },
+  ],
+});
+
+async function start() {
+  const clock = createFakeClock();
+  const pod = podOf({ containers: [container('a')] });
+  const api = createFakePodApi(pod, { changed: () => undefined, deleted: () => undefined });
+  const statuses = createStatusManager({
+    client: api.client,
+    clock,
+    logger: pino({ level: 'silent' }),
+    startingDelayMs: 1000,
+  });
+  const stop = new AbortController();
+  const running = statuses.run(stop.signal);
+  const end = async () => {
+    stop.abort();
+    await running;
+  };
+  const writes = () => api.seen.filter(({ event }) => event === 'MODIFIED').length;
+  const set = (status: PodStatus) => statuses.set(api.current() ?? pod, status, { mayRun: true });
+  return { clock, set, writes, end };
+}
+
+describe('the status manager', () => {
+  it('leaves out the news that a pod is on its way when it runs soon after', async () => {
+    const { clock, set, writes, end } = await start();
+    set(waitingFor('ContainerCreating'));
+    await clock.advance(400);
+    assert.equal(writes(), 0);
+    set({ phase: 'Running' });
+    await settle();
+    assert.equal(writes(), 1);
+    await clock.advance(2000);
+    assert.equal(writes(), 1);
+    await end();
+  });
+
+  it('tells that a pod is on its way when that takes long', async () => {
+    const { clock, set, writes, end } = await start();
+    set(waitingFor('ContainerCreating'));
+    await clock.advance(1000);
+    await settle();
+    assert.equal(writes(), 1);
+    await end();
+  });
+
+  it('tells at once why a container cannot start', async () => {
+    const { set, writes, end } = await start();
+    set(waitingFor('ErrImagePull'));
+    await settle();
+    assert.equal(writes(), 1);
+    await end();
+  });
+});
