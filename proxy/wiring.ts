@@ -63,12 +63,12 @@ export async function createProxy({
   env,
   logger,
 }: ProxyDependencies): Promise<Component> {
+  const clientConfig = loadClientConfig({ exec, clock, env }, config.kubeconfig);
   const modes = createModes({ config, exec, clock, logger });
   const { mode, families } = await chooseMode(modes, config.mode, logger);
   const settings = config.modes[mode.name];
   logger.info({ mode: mode.name, families }, 'the proxy programs rules in this mode');
   const metrics = createMetrics();
-  const clientConfig = loadClientConfig({ exec, clock, env }, config.kubeconfig);
   const client = createClient({
     ...clientConfig,
     ...(config.master === undefined ? {} : { servers: [config.master] }),

@@ -12,6 +12,8 @@ export interface Nft {
   leftovers(): Promise<Leftovers>;
   /** True when the table is there. */
   hasTable(): Promise<boolean>;
+  /** True when a chain of the table has a rule with this text. */
+  hasRule(chain: string, text: string): Promise<boolean>;
   /** Why lines like these cannot be applied on this machine; undefined when they can. Changes nothing. */
   refusal(lines: readonly string[]): Promise<string | undefined>;
 }
@@ -38,6 +40,11 @@ export function createNft(exec: Exec, family: IpFamily): Nft {
 
   return {
     hasTable,
+    hasRule: async (chain, text) => {
+      const result = await exec('nft', ['-t', 'list', 'chain', ip, tableName, chain]);
+      // nft has one code for all failures; that there is no such chain is as good as any.
+      return result.exitCode === 0 && result.stdout.includes(text);
+    },
     apply: async (lines) => {
       await execOrThrow(exec, 'nft', ['-f', '-'], { input: `${lines.join('\n')}\n` });
     },

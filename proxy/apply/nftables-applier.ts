@@ -20,6 +20,12 @@ export interface NftablesApplierOptions {
   services: ServicePlanOptions;
 }
 
+/** Rules without which nothing works: the way in, and the map of services. */
+const canaries = [
+  ['nat-prerouting', 'jump services'],
+  ['services', 'vmap @service-ips'],
+] as const;
+
 /** One applier per family. */
 export function createNftablesApplier(
   nft: Nft,
@@ -90,7 +96,7 @@ export function createNftablesApplier(
       needsFull = true;
     },
     isIntact: async () => {
-      if (!(await nft.hasTable())) return false;
+      for (const [chain, rule] of canaries) if (!(await nft.hasRule(chain, rule))) return false;
       const deleted = expiredChains();
       if (deleted.length === 0) return true;
       try {

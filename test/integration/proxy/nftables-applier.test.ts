@@ -108,9 +108,14 @@ describe('the nftables applier on the kernel', { skip }, () => {
     assert.deepEqual(await listed(namespace.exec), parseNftTable(recordedListing('cluster-ip'), 'IPv4'));
   });
 
-  it('notices that its table was removed', async () => {
+  it('notices that its rules or its table were removed', async () => {
     await using namespace = await createNetworkNamespace('berth-nft');
     const { applier } = setup(namespace.exec);
+    await applier.sync(new Map());
+    assert.equal(await applier.isIntact(), true);
+    await execOrThrow(namespace.exec, 'nft', ['flush', 'chain', 'ip', 'kube-proxy', 'services']);
+    assert.equal(await applier.isIntact(), false);
+    applier.forceFull();
     await applier.sync(new Map());
     assert.equal(await applier.isIntact(), true);
     await execOrThrow(namespace.exec, 'nft', ['flush', 'ruleset']);
