@@ -123,7 +123,7 @@ export function parseFlags(
 /** The text of `--help`. */
 export function describeFlags(component: string, flags: readonly FlagDefinition[]): string {
   const rows = flags.map(
-    (flag) => `  --${flag.name} ${flag.type === 'boolean' ? '' : flag.type}`.padEnd(44) + flag.description,
+    (flag) => `  --${flag.name} ${flag.type === 'boolean' ? '' : flag.type}`.padEnd(47) + flag.description,
   );
   return `usage: berth ${component} [flags]\n\n${rows.join('\n')}\n`;
 }
