@@ -62,7 +62,7 @@ describe('the nftables applier on the kernel', { skip }, () => {
     };
     assert.equal((await applier.sync(new Map())).full, true);
     const last = new Map<string, ServiceState>();
-    for (let i = 0; i < 150; i += 1) {
+    for (let i = 0; i < 500; i += 1) {
       const [key, choices] = variants[next(variants.length)] ?? assert.fail();
       const state = choices[next(choices.length)] ?? assert.fail();
       last.set(key, state);
