@@ -27,16 +27,21 @@ export function childOf(set: FieldSet, element: string): FieldSet {
   return child;
 }
 
-function combine(
-  a: FieldSet | undefined,
-  b: FieldSet | undefined,
-  keep: (a: boolean, b: boolean) => boolean,
-): FieldSet {
-  const result: FieldSet = { isMember: keep(a?.isMember ?? false, b?.isMember ?? false), children: new Map() };
-  for (const key of new Set([...(a?.children.keys() ?? []), ...(b?.children.keys() ?? [])])) {
-    const child = combine(a?.children.get(key), b?.children.get(key), keep);
+/** Parts that only one side has are shared, not copied: only the top of the result may be changed. */
+function combine(a: FieldSet, b: FieldSet, keep: (a: boolean, b: boolean) => boolean): FieldSet {
+  const result: FieldSet = { isMember: keep(a.isMember, b.isMember), children: new Map() };
+  const keepsA = keep(true, false);
+  for (const [key, childA] of a.children) {
+    const childB = b.children.get(key);
+    if (childB === undefined) {
+      if (keepsA) result.children.set(key, childA);
+      continue;
+    }
+    const child = combine(childA, childB, keep);
     if (!isEmpty(child)) result.children.set(key, child);
   }
+  if (!keep(false, true)) return result;
+  for (const [key, childB] of b.children) if (!a.children.has(key)) result.children.set(key, childB);
   return result;
 }
 
