@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
+import type { Node } from '#kube/api/generated/core-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
 import { createClient } from '#kube/client/create-client.ts';
 import { loadClientConfig } from '#kube/client/load-config.ts';
@@ -41,6 +42,12 @@ export interface ProxyDependencies {
   exec: Exec;
   env: Record<string, string | undefined>;
   logger: Logger;
+}
+
+/** What rules take from the node, to compare. */
+function nodeFacts(node: Node | undefined): string {
+  const addresses = (node?.status?.addresses ?? []).filter(({ type }) => type === 'InternalIP');
+  return JSON.stringify([addresses.map(({ address }) => address), node?.spec?.podCIDRs ?? []]);
 }
 
 function localAddresses(): string[] {
@@ -174,7 +181,15 @@ export async function createProxy({
       if (signal.aborted) return;
       if (families.includes('IPv4') && mode.name === 'iptables') await allowLocalhostNodePorts(config);
       await applyConntrackSysctls(planConntrackSysctls(config.conntrack, availableParallelism()), '/', logger);
-      const loops = families.map(createLoop);
+      let loops = families.map(createLoop);
+      let round = new AbortController();
+      let known = nodeFacts(node());
+      // Addresses and pod ranges are in rules that all services share: the loops begin again with them.
+      const compareNode = (current: Node): void => {
+        if (nodeFacts(current) === known) return;
+        known = nodeFacts(current);
+        round.abort();
+      };
       let ranges = `${serviceRanges()}`;
       const resync = (): void => {
         if (`${serviceRanges()}` === ranges) return;
@@ -194,17 +209,31 @@ export async function createProxy({
       tracker.onDirty(() => queueMicrotask(distribute));
       distribute();
       nodes.subscribe({
+        added: compareNode,
         updated: (previous, current) => {
           const zone = 'topology.kubernetes.io/zone';
           if (previous.metadata.labels?.[zone] !== current.metadata.labels?.[zone])
             for (const loop of loops) loop.markAllDirty();
+          compareNode(current);
         },
       });
       serviceCIDRs?.subscribe({ added: resync, updated: resync, deleted: resync });
       Promise.all(loops.map((loop) => loop.ready))
         .then(leaveOtherModes)
         .then(() => rulesReady.resolve());
-      await runGroup([...loops, serviceHealth], signal);
+      const rounds: Pick<Component, 'run'> = {
+        run: async (ended) => {
+          while (!ended.aborted) {
+            await runGroup(loops, AbortSignal.any([ended, round.signal]));
+            if (ended.aborted) return;
+            logger.info('addresses or pod ranges of the node changed: writing all rules again');
+            round = new AbortController();
+            loops = families.map(createLoop);
+            for (const loop of loops) loop.markAllDirty();
+          }
+        },
+      };
+      await runGroup([rounds, serviceHealth], signal);
     },
   };
   const health = createHealthServer({

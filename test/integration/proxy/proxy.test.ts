@@ -93,6 +93,25 @@ describe('the proxy', { skip }, () => {
     });
   });
 
+  it('takes node ports on the new address when the address of its node changes', async () => {
+    const status = (address: string) => ({ addresses: [{ type: 'InternalIP', address }] });
+    const meta = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node' }, spec: {} };
+    await plane.client.create(resources.nodes, undefined, { ...meta, status: status('192.0.2.10') });
+    await withProxy('nftables', async () => {
+      assert.match(await listing(), /elements = \{ 192\.0\.2\.10 \}/);
+      await plane.client.patch(
+        resources.nodes,
+        { name: 'node' },
+        'merge',
+        { status: status('192.0.2.11') },
+        { subresource: 'status' },
+      );
+      await eventually('the new address takes node ports', async () =>
+        /elements = \{ 192\.0\.2\.11 \}/.test(await listing()),
+      );
+    });
+  });
+
   it('goes back to mode iptables and leaves no nftables table', async () => {
     await withProxy('iptables', async () => {
       assert.match(await saved(), /10\.96\.77\.1\/32.*REJECT/);
