@@ -1,8 +1,10 @@
 // Whether the node takes a pod that was bound to it: enough resources, free ports, matching labels, no taint that
 // keeps it away (pkg/kubelet/lifecycle/predicate.go). Pure.
+
 import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
 import { nodeAffinityAllows } from '#kube/api/node-affinity.ts';
 import { amountsOf, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { safeSysctls } from '#kube/api/safe-sysctls.ts';
 import { firstUntolerated } from '#kube/api/taints.ts';
 
 /** Why a pod is refused; its phase becomes Failed with this reason. */
@@ -12,22 +14,6 @@ export interface Rejection {
 }
 
 const rejected = 'Pod was rejected: ';
-
-/** Kernel settings that are per pod and can do others no harm (pkg/kubelet/sysctl/safe_sysctls.go). */
-const safeSysctls = [
-  'kernel.shm_rmid_forced',
-  'net.ipv4.ip_local_port_range',
-  'net.ipv4.tcp_syncookies',
-  'net.ipv4.ping_group_range',
-  'net.ipv4.ip_unprivileged_port_start',
-  'net.ipv4.ip_local_reserved_ports',
-  'net.ipv4.tcp_keepalive_time',
-  'net.ipv4.tcp_fin_timeout',
-  'net.ipv4.tcp_keepalive_intvl',
-  'net.ipv4.tcp_keepalive_probes',
-  'net.ipv4.tcp_rmem',
-  'net.ipv4.tcp_wmem',
-];
 
 function forbiddenSysctl(pod: Pod, allowedUnsafe: readonly string[]): Rejection | undefined {
   const allows = (pattern: string, name: string) =>

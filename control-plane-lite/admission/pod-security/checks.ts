@@ -1,6 +1,8 @@
 // The checks of the Pod Security Standards, in the reference's words. Pure.
 // Source: Kubernetes documentation, Pod Security Standards, and k8s.io/pod-security-admission/policy.
+
 import type { Container, PodSpec, SecurityContext, Volume } from '#kube/api/generated/core-v1.ts';
+import { safeSysctls } from '#kube/api/safe-sysctls.ts';
 
 export type Level = 'privileged' | 'baseline' | 'restricted';
 
@@ -18,20 +20,6 @@ const defaultCapabilities = new Set(
     ' ',
   ),
 );
-const safeSysctls = new Set([
-  'kernel.shm_rmid_forced',
-  'net.ipv4.ip_local_port_range',
-  'net.ipv4.tcp_syncookies',
-  'net.ipv4.ping_group_range',
-  'net.ipv4.ip_unprivileged_port_start',
-  'net.ipv4.ip_local_reserved_ports',
-  'net.ipv4.tcp_keepalive_time',
-  'net.ipv4.tcp_fin_timeout',
-  'net.ipv4.tcp_keepalive_intvl',
-  'net.ipv4.tcp_keepalive_probes',
-  'net.ipv4.tcp_rmem',
-  'net.ipv4.tcp_wmem',
-]);
 const seLinuxTypes = new Set(['', 'container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t']);
 const restrictedVolumeTypes = new Set([
   'configMap',
