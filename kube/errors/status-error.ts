@@ -43,8 +43,6 @@ export const isNotFound = (error: unknown): boolean => hasReason(error, 'NotFoun
 export const isAlreadyExists = (error: unknown): boolean => hasReason(error, 'AlreadyExists');
 export const isConflict = (error: unknown): boolean => hasReason(error, 'Conflict');
 export const isInvalid = (error: unknown): boolean => hasReason(error, 'Invalid');
-export const isForbidden = (error: unknown): boolean => hasReason(error, 'Forbidden');
-export const isUnauthorized = (error: unknown): boolean => hasReason(error, 'Unauthorized');
 export const isTooManyRequests = (error: unknown): boolean => hasReason(error, 'TooManyRequests');
 /** The resourceVersion asked for is no longer held: list again. */
 export const isGone = (error: unknown): boolean => hasReason(error, 'Expired') || hasReason(error, 'Gone');

@@ -362,8 +362,3 @@ function isTimeZone(name: string): boolean {
     return false;
   }
 }
-
-/** Rules of a Scale, whatever it scales. */
-export function validateScaleReplicas(replicas: number | undefined): FieldError[] {
-  return nonNegative('spec.replicas', replicas);
-}
