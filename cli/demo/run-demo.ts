@@ -13,6 +13,8 @@ import { sampleConfigMap, sampleDeployment, sampleName, sampleNamespace, sampleS
 const fieldManager = 'berth-demo';
 const rolloutTimeoutMs = 60_000;
 const pollMs = 50;
+/** Short: a packet sent before the rule was there is lost, and the kernel would wait seconds to send it again. */
+const connectTimeoutMs = 300;
 const pageAttempts = 100;
 
 export interface DemoOptions {
@@ -57,7 +59,7 @@ async function fetchPage(clock: Clock, url: string): Promise<string> {
   let last: unknown;
   for (let attempt = 0; attempt < pageAttempts; attempt += 1) {
     const { origin, pathname } = new URL(url);
-    const pool = new Pool(origin, { headersTimeout: 2000, bodyTimeout: 2000 });
+    const pool = new Pool(origin, { connect: { timeout: connectTimeoutMs }, headersTimeout: 2000, bodyTimeout: 2000 });
     try {
       const answer = await pool.request({ method: 'GET', path: pathname });
       const text = await answer.body.text();
