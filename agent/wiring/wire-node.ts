@@ -1,0 +1,48 @@
+// The node as an object of the API: the runtime's health, the node's status and who reports both.
+import { createNodeReporter } from '../node/node-reporter.ts';
+import { createNodeStatusSource } from '../node/node-status-source.ts';
+import { createRuntimeHealth } from '../node/runtime-health.ts';
+import type { AgentParts } from './agent-parts.ts';
+import type { RuntimeParts } from './wire-runtime.ts';
+
+/** Connects what reports the node. */
+export function wireNode(parts: AgentParts, { direct, images, cgroupReader }: RuntimeParts) {
+  const { settings, nodeName, nodeIps, facts, clock, logger } = parts;
+  const health = createRuntimeHealth(direct, clock, logger, () => reporter.wake());
+  const nodeStatus = createNodeStatusSource({
+    settings,
+    facts,
+    nodeName,
+    nodeIps,
+    images,
+    runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
+    problems: health.problems,
+    reader: cgroupReader,
+    clock,
+  });
+  const reporter = createNodeReporter({
+    client: parts.heartbeatClient,
+    clock,
+    logger,
+    nodeName,
+    register: settings.registerNode,
+    labels: {
+      'beta.kubernetes.io/arch': facts.architecture,
+      'beta.kubernetes.io/os': 'linux',
+      'kubernetes.io/arch': facts.architecture,
+      'kubernetes.io/hostname': nodeName,
+      'kubernetes.io/os': 'linux',
+      ...settings.nodeLabels,
+    },
+    taints: settings.taints,
+    providerId: settings.providerId,
+    status: nodeStatus,
+    updatePeriodMs: settings.nodeStatusUpdateMs,
+    reportPeriodMs: settings.nodeStatusReportMs,
+    leaseDurationSeconds: settings.leaseDurationSeconds,
+  });
+  return { health, nodeStatus, reporter };
+}
+
+/** What `wireNode` made. */
+export type NodeParts = ReturnType<typeof wireNode>;

@@ -1,0 +1,179 @@
+// What the workers of pods use: objects, volumes, probes, images, statuses, events.
+import { readFile } from 'node:fs/promises';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import {
+  nodes as nodesResource,
+  pods as podsResource,
+  runtimeclasses,
+  services as servicesResource,
+} from '#kube/api/generated/resources.ts';
+import { type EventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
+import { createInformer } from '#kube/informer/create-informer.ts';
+import { parseResolvConf } from '../container/dns-config.ts';
+import type { DownwardSettings } from '../container/downward-value.ts';
+import { containerFieldPath } from '../container/pod-containers.ts';
+import { createCredentialsSource } from '../image/credentials-source.ts';
+import { createEnsureImage } from '../image/ensure-image.ts';
+import { hugepageNames } from '../node/machine-facts.ts';
+import { systemHttpGet } from '../probe/http-get.ts';
+import { createProbeManager } from '../probe/probe-manager.ts';
+import { createStatusManager } from '../status/status-manager.ts';
+import { admitPod } from '../sync/admit-pod.ts';
+import { createKeyBackoff } from '../sync/key-backoff.ts';
+import type { RecordPodEvent } from '../sync/pod-events.ts';
+import type { PodTools } from '../sync/pod-work.ts';
+import { createMounter } from '../volume/mounter.ts';
+import { createObjectCache } from '../volume/object-cache.ts';
+import { createTokenManager } from '../volume/token-manager.ts';
+import { createVolumeManager } from '../volume/volume-manager.ts';
+import type { AgentParts } from './agent-parts.ts';
+import type { NodeParts } from './wire-node.ts';
+import type { RuntimeParts } from './wire-runtime.ts';
+
+const restartBackoffMs = 10_000;
+const startingDelayMs = 1000;
+
+/** What the tools of pods are connected to. */
+export interface PodConnections {
+  runtimeParts: RuntimeParts;
+  nodeParts: NodeParts;
+  recorder: EventRecorder;
+  /** Something the pod waits for has changed. */
+  wake: (podUid: string) => void;
+  startedAtMs: number;
+}
+
+/** Connects the tools of pods. */
+export async function wirePods(parts: AgentParts, connections: PodConnections) {
+  const { settings, nodeName, nodeIps, facts, client, clock, exec, logger } = parts;
+  const { recorder, wake, startedAtMs } = connections;
+  const { agentMetrics, direct, runtime, images, cgroups, cache } = connections.runtimeParts;
+  const { health, reporter } = connections.nodeParts;
+  const hostIps = () => nodeIps;
+  const mounter = createMounter(exec);
+  const record: RecordPodEvent = (pod, type, reason, message, container) => {
+    const fieldPath = container === undefined ? undefined : containerFieldPath(pod, container);
+    recorder.event(referenceTo(podsResource, pod, fieldPath), type, reason, message);
+  };
+  const { observeStatusSync: observeSync } = agentMetrics;
+  const statuses = createStatusManager({ client, clock, logger, startingDelayMs, observeSync });
+  const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
+  const tokens = createTokenManager(client, clock);
+  const serviceInformer = createInformer({ client, resource: servicesResource, clock, logger });
+
+  const downward = (pod: Pod, podIps: string[]): DownwardSettings => ({
+    hostIps: nodeIps,
+    podIps: pod.spec.hostNetwork === true ? nodeIps : podIps,
+    nodeAllocatable: reporter.node()?.status?.allocatable ?? {},
+  });
+
+  const volumes = createVolumeManager({
+    rootDir: settings.rootDir,
+    mounter,
+    sources: {
+      objects,
+      tokens,
+      downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
+    },
+    clock,
+    logger,
+    failed: (pod, message) => record(pod, 'Warning', 'FailedMount', message),
+  });
+
+  async function runtimeHandler(pod: Pod): Promise<string> {
+    const name = pod.spec.runtimeClassName;
+    if (name === undefined || name === '') return '';
+    return (await client.get(runtimeclasses, { name })).handler;
+  }
+
+  const probes = createProbeManager({
+    runtime: direct,
+    httpGet: systemHttpGet,
+    clock,
+    logger,
+    record,
+    hostIps,
+    observe: agentMetrics.observeProbe,
+    changed: wake,
+    startedAtMs,
+  });
+
+  const resources = {
+    memoryCapacityBytes: facts.memoryBytes,
+    hugepageSizes: facts.hugepages.map(({ pageKiB }) => hugepageNames(pageKiB).runtime),
+    cpuCfsQuota: settings.cpuCfsQuota,
+    cpuCfsQuotaPeriodMs: settings.cpuCfsQuotaPeriodMs,
+  };
+  const resolvConf = settings.resolvConf === '' ? '' : await readFile(settings.resolvConf, 'utf8').catch(() => '');
+  const { clusterDns, clusterDomain } = settings;
+  const legacyLogsDir = settings.podLogsDir === '/var/log/pods' ? '/var/log/containers' : undefined;
+
+  const tools: PodTools = {
+    execute: {
+      runtime,
+      httpGet: systemHttpGet,
+      clock,
+      logger,
+      record,
+      mounter,
+      rootDir: settings.rootDir,
+      clusterDomain,
+      ensureImage: createEnsureImage({
+        images,
+        clock,
+        logger,
+        record,
+        parallelPulls: settings.parallelPulls,
+      }),
+      container: {
+        resources,
+        security: { seccompProfileRoot: `${settings.rootDir}/seccomp`, seccompDefault: settings.seccompDefault },
+      },
+      sandbox: {
+        podLogsDir: settings.podLogsDir,
+        dns: { clusterDns, clusterDomain, host: parseResolvConf(resolvConf) },
+        resources,
+      },
+      services: () => serviceInformer.list(),
+      sources: (pod) => ({
+        configMap: (namespace, name) => objects.configMap(pod.metadata.uid ?? '', namespace, name),
+        secret: (namespace, name) => objects.secret(pod.metadata.uid ?? '', namespace, name),
+      }),
+      credentials: createCredentialsSource(objects, settings.rootDir),
+      downward,
+      legacyLogsDir,
+      started: agentMetrics.observeContainerStarted,
+      readHostsFile: () => readFile('/etc/hosts', 'utf8'),
+      backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
+      refresh: cache.refresh,
+      runtimeHandler,
+    },
+    cache,
+    statuses,
+    volumes,
+    cgroups,
+    probes,
+    clock,
+    logger,
+    hostIps,
+    async admit(pod, others, signal) {
+      const { allowedSysctls } = settings;
+      const rejection = admitPod(pod, reporter.node(), others, allowedSysctls);
+      if (rejection === undefined) return undefined;
+      // Labels and taints may have changed since the node was last looked at.
+      const node = await client.get(nodesResource, { name: nodeName }, { signal });
+      return admitPod(pod, node, others, allowedSysctls);
+    },
+    observeStep: agentMetrics.observePodStep,
+    observeStarted: agentMetrics.observePodStarted,
+    networkProblem: health.networkProblem,
+    syncFrequencyMs: settings.syncFrequencyMs,
+    podLogsDir: settings.podLogsDir,
+    runtimeName: parts.runtimeName,
+    release(uid) {
+      objects.release(uid);
+      tokens.release(uid);
+    },
+  };
+  return { tools, statuses, volumes, objects, probes, serviceInformer, legacyLogsDir };
+}

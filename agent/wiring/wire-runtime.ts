@@ -1,0 +1,51 @@
+// The runtime as the rest of the agent sees it: every call timed, heavy ones bounded, its state in a cache; and the
+// cgroups beside it.
+import { createCgroupManager } from '../cgroup/cgroup-manager.ts';
+import { createCgroupV1 } from '../cgroup/cgroup-v1.ts';
+import { createCgroupV2, isUnifiedHierarchy } from '../cgroup/cgroup-v2.ts';
+import { limitCalls } from '../cri/limit-calls.ts';
+import { observeCalls } from '../cri/observe-calls.ts';
+import { createRuntimeCache } from '../runtime-cache/runtime-cache.ts';
+import type { AgentMetrics } from '../server/agent-metrics.ts';
+import { createCgroupV1StatsReader } from '../stats/cgroup-v1-stats.ts';
+import { createCgroupV2StatsReader } from '../stats/cgroup-v2-stats.ts';
+import type { AgentParts } from './agent-parts.ts';
+
+const cgroupFsRoot = '/sys/fs/cgroup';
+const criCallsInFlight = 8;
+
+function createCgroups({ settings, clock }: AgentParts, unified: boolean) {
+  return createCgroupManager({
+    fs: unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock),
+    driver: settings.cgroupDriver,
+    root: settings.cgroupRoot,
+    perQos: settings.cgroupsPerQos,
+    limits: settings,
+    enforceAllocatable: settings.enforceAllocatable,
+  });
+}
+
+/** Connects the runtime and the cgroups; `metrics` gives what the agent's own metrics are told by. */
+export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean) => AgentMetrics) {
+  const { clock, logger } = parts;
+  const unified = await isUnifiedHierarchy(cgroupFsRoot);
+  const agentMetrics = metrics(unified);
+  /** Without the bound: for calls that are cheap or that wait for something else than work. */
+  const direct = observeCalls(parts.runtime, clock, agentMetrics.observeRuntimeCall);
+  const images = observeCalls(parts.images, clock, agentMetrics.observeRuntimeCall);
+  const runtime = limitCalls(direct, criCallsInFlight);
+  const cgroupReader = unified
+    ? createCgroupV2StatsReader(cgroupFsRoot, clock)
+    : createCgroupV1StatsReader(cgroupFsRoot, clock);
+  const cache = createRuntimeCache({
+    runtime,
+    clock,
+    logger,
+    relistPeriodMs: 1000,
+    observeRelist: agentMetrics.observeRelist,
+  });
+  return { agentMetrics, direct, images, runtime, cgroups: createCgroups(parts, unified), cgroupReader, cache };
+}
+
+/** What `wireRuntime` made. */
+export type RuntimeParts = Awaited<ReturnType<typeof wireRuntime>>;
