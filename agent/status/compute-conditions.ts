@@ -15,6 +15,8 @@ export interface ConditionInputs {
   statuses: readonly ContainerStatus[];
   /** The sandbox is ready and has its network. */
   sandboxReady: boolean;
+  /** The end of a container asked for a restart of all; undefined for pods in which none can. */
+  restartingAll: boolean | undefined;
 }
 
 /** The types of condition that the agent writes; all others belong to someone else. */
@@ -24,6 +26,7 @@ export const ownedConditions = [
   'Ready',
   'ContainersReady',
   'PodScheduled',
+  'AllContainersRestarting',
 ] as const;
 
 const yes: Verdict = { status: 'True' };
@@ -70,6 +73,17 @@ function computeReady(inputs: ConditionInputs, containersReady: Verdict): Verdic
   return { status: 'False', reason: 'ReadinessGatesNotReady', message: messages.join(', ') };
 }
 
+function computeRestartingAll({ phase, restartingAll }: ConditionInputs): Verdict {
+  if (phase === 'Succeeded') return { status: 'False', reason: 'PodCompleted' };
+  if (phase === 'Failed') return { status: 'False', reason: 'PodFailed' };
+  if (restartingAll !== true) return { status: 'False' };
+  return {
+    status: 'True',
+    reason: 'RestartAllContainersStarted',
+    message: 'container exited with restart policy rule',
+  };
+}
+
 /** The owned conditions, in the order kubelet writes them. */
 export function computeConditions(inputs: ConditionInputs): PodCondition[] {
   const containersReady = computeContainersReady(inputs);
@@ -80,6 +94,7 @@ export function computeConditions(inputs: ConditionInputs): PodCondition[] {
     ['ContainersReady', containersReady],
     ['PodScheduled', yes],
   ];
+  if (inputs.restartingAll !== undefined) verdicts.push(['AllContainersRestarting', computeRestartingAll(inputs)]);
   const { generation } = inputs.pod.metadata;
   return verdicts.map(([type, verdict]) => ({
     type,

@@ -1,7 +1,7 @@
 // The phase of a pod from the states of its containers (pkg/kubelet/kubelet_pods.go: getPhase). Pure.
 import type { Container, ContainerStatus, Pod } from '#kube/api/generated/core-v1.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
-import { restartPolicyOf } from '../sync/restart-policy.ts';
+import { restartsAfterExit } from '../sync/restart-policy.ts';
 
 export type PodPhase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
 
@@ -23,8 +23,8 @@ function tallyInit(pod: Pod, container: Container, status: ContainerStatus | und
   const state = status?.state;
   if (state?.terminated !== undefined) {
     if (state.terminated.exitCode !== 0) {
-      if (restartPolicyOf(pod, container) === 'Never') tally.failed += 1;
-      else tally.pending += 1;
+      if (restartsAfterExit(pod, container, state.terminated.exitCode)) tally.pending += 1;
+      else tally.failed += 1;
     }
     return;
   }
@@ -57,8 +57,7 @@ export function computePhase(
     else if (ended !== undefined) {
       stopped += 1;
       if (ended.exitCode === 0) succeeded += 1;
-      if (restartPolicyOf(pod, container) === 'Always') restarting += 1;
-      else if (restartPolicyOf(pod, container) === 'OnFailure' && ended.exitCode !== 0) restarting += 1;
+      if (restartsAfterExit(pod, container, ended.exitCode)) restarting += 1;
     } else if (state?.waiting !== undefined) waiting += 1;
     else unknown += 1;
   }

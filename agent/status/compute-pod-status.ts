@@ -5,6 +5,8 @@ import { podLimits, podRequests, type ResourceAmounts } from '#kube/api/pod-reso
 import { formatQuantity, milliQuantityOf, parseQuantity, quantityOf } from '#kube/api/quantity.ts';
 import { asContainer, containersOf, usesHostNetwork } from '../container/pod-containers.ts';
 import { podIps } from '../runtime-cache/pod-runtime.ts';
+import { restartAllTriggers } from '../sync/plan-restart-all.ts';
+import { mayRestartAll } from '../sync/restart-policy.ts';
 import { computeConditions } from './compute-conditions.ts';
 import { computeContainerStatus, type StatusInputs } from './compute-container-statuses.ts';
 import { computePhase } from './compute-phase.ts';
@@ -112,12 +114,13 @@ export function computePodStatus(inputs: PodStatusInputs): PodStatus {
   const phase = ended?.phase ?? computePhase(pod, initStatuses, statuses, terminal);
   const sandbox = observed.sandboxes[0];
   const sandboxReady = sandbox?.ready === true && (sandbox.hostNetwork || sandbox.ips.length > 0);
+  const restartingAll = mayRestartAll(pod) ? restartAllTriggers(pod, observed).length > 0 : undefined;
   const { generation } = pod.metadata;
   return {
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     phase,
     ...(ended === undefined ? {} : { reason: ended.reason, message: ended.message }),
-    conditions: computeConditions({ pod, phase, initStatuses, statuses, sandboxReady }),
+    conditions: computeConditions({ pod, phase, initStatuses, statuses, sandboxReady, restartingAll }),
     ...addresses(inputs),
     ...(initStatuses.length > 0 ? { initContainerStatuses: initStatuses } : {}),
     containerStatuses: statuses,

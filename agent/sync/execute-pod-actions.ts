@@ -188,6 +188,13 @@ export async function executePodActions(
       case 'removeContainer':
         await removeContainer(tools, action.target, signal);
         break;
+      case 'restartAll': {
+        const request = { graceSeconds: graceSecondsOf(pod), podIp: podIps(observed)[0], abrupt: true };
+        await stopContainers(tools, pod, action.stop, request, signal);
+        for (const target of action.remove) await removeContainer(tools, target, signal);
+        retryWithin(0);
+        break;
+      }
       case 'startContainer':
         await start(action);
         break;

@@ -5,7 +5,7 @@ import type { RuntimeContainer, RuntimeSandbox } from '../runtime-cache/pod-runt
 import { planRunningContainer } from './plan-running-container.ts';
 import { planStart } from './plan-start.ts';
 import type { PlanInputs, PodAction } from './pod-action.ts';
-import { restartPolicyOf } from './restart-policy.ts';
+import { restartsAfterExit } from './restart-policy.ts';
 
 /** What init containers need now, and whether the ordinary containers may run. */
 export interface InitPlan {
@@ -32,7 +32,7 @@ function planOrdinary(inputs: PlanInputs, container: Container, latest: RuntimeC
   if (latest?.state === 'exited') {
     if (latest.exitCode === 0) return { done: true, actions: [] };
     // The pod has failed; its phase says so, and the worker ends it.
-    if (restartPolicyOf(inputs.pod, container) === 'Never') return { done: false, actions: [] };
+    if (!restartsAfterExit(inputs.pod, container, latest.exitCode)) return { done: false, actions: [] };
   }
   return { done: false, actions: [planStart(inputs, 'init', container)] };
 }

@@ -2,12 +2,18 @@
 // a list of actions. Pure. The rules are kubelet's (pkg/kubelet/kuberuntime/kuberuntime_manager.go: computePodActions).
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { asContainer, usesHostNetwork } from '../container/pod-containers.ts';
-import { latestContainer, type PodRuntime, type RuntimeSandbox } from '../runtime-cache/pod-runtime.ts';
+import {
+  latestContainer,
+  type PodRuntime,
+  type RuntimeContainer,
+  type RuntimeSandbox,
+} from '../runtime-cache/pod-runtime.ts';
 import { planInitContainers } from './plan-init-containers.ts';
+import { planRestartAll } from './plan-restart-all.ts';
 import { planRunningContainer } from './plan-running-container.ts';
 import { planStart } from './plan-start.ts';
 import type { PlanInputs, PodAction } from './pod-action.ts';
-import { shouldRestart } from './restart-policy.ts';
+import { mayRestart, shouldRestart } from './restart-policy.ts';
 
 /** The sandbox new containers go into, or the attempt number of the one to create. */
 export function selectSandbox(
@@ -39,7 +45,7 @@ function planRemovals(observed: PodRuntime): PodAction[] {
 
 function planNewSandbox(inputs: PlanInputs, attempt: number): PodAction[] {
   const { pod, observed } = inputs;
-  if (pod.spec.restartPolicy === 'Never' && attempt > 0 && observed.containers.length > 0) {
+  if (!mayRestart(pod) && attempt > 0 && observed.containers.length > 0) {
     return [{ type: 'killPod', reason: 'Completed' }];
   }
   const wanted = pod.spec.containers.filter((container) =>
@@ -53,6 +59,13 @@ function planNewSandbox(inputs: PlanInputs, attempt: number): PodAction[] {
   if (firstInit !== undefined) actions.push(planStart(inputs, 'init', firstInit));
   else for (const container of wanted) actions.push(planStart(inputs, 'regular', container));
   return actions;
+}
+
+/** A run of which the runtime cannot say whether it runs is stopped before it is replaced. */
+function planUnknown(target: RuntimeContainer | undefined): PodAction[] {
+  if (target?.state !== 'unknown') return [];
+  const message = 'Container is in "unknown" state, try killing it before restart';
+  return [{ type: 'killContainer', target, reason: 'Unknown', message, gracePeriodSeconds: undefined }];
 }
 
 function planEphemeral({ pod, observed }: PlanInputs): PodAction[] {
@@ -71,7 +84,9 @@ function planRegular(inputs: PlanInputs): PodAction[] {
       const change = planRunningContainer(inputs, 'regular', container, latest);
       if (change.length === 0) kept += 1;
       actions.push(...change);
-    } else if (shouldRestart(pod, container, latest)) actions.push(planStart(inputs, 'regular', container));
+    } else if (shouldRestart(pod, container, latest)) {
+      actions.push(...planUnknown(latest), planStart(inputs, 'regular', container));
+    }
   }
   const finished = kept === 0 && actions.length === 0;
   return finished ? [{ type: 'killPod', reason: 'Completed' }] : actions;
@@ -80,6 +95,8 @@ function planRegular(inputs: PlanInputs): PodAction[] {
 /** Plans one pod that is meant to run. An empty list: the pod is as it should be. */
 export function planPodActions(inputs: PlanInputs): PodAction[] {
   const { pod, observed } = inputs;
+  const restart = planRestartAll(pod, observed);
+  if (restart !== undefined) return [restart];
   const removals = planRemovals(observed);
   const sandbox = selectSandbox(pod, observed);
   if (sandbox.current === undefined) return [...removals, ...planNewSandbox(inputs, sandbox.attempt)];

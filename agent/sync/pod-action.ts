@@ -25,12 +25,14 @@ export type PodAction =
   | {
       type: 'killContainer';
       target: RuntimeContainer;
-      reason: 'ContainerChanged' | 'LivenessFailed' | 'StartupFailed';
+      reason: 'ContainerChanged' | 'LivenessFailed' | 'StartupFailed' | 'ResizeRestart' | 'Unknown';
       message: string;
       /** Seconds, where a probe sets its own. */
       gracePeriodSeconds: number | undefined;
     }
   | { type: 'removeContainer'; target: RuntimeContainer }
+  /** Every container goes, without preStop hooks, and the pod starts from its beginning in the same sandbox. */
+  | { type: 'restartAll'; stop: RuntimeContainer[]; remove: RuntimeContainer[] }
   | { type: 'startContainer'; kind: ContainerKind; container: Container; restartCount: number }
   | { type: 'backOff'; container: Container; untilMs: number; delayMs: number };
 

@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
+import type { Clock } from '#kube/process/clock.ts';
 import { findContainer } from '../container/pod-containers.ts';
 import { isCriNotFound } from '../cri/cri-error.ts';
 import type { RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
@@ -24,6 +25,10 @@ export interface StopRequest {
   graceSeconds: number;
   /** Address for HTTP hooks. */
   podIp: string | undefined;
+  /** No preStop hook. */
+  abrupt?: boolean;
+  /** Resolved when the container may get its signal: those that have to stop before it have stopped. */
+  turn?: Promise<unknown>;
 }
 
 /** The grace period of a pod's containers: the one of its deletion, else its own. */
@@ -33,6 +38,21 @@ export function graceSecondsOf(pod: Pod, override?: number): number {
   );
 }
 
+/** Waits for `work`, at most so long. Returns false when the time ran out. */
+async function within(clock: Clock, work: Promise<unknown>, limitMs: number, signal: AbortSignal): Promise<boolean> {
+  const done = new AbortController();
+  const limit = clock.sleep(limitMs, AbortSignal.any([signal, done.signal])).then(
+    () => false,
+    () => true,
+  );
+  try {
+    return await Promise.race([work.then(() => true), limit]);
+  } finally {
+    done.abort();
+  }
+}
+
+/** Runs the hook to its end or to the end of the grace period, whichever comes first. */
 async function runPreStop(
   tools: StopTools,
   pod: Pod,
@@ -42,17 +62,23 @@ async function runPreStop(
 ): Promise<void> {
   const container = findContainer(pod, target.name)?.container;
   const preStop = container === undefined ? target.facts.preStop : container.lifecycle?.preStop;
-  if (preStop === undefined || request.graceSeconds <= 0) return;
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(request.graceSeconds * 1000)]);
+  if (preStop === undefined || request.graceSeconds <= 0 || request.abrupt === true) return;
+  const cut = new AbortController();
+  const limit = AbortSignal.any([signal, cut.signal]);
   const host = request.podIp ?? '127.0.0.1';
-  try {
-    const named = container ?? { name: target.name };
-    await runHook(tools, preStop, { container: named, containerId: target.id, host }, limit);
-  } catch (error) {
-    signal.throwIfAborted();
-    tools.record(pod, 'Warning', 'FailedPreStopHook', 'PreStopHook failed', target.name);
-    tools.logger.warn({ err: error, container: target.name }, 'preStop hook failed');
-  }
+  const named = container ?? { name: target.name };
+  const hook = runHook(tools, preStop, { container: named, containerId: target.id, host }, limit).catch(
+    (error: unknown) => {
+      if (limit.aborted) return;
+      tools.record(pod, 'Warning', 'FailedPreStopHook', 'PreStopHook failed', target.name);
+      tools.logger.warn({ err: error, container: target.name }, 'preStop hook failed');
+    },
+  );
+  const inTime = await within(tools.clock, hook, request.graceSeconds * 1000, signal);
+  signal.throwIfAborted();
+  if (inTime) return;
+  cut.abort(new Error('the grace period is over'));
+  tools.logger.warn({ container: target.name }, 'preStop hook did not end in the grace period');
 }
 
 /** Stops one container. One that is gone already is stopped. */
@@ -64,12 +90,15 @@ export async function stopContainer(
   signal: AbortSignal,
 ): Promise<void> {
   const startedMs = tools.clock.monotonicMs();
+  const leftSeconds = () => request.graceSeconds - Math.floor((tools.clock.monotonicMs() - startedMs) / 1000);
   tools.record(pod, 'Normal', 'Killing', request.message, target.name);
   await runPreStop(tools, pod, target, request, signal);
-  const elapsedSeconds = Math.floor((tools.clock.monotonicMs() - startedMs) / 1000);
-  const timeout = Math.max(request.graceSeconds - elapsedSeconds, minimumGraceSeconds);
+  if (request.turn !== undefined && leftSeconds() > 0) {
+    await within(tools.clock, request.turn, leftSeconds() * 1000, signal);
+    signal.throwIfAborted();
+  }
   try {
-    await tools.runtime.stopContainer(target.id, timeout, signal);
+    await tools.runtime.stopContainer(target.id, Math.max(leftSeconds(), minimumGraceSeconds), signal);
   } catch (error) {
     signal.throwIfAborted();
     if (!isCriNotFound(error)) throw error;
@@ -84,30 +113,25 @@ export function planStopOrder(pod: Pod, targets: readonly RuntimeContainer[]): R
   return [together, ...one].filter((group) => group.length > 0);
 }
 
-/** Stops several containers of a pod, in order, within one grace period. */
+/**
+ * Stops several containers of a pod within one grace period. All preStop hooks run at once; the stop signals go out in
+ * order, each group's when the groups before it have stopped or the grace period is over.
+ */
 export async function stopContainers(
   tools: StopTools,
   pod: Pod,
   targets: readonly RuntimeContainer[],
-  request: Omit<StopRequest, 'message'>,
+  request: Omit<StopRequest, 'message' | 'turn'>,
   signal: AbortSignal,
 ): Promise<void> {
-  const startedMs = tools.clock.monotonicMs();
+  const stops: Promise<void>[] = [];
   for (const group of planStopOrder(pod, targets)) {
-    const elapsedSeconds = Math.floor((tools.clock.monotonicMs() - startedMs) / 1000);
-    const graceSeconds = Math.max(request.graceSeconds - elapsedSeconds, 0);
-    const results = await Promise.allSettled(
-      group.map((target) =>
-        stopContainer(
-          tools,
-          pod,
-          target,
-          { ...request, graceSeconds, message: `Stopping container ${target.name}` },
-          signal,
-        ),
-      ),
-    );
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
+    const turn = stops.length === 0 ? undefined : Promise.allSettled([...stops]);
+    for (const target of group) {
+      const own = { ...request, message: `Stopping container ${target.name}`, ...(turn === undefined ? {} : { turn }) };
+      stops.push(stopContainer(tools, pod, target, own, signal));
+    }
   }
+  const failed = (await Promise.allSettled(stops)).find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }

@@ -19,6 +19,8 @@ function brief(action: PodAction): string {
       return `remove ${action.target.id}`;
     case 'startContainer':
       return `start ${action.kind} ${action.container.name} ${action.restartCount}`;
+    case 'restartAll':
+      return `restart all: stop ${action.stop.map(({ id }) => id)}, remove ${action.remove.map(({ id }) => id)}`;
     case 'backOff':
       return `wait ${action.container.name} ${action.delayMs}`;
   }
@@ -116,6 +118,58 @@ describe('planPodActions: restarts', () => {
     });
     assert.deepEqual(plan(pod, runtimeOf([ended('c', 42)])), ['start regular c 1']);
     assert.deepEqual(plan(pod, runtimeOf([ended('c', 41)])), ['killPod Completed']);
+  });
+});
+
+describe('planPodActions: restart rules', () => {
+  const withRules = (action: string, operator: string, values: number[]) =>
+    container('c', { restartPolicy: 'Never', restartPolicyRules: [{ action, exitCodes: { operator, values } }] });
+
+  it('restarts by a rule for all exit codes but some', () => {
+    const pod = podOf({ containers: [withRules('Restart', 'NotIn', [0, 3])], restartPolicy: 'Never' });
+    assert.deepEqual(plan(pod, runtimeOf([ended('c', 7)])), ['start regular c 1']);
+    assert.deepEqual(plan(pod, runtimeOf([ended('c', 3)])), ['killPod Completed']);
+  });
+
+  it('restarts an init container by a rule in a pod that must not restart', () => {
+    const pod = podOf({
+      containers: [container('main')],
+      initContainers: [withRules('Restart', 'In', [42])],
+      restartPolicy: 'Never',
+    });
+    assert.deepEqual(plan(pod, runtimeOf([ended('c', 42)])), ['start init c 1']);
+    assert.deepEqual(plan(pod, runtimeOf([ended('c', 1)])), []);
+  });
+
+  it('starts the whole pod again when a rule says so: everything goes, what asked for it last', () => {
+    const pod = podOf({
+      containers: [withRules('RestartAllContainers', 'In', [88]), container('main')],
+      initContainers: [container('i1'), sidecar],
+      restartPolicy: 'Never',
+    });
+    const observed = runtimeOf([ended('c', 88), run('main'), run('side'), ended('i1', 0)]);
+    const stop = 'main-0,side-0';
+    assert.deepEqual(plan(pod, observed), [`restart all: stop ${stop}, remove main-0,side-0,i1-0,c-0`]);
+    assert.deepEqual(plan(pod, runtimeOf([])), ['start init i1 0']);
+  });
+
+  it('does not start a pod again that is being deleted', () => {
+    const pod = podOf(
+      { containers: [withRules('RestartAllContainers', 'In', [88])], restartPolicy: 'Never' },
+      { deletionTimestamp: '2026-01-01T00:00:00Z' },
+    );
+    assert.deepEqual(plan(pod, runtimeOf([ended('c', 88)])), ['killPod Completed']);
+  });
+
+  it('makes a new sandbox where a container of a pod that must not restart may do so', () => {
+    const pod = podOf({ containers: [withRules('Restart', 'In', [137])], restartPolicy: 'Never' });
+    const observed = runtimeOf([ended('c', 137)], [sandbox({ ready: false })]);
+    assert.deepEqual(plan(pod, observed), ['killPod SandboxChanged', 'createSandbox 1', 'start regular c 1']);
+  });
+
+  it('kills a container in an unknown state before it starts it again', () => {
+    const expected = ['kill c: Container is in "unknown" state, try killing it before restart', 'start regular c 1'];
+    assert.deepEqual(plan(one, runtimeOf([run('c', { state: 'unknown' })])), expected);
   });
 });
 
