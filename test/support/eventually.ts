@@ -6,6 +6,7 @@ export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
   timeoutMs = 30_000,
+  periodMs = 25,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   let lastError: unknown;
@@ -18,6 +19,6 @@ export async function eventually<T>(
       lastError = error;
     }
     if (Date.now() > deadline) throw new Error(`never happened: ${what}`, { cause: lastError });
-    await sleep(25);
+    await sleep(periodMs);
   }
 }
