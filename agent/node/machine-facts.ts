@@ -37,13 +37,15 @@ export function meminfoBytes(text: string, name: string): number {
 async function readHugepages(root: string): Promise<MachineFacts['hugepages']> {
   const directory = join(root, 'sys/kernel/mm/hugepages');
   const names = await readdir(directory).catch(() => []);
-  return Promise.all(
+  const pages = await Promise.all(
     names.map(async (name) => {
       const pageKiB = Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
       const count = Number(await firstText([join(directory, name, 'nr_hugepages')]));
       return { pageKiB, bytes: count * pageKiB * 1024 };
     }),
   );
+  // The small ones first, whatever order the folder has.
+  return pages.sort((a, b) => a.pageKiB - b.pageKiB);
 }
 
 const architectures: Record<string, string> = { x64: 'amd64', arm: 'arm', arm64: 'arm64', ia32: '386' };

@@ -19,7 +19,7 @@ export function loadPodRecording(name: string): PodRecording {
 type Json = Record<string, unknown>;
 
 /** Fields whose keys are data and not names of fields. */
-const maps = new Set(['labels', 'annotations', 'sysctls']);
+const maps = new Set(['labels', 'annotations', 'sysctls', 'unified']);
 const times = new Set(['startTime', 'startedAt', 'finishedAt', 'lastTransitionTime']);
 /** What cgroup v1 says where there is no limit; the recorded node showed it as if it were one. */
 const noLimit = '9007199254740988Ki';
@@ -33,7 +33,7 @@ function isZero(value: unknown): boolean {
 }
 
 /** First values of the enumerations in requests: as good as absent. */
-const zeroEnums = new Set(['POD', 'RuntimeDefault', 'TCP', 'PROPAGATION_PRIVATE']);
+const zeroEnums = new Set(['POD', 'RuntimeDefault', 'TCP', 'PROPAGATION_PRIVATE', 'Merge', 'RUNTIME_DEFAULT']);
 
 /** A request as the wire has it: snake case, without zero values. */
 function wire(value: unknown, field: string): unknown {
