@@ -1,4 +1,4 @@
-// RuntimeService over gRPC. Every call that is expected to be short has the configured request timeout.
+// RuntimeService over gRPC. Every call has a deadline: the configured request timeout, less for what only reads.
 import type { RuntimeServiceClient } from '#proto/generated/cri/runtime/v1/RuntimeService.ts';
 import { CriError, mapServiceError } from './cri-error.ts';
 import { type CriChannel, callUnary, type UnaryOptions } from './grpc-channel.ts';
@@ -27,15 +27,22 @@ async function* streamEvents(client: RuntimeServiceClient, signal: AbortSignal) 
   }
 }
 
+/** What only reads is answered at once by a runtime that works: a hung question must not hold up the node for long. */
+const questionTimeoutMs = 30_000;
+
 /** The runtime behind `channel`; `requestTimeoutMs` is runtimeRequestTimeout of the configuration. */
 export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: number): RuntimeService {
   const { runtime: client, runtimeMethods: methods } = channel;
   const short = (signal: AbortSignal | undefined): UnaryOptions => ({ timeoutMs: requestTimeoutMs, signal });
+  const question = (signal: AbortSignal | undefined): UnaryOptions => ({
+    timeoutMs: Math.min(requestTimeoutMs, questionTimeoutMs),
+    signal,
+  });
   // Sandbox creation runs network plugins, which may be slow: twice the time, as upstream does.
   const long = (signal: AbortSignal | undefined): UnaryOptions => ({ timeoutMs: 2 * requestTimeoutMs, signal });
   return {
-    version: (signal) => callUnary(client, methods.Version, { version: '0.1.0' }, short(signal)),
-    status: (signal) => callUnary(client, methods.Status, { verbose: false }, short(signal)),
+    version: (signal) => callUnary(client, methods.Version, { version: '0.1.0' }, question(signal)),
+    status: (signal) => callUnary(client, methods.Status, { verbose: false }, question(signal)),
     async updateRuntimeConfig(podCidr, signal) {
       const request = { runtimeConfig: { networkConfig: { podCidr } } };
       await callUnary(client, methods.UpdateRuntimeConfig, request, short(signal));
@@ -51,12 +58,12 @@ export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: 
       await callUnary(client, methods.RemovePodSandbox, { podSandboxId }, short(signal));
     },
     async podSandboxStatus(podSandboxId, signal) {
-      const answer = await callUnary(client, methods.PodSandboxStatus, { podSandboxId }, short(signal));
+      const answer = await callUnary(client, methods.PodSandboxStatus, { podSandboxId }, question(signal));
       return { status: required('PodSandboxStatus', answer.status), containers: answer.containersStatuses };
     },
     async listPodSandbox(filter, signal) {
       const request = filter === undefined ? {} : { filter };
-      return (await callUnary(client, methods.ListPodSandbox, request, short(signal))).items;
+      return (await callUnary(client, methods.ListPodSandbox, request, question(signal))).items;
     },
     async createContainer(podSandboxId, config, sandboxConfig, signal) {
       const request = { podSandboxId, config, sandboxConfig };
@@ -75,10 +82,10 @@ export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: 
     },
     async listContainers(filter, signal) {
       const request = filter === undefined ? {} : { filter };
-      return (await callUnary(client, methods.ListContainers, request, short(signal))).containers;
+      return (await callUnary(client, methods.ListContainers, request, question(signal))).containers;
     },
     async containerStatus(containerId, signal) {
-      const answer = await callUnary(client, methods.ContainerStatus, { containerId }, short(signal));
+      const answer = await callUnary(client, methods.ContainerStatus, { containerId }, question(signal));
       return required('ContainerStatus', answer.status);
     },
     async reopenContainerLog(containerId, signal) {
@@ -100,7 +107,7 @@ export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: 
       return (await callUnary(client, methods.PortForward, request, short(signal))).url;
     },
     async listContainerStats(signal) {
-      return (await callUnary(client, methods.ListContainerStats, {}, short(signal))).stats;
+      return (await callUnary(client, methods.ListContainerStats, {}, question(signal))).stats;
     },
     containerEvents: (signal) => streamEvents(client, signal),
   };

@@ -11,6 +11,8 @@ import { convertContainer, convertSandbox } from './convert-status.ts';
 import type { PodRuntime, RuntimeContainer, RuntimeSandbox } from './pod-runtime.ts';
 
 const eventsRetryMs = 5000;
+/** How long one look at everything waits for the details of single pods: one that hangs is left behind. */
+const inspectPatienceMs = 2000;
 
 export interface RuntimeCacheOptions {
   runtime: RuntimeService;
@@ -24,6 +26,8 @@ export interface RuntimeCacheOptions {
 /** The cache; `run` keeps it fresh. */
 export interface RuntimeCache {
   get(uid: string): PodRuntime | undefined;
+  /** The runtime has something of the pod, but has not yet answered what. */
+  isPending(uid: string): boolean;
   all(): PodRuntime[];
   /** Asks the runtime about one pod now. Undefined when it has nothing of the pod. */
   refresh(uid: string, signal?: AbortSignal): Promise<PodRuntime | undefined>;
@@ -84,6 +88,10 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
   const listeners: ((uid: string) => void)[] = [];
   /** The question by which each pod was found gone: earlier ones do not bring it back. */
   const gone = new Map<string, number>();
+  /** Pods whose details are being asked for by a relist. */
+  const inspecting = new Set<string>();
+  /** Pods that were listed and of which nothing else is known. */
+  const pending = new Set<string>();
   // What is known of ended containers does not change any more.
   const ended = new Map<string, RuntimeContainer>();
   let lastRelistMs = clock.monotonicMs();
@@ -132,11 +140,15 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
   function store(uid: string, next: Entry | undefined, order: number): void {
     const current = entries.get(uid);
     if ((current?.order ?? gone.get(uid) ?? 0) > order) return;
-    if (current === undefined && next === undefined) return;
+    if (current === undefined && next === undefined) {
+      pending.delete(uid);
+      return;
+    }
     if (next === undefined) {
       entries.delete(uid);
       gone.set(uid, order);
     } else entries.set(uid, next);
+    pending.delete(uid);
     const kept = new Set(next?.runtime.containers.map(({ id }) => id));
     for (const container of current?.runtime.containers ?? []) if (!kept.has(container.id)) ended.delete(container.id);
     if (current?.signature !== next?.signature) for (const listener of listeners) listener(uid);
@@ -163,6 +175,31 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
     return entries.get(uid)?.runtime;
   }
 
+  /** The details of one pod. What goes wrong is told here: the others do not wait for it. */
+  async function inspectInRelist(
+    uid: string,
+    listed: Listed,
+    { signature, order }: Pick<Entry, 'signature' | 'order'>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    inspecting.add(uid);
+    if (!entries.has(uid)) pending.add(uid);
+    try {
+      store(uid, { runtime: await inspect(uid, listed, signal), signature, order }, order);
+    } catch (error) {
+      if (signal?.aborted !== true) logger.error({ err: error, uid }, 'cannot inspect a pod of the runtime');
+    } finally {
+      inspecting.delete(uid);
+    }
+  }
+
+  async function withPatience(work: Promise<unknown>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.after(inspectPatienceMs, resolve);
+    await Promise.race([work, promise]);
+    timer.cancel();
+  }
+
   async function relist(signal?: AbortSignal): Promise<void> {
     const startedAtMs = clock.monotonicMs();
     questions += 1;
@@ -171,11 +208,12 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
     const work: Promise<void>[] = [];
     for (const [uid, listed] of pods) {
       const signature = signatureOf(listed);
-      if (entries.get(uid)?.signature === signature) continue;
-      work.push(inspect(uid, listed, signal).then((pod) => store(uid, { runtime: pod, signature, order }, order)));
+      if (entries.get(uid)?.signature === signature || inspecting.has(uid)) continue;
+      work.push(inspectInRelist(uid, listed, { signature, order }, signal));
     }
     for (const uid of [...entries.keys()]) if (!pods.has(uid)) store(uid, undefined, order);
-    await Promise.all(work);
+    for (const uid of pending) if (!pods.has(uid)) pending.delete(uid);
+    await withPatience(Promise.all(work));
     for (const [uid, goneAt] of gone) if (goneAt <= order) gone.delete(uid);
     lastRelistMs = clock.monotonicMs();
     options.observeRelist?.(lastRelistMs - startedAtMs);
@@ -214,6 +252,7 @@ export function createRuntimeCache(options: RuntimeCacheOptions): RuntimeCache {
 
   return {
     get: (uid) => entries.get(uid)?.runtime,
+    isPending: (uid) => pending.has(uid),
     all: () => [...entries.values()].map((entry) => entry.runtime),
     refresh,
     relist,

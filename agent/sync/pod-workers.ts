@@ -122,6 +122,8 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
   }
 
   async function step(uid: string, work: PodWork, signal: AbortSignal): Promise<number | undefined> {
+    // Nothing may be made a second time while the runtime owes the answer.
+    if (tools.cache.isPending(uid)) throw new Error('the runtime does not tell the state of the pod');
     if (work.stage === 'running') await admit(uid, work, signal);
     if (work.stage === 'running') {
       const mustEnd =

@@ -13,6 +13,7 @@ import type { AgentParts } from './agent-parts.ts';
 
 const cgroupFsRoot = '/sys/fs/cgroup';
 const criCallsInFlight = 8;
+const criPatienceMs = 5000;
 
 function createCgroups({ settings, clock }: AgentParts, unified: boolean) {
   return createCgroupManager({
@@ -33,7 +34,7 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
   /** Without the bound: for calls that are cheap or that wait for something else than work. */
   const direct = observeCalls(parts.runtime, clock, agentMetrics.observeRuntimeCall);
   const images = observeCalls(parts.images, clock, agentMetrics.observeRuntimeCall);
-  const runtime = limitCalls(direct, criCallsInFlight);
+  const runtime = limitCalls(direct, criCallsInFlight, { clock, ms: criPatienceMs });
   const cgroupReader = unified
     ? createCgroupV2StatsReader(cgroupFsRoot, clock)
     : createCgroupV1StatsReader(cgroupFsRoot, clock);

@@ -18,7 +18,7 @@ function start() {
     relistPeriodMs: 1000,
   });
   cache.subscribe((uid) => void changes.push(uid));
-  return { fake, cache, changes };
+  return { clock, fake, cache, changes };
 }
 
 async function addContainer(runtime: ReturnType<typeof start>['fake']['runtime']): Promise<string> {
@@ -103,5 +103,31 @@ describe('createRuntimeCache', () => {
     await fake.runtime.runPodSandbox({ labels: { other: 'x' } }, '');
     await cache.relist();
     assert.deepEqual(cache.all(), []);
+  });
+
+  it('leaves a container behind whose status hangs, and says that the pod is not known', async () => {
+    const { clock, fake, cache, changes } = start();
+    await fake.runtime.runPodSandbox({ labels }, '');
+    await addContainer(fake.runtime);
+    const other = { ...labels, 'io.kubernetes.pod.uid': 'v' };
+    await fake.runtime.runPodSandbox({ labels: other }, '');
+    const { containerStatus } = fake.runtime;
+    const gate = Promise.withResolvers<void>();
+    fake.runtime.containerStatus = async (...args) => {
+      await gate.promise;
+      return containerStatus(...args);
+    };
+    const relisting = cache.relist();
+    await clock.advance(2000);
+    await relisting;
+    assert.deepEqual(changes, ['v']);
+    assert.equal(cache.get('u'), undefined);
+    assert.equal(cache.isPending('u'), true);
+    assert.equal(cache.isPending('v'), false);
+    gate.resolve();
+    await new Promise(setImmediate);
+    assert.equal(cache.isPending('u'), false);
+    assert.equal(cache.get('u')?.containers.length, 1);
+    assert.deepEqual(changes, ['v', 'u']);
   });
 });
