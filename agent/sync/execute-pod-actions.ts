@@ -17,6 +17,7 @@ import {
 } from '../runtime-cache/pod-runtime.ts';
 import type { WaitingReason } from '../status/compute-container-statuses.ts';
 import type { PreparedVolume } from '../volume/volume-manager.ts';
+import { createWithFreeName } from './create-with-free-name.ts';
 import type { KeyBackoff } from './key-backoff.ts';
 import { selectSandbox } from './plan-pod-actions.ts';
 import type { PodAction } from './pod-action.ts';
@@ -96,11 +97,18 @@ async function createSandbox(
     throw new SandboxError(message, { cause: error });
   };
   try {
-    const config = sandboxConfig(pod, attempt, target.cgroupParent, tools.sandbox);
     for (const { reason, message } of computeDnsConfig(pod, tools.sandbox.dns).warnings) {
       tools.record(pod, 'Warning', reason, message);
     }
-    await tools.runtime.runPodSandbox(config, await tools.runtimeHandler(pod), signal);
+    const handler = await tools.runtimeHandler(pod);
+    await createWithFreeName(
+      attempt,
+      (number) => {
+        const config = sandboxConfig(pod, number, target.cgroupParent, tools.sandbox);
+        return tools.runtime.runPodSandbox(config, handler, signal);
+      },
+      (id) => tools.runtime.removePodSandbox(id, signal),
+    );
   } catch (error) {
     return fail(error);
   }

@@ -19,6 +19,7 @@ import type { RegistryCredential } from '../image/pull-credentials.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { hostsFilePath } from '../volume/pod-paths.ts';
 import type { PreparedVolume } from '../volume/volume-manager.ts';
+import { createWithFreeName } from './create-with-free-name.ts';
 import type { RecordPodEvent } from './pod-events.ts';
 import { type HookTools, runHook } from './run-hook.ts';
 
@@ -163,12 +164,17 @@ export async function startContainer(
   });
 
   await mkdir(join(sandboxConfig.logDirectory ?? '', name), { recursive: true, mode: 0o755 });
-  const containerId = await tools.runtime
-    .createContainer(sandboxId, config, sandboxConfig, signal)
-    .catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw fail('CreateContainerError', (error as Error).message, error);
-    });
+  const containerId = await createWithFreeName(
+    request.restartCount,
+    (attempt) => {
+      const metadata = { name, ...(attempt === 0 ? {} : { attempt }) };
+      return tools.runtime.createContainer(sandboxId, { ...config, metadata }, sandboxConfig, signal);
+    },
+    (id) => tools.runtime.removeContainer(id, signal),
+  ).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw fail('CreateContainerError', (error as Error).message, error);
+  });
   tools.record(pod, 'Normal', 'Created', 'Container created', name);
 
   await tools.runtime.startContainer(containerId, signal).catch((error: unknown) => {
