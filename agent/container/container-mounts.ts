@@ -7,7 +7,7 @@ import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { containerDirectory, hostsFilePath, subPathDirectory } from '../volume/pod-paths.ts';
 import { bindSubPath, subPathTarget } from '../volume/sub-path.ts';
-import type { PreparedVolume } from '../volume/volume-manager.ts';
+import type { PreparedVolume } from '../volume/volume-kind.ts';
 import { ContainerConfigError } from './environment.ts';
 import { expandStrictly } from './expand-variables.ts';
 

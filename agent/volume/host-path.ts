@@ -2,6 +2,7 @@
 import { mkdir, open, stat } from 'node:fs/promises';
 import type { HostPathVolumeSource } from '#kube/api/generated/core-v1.ts';
 import { VolumeError } from './payload.ts';
+import type { VolumeKind } from './volume-kind.ts';
 
 type Kind = 'directory' | 'file' | 'socket' | 'characterDevice' | 'blockDevice' | 'other' | 'missing';
 
@@ -21,6 +22,7 @@ async function kindOf(path: string): Promise<Kind> {
 
 /** Makes sure that the path is what the pod expects. Throws VolumeError. */
 export async function ensureHostPath({ path, type = '' }: HostPathVolumeSource): Promise<void> {
+  if (path.split('/').includes('..')) throw new VolumeError(`invalid HostPath \`${path}\`: must not contain '..'`);
   if (type === '') return;
   let kind = await kindOf(path);
   if (type === 'DirectoryOrCreate' && kind === 'missing') {
@@ -43,3 +45,15 @@ export async function ensureHostPath({ path, type = '' }: HostPathVolumeSource):
   if (words === '') throw new VolumeError(`${type} is an invalid volume type`);
   if (kind !== expected) throw new VolumeError(`hostPath type check failed: ${path} is not ${words}`);
 }
+
+/** hostPath volumes of pods, and persistent volumes that are a path of the node. */
+export const hostPathKind: VolumeKind = {
+  plugin: 'kubernetes.io/host-path',
+  supports: ({ volume, bound }) => (bound === undefined ? volume.hostPath : bound.volume.spec?.hostPath) !== undefined,
+  async setUp({ volume, bound }) {
+    const source = bound === undefined ? volume.hostPath : bound.volume.spec?.hostPath;
+    if (source === undefined) throw new VolumeError(`volume "${volume.name}" is not a path of the node`);
+    await ensureHostPath(source);
+    return { hostPath: source.path, readOnly: bound?.readOnly === true };
+  },
+};

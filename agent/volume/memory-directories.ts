@@ -19,7 +19,8 @@ export function createMemoryDirectories(rootDir: string, mounter: Mounter): Memo
 
   async function mount(): Promise<void> {
     await mkdir(root, { recursive: true, mode: 0o711 });
-    if (!(await mounter.listBelow(root)).includes(root)) await mounter.mountTmpfs(root, ['mode=0711']);
+    if (!(await mounter.listBelow(root)).includes(root))
+      await mounter.mount({ type: 'tmpfs', source: 'tmpfs', target: root, options: ['mode=0711'] });
   }
 
   return {

@@ -11,13 +11,16 @@ export interface PayloadFile {
 /** Files by path relative to the volume. */
 export type Payload = Map<string, PayloadFile>;
 
-/** A volume that cannot be prepared now; the message goes into the FailedMount event. */
+/** A volume that cannot be prepared now; step and message go into the FailedMount event. */
 export class VolumeError extends Error {
   readonly code = 'VOLUME';
+  /** What failed, in upstream's words, such as MountVolume.MountDevice; MountVolume.SetUp where absent. */
+  readonly step: string | undefined;
 
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options: ErrorOptions & { step?: string } = {}) {
     super(message, options);
     this.name = 'VolumeError';
+    this.step = options.step;
   }
 }
 

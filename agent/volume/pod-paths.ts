@@ -11,6 +11,16 @@ export function volumeDirectory(rootDir: string, podUid: string, plugin: string,
   return join(podDirectory(rootDir, podUid), 'volumes', plugin.replace('/', '~'), volume);
 }
 
+/** The directory in which a plugin shows the pod's block devices. */
+export function deviceDirectory(rootDir: string, podUid: string, plugin: string): string {
+  return join(podDirectory(rootDir, podUid), 'volumeDevices', plugin.replace('/', '~'));
+}
+
+/** What a plugin remembers about a volume of the pod. */
+export function pluginDirectory(rootDir: string, podUid: string, plugin: string, volume: string): string {
+  return join(podDirectory(rootDir, podUid), 'plugins', plugin.replace('/', '~'), volume);
+}
+
 /** Where a sub path of a volume is bound for one mount of a container. */
 export function subPathDirectory(rootDir: string, podUid: string, volume: string, container: string): string {
   return join(podDirectory(rootDir, podUid), 'volume-subpaths', volume, container);

@@ -1,26 +1,26 @@
 // Mounts of a part of a volume: the path is walked without following a link out of the volume, and bound where no
 // container can change it between the check and the use (CVE-2017-1002101).
-import { constants, type FileHandle, mkdir, open, readlink, writeFile } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Mounter } from './mounter.ts';
+import { openAnchor, openChild, throughHandle } from './anchored-path.ts';
+import { isMountPoint, type Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
 
-/** From <bits/fcntl-linux.h>: names a place in the tree without opening what is there. */
-const openPath = 0x200000;
+/** As many as the kernel follows. */
+const maxLinks = 40;
 
-function throughHandle(handle: FileHandle): string {
-  return `/proc/${process.pid}/fd/${handle.fd}`;
-}
-
-async function openAt(parent: FileHandle, name: string, create: boolean): Promise<FileHandle> {
-  const path = `${throughHandle(parent)}/${name}`;
+/** Opens the child; a missing one becomes a directory with the permissions of the volume. */
+async function openOrCreate(parent: FileHandle, name: string, mode: number): Promise<FileHandle> {
   try {
-    return await open(path, openPath | constants.O_NOFOLLOW);
+    return await openChild(parent, name);
   } catch (error) {
-    if (!create || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    await mkdir(path, { mode: 0o750 });
-    return open(path, openPath | constants.O_NOFOLLOW);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
+  await mkdir(`${throughHandle(parent)}/${name}`, { mode: 0o700 });
+  const made = await openChild(parent, name);
+  // Not by mkdir: what it gives is subject to the umask. A link that took its place is not followed.
+  if ((await made.stat()).isDirectory()) await chmod(throughHandle(made), mode);
+  return made;
 }
 
 /** Components of `path`, checked to stay inside. */
@@ -35,7 +35,8 @@ function componentsOf(path: string): string[] {
  * must not leave the volume. Missing directories are created.
  */
 async function openInside(root: string, subPath: string): Promise<FileHandle> {
-  const stack: FileHandle[] = [await open(root, openPath)];
+  const stack: FileHandle[] = [await openAnchor(root)];
+  const mode = (await stat(root)).mode & 0o7777;
   let pending = componentsOf(subPath);
   let links = 0;
   try {
@@ -49,12 +50,13 @@ async function openInside(root: string, subPath: string): Promise<FileHandle> {
         pending = rest;
         continue;
       }
-      const next = await openAt(parent, name, true);
+      const next = await openOrCreate(parent, name, mode);
       if ((await next.stat()).isSymbolicLink()) {
         await next.close();
         links += 1;
         const target = await readlink(`${throughHandle(parent)}/${name}`);
-        if (links > 40 || target.startsWith('/')) throw new VolumeError(`subPath "${subPath}" leads out of its volume`);
+        if (links > maxLinks || target.startsWith('/'))
+          throw new VolumeError(`subPath "${subPath}" leads out of its volume`);
         pending = [...target.split('/').filter((part) => part !== '' && part !== '.'), ...rest];
         continue;
       }
@@ -71,9 +73,14 @@ async function openInside(root: string, subPath: string): Promise<FileHandle> {
 
 /** Binds `subPath` of the volume at `root` onto `target`, which is made a file or a directory to match. */
 export async function bindSubPath(root: string, subPath: string, target: string, mounter: Mounter): Promise<void> {
-  if ((await mounter.listBelow(target)).includes(target)) return;
   const handle = await openInside(root, subPath);
   try {
+    if (await isMountPoint(mounter, target)) {
+      const [wanted, mounted] = await Promise.all([handle.stat(), stat(target)]);
+      if (wanted.ino === mounted.ino && wanted.dev === mounted.dev) return;
+      // The file was replaced since: a container that starts now gets the new one.
+      await mounter.unmount(target);
+    }
     if ((await handle.stat()).isDirectory()) await mkdir(target, { recursive: true, mode: 0o750 });
     else {
       await mkdir(dirname(target), { recursive: true, mode: 0o750 });

@@ -1,42 +1,47 @@
-// Prepares the volumes of pods, keeps those made from objects up to date, and takes everything away again. What is on
-// disk is the only state: after a restart the same call finds its own work done.
-import { randomInt } from 'node:crypto';
-import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
+// Prepares the volumes of pods, keeps those that follow something up to date, and takes everything away again. What is
+// on disk is the only state that counts: after a restart the same call finds its own work done.
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Pod, Volume } from '#kube/api/generated/core-v1.ts';
-import { quantityValue } from '#kube/api/quantity.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { containersOf } from '../container/pod-containers.ts';
-import { writeAtomically } from './atomic-writer.ts';
-import { ensureHostPath } from './host-path.ts';
-import { createMemoryDirectories } from './memory-directories.ts';
+import type { ClaimReader } from './claim-reader.ts';
+import { checkMountOptions } from './mount-options.ts';
 import type { Mounter } from './mounter.ts';
-import { type Payload, VolumeError } from './payload.ts';
-import { podDirectory, volumeDirectory } from './pod-paths.ts';
-import { type PayloadSources, resolvePayload } from './resolve-payload.ts';
-import { applyFsGroup } from './volume-ownership.ts';
+import { VolumeError } from './payload.ts';
+import { podDirectory } from './pod-paths.ts';
+import { removeTree } from './remove-tree.ts';
+import { type PreparedVolume, uidOf, type VolumeRequest } from './volume-kind.ts';
+import type { VolumeKinds } from './volume-kinds.ts';
 
-/** A volume ready to be mounted into containers. */
-export interface PreparedVolume {
-  hostPath: string;
-  /** No container may write to it. */
-  readOnly: boolean;
+export type { PreparedVolume } from './volume-kind.ts';
+
+/** Storage behind claims is looked at again after this time: it may have grown. */
+const recheckMs = 45_000;
+
+/** A volume that keeps a pod from starting. */
+export interface BlockingVolume {
+  volume: string;
+  sinceMs: number;
+  error: string;
 }
 
 export interface VolumeManagerOptions {
   rootDir: string;
   mounter: Mounter;
-  sources: PayloadSources;
+  kinds: VolumeKinds;
+  claims: ClaimReader;
   clock: Clock;
   logger: Logger;
-  /** A volume could not be prepared: for the FailedMount event. */
-  failed: (pod: Pod, message: string) => void;
+  record(pod: Pod, type: string, reason: string, message: string): void;
 }
 
 export interface VolumeManager {
-  /** Prepares every volume that containers mount. Throws VolumeError after reporting each failure. */
+  /** Prepares every volume that containers use. Throws VolumeError after reporting each failure. */
   prepare(pod: Pod, signal: AbortSignal): Promise<Map<string, PreparedVolume>>;
+  /** The volumes that could not be prepared when the pod was last looked at. */
+  blocking(podUid: string): BlockingVolume[];
   /** Unmounts and removes the pod's volumes; termination messages stay to be read again. */
   teardown(podUid: string): Promise<void>;
   /** Removes all files of a pod that is gone. */
@@ -45,112 +50,153 @@ export interface VolumeManager {
   listPods(): Promise<string[]>;
 }
 
-/** Plugin of volumes made from objects, and whether their files must not reach a disk. */
-function payloadPlugin(volume: Volume): { plugin: string; inMemory: boolean } | undefined {
-  if (volume.configMap !== undefined) return { plugin: 'kubernetes.io/configmap', inMemory: false };
-  if (volume.secret !== undefined) return { plugin: 'kubernetes.io/secret', inMemory: true };
-  if (volume.downwardAPI !== undefined) return { plugin: 'kubernetes.io/downward-api', inMemory: true };
-  if (volume.projected !== undefined) return { plugin: 'kubernetes.io/projected', inMemory: true };
-  return undefined;
+interface ReadyVolume {
+  prepared: PreparedVolume;
+  request: VolumeRequest;
+  checkedAtMs: number;
 }
 
-function mountedNames(pod: Pod): Set<string> {
-  return new Set(containersOf(pod).flatMap(({ container }) => (container.volumeMounts ?? []).map(({ name }) => name)));
+interface PodVolumes {
+  ready: Map<string, ReadyVolume>;
+  blocking: Map<string, BlockingVolume>;
 }
+
+/** Volumes that some container mounts or gets as a device; images are mounted with their containers. */
+function usedVolumes(pod: Pod): Volume[] {
+  const used = new Set(
+    containersOf(pod).flatMap(({ container: { volumeMounts = [], volumeDevices = [] } }) =>
+      [...(volumeMounts ?? []), ...(volumeDevices ?? [])].map(({ name }) => name),
+    ),
+  );
+  return (pod.spec.volumes ?? []).filter(({ name, image }) => used.has(name) && image === undefined);
+}
+
+const listed = (names: readonly string[]): string => `[${[...names].sort().join(' ')}]`;
 
 /** Creates the manager. */
 export function createVolumeManager(options: VolumeManagerOptions): VolumeManager {
-  const { rootDir, mounter, sources, clock, logger } = options;
-  const memory = createMemoryDirectories(rootDir, mounter);
+  const { rootDir, mounter, kinds, claims, clock, logger } = options;
+  const pods = new Map<string, PodVolumes>();
 
-  async function ensureTmpfs(directory: string, mountOptions: string[]): Promise<void> {
-    if ((await mounter.listBelow(directory)).includes(directory)) return;
-    await mounter.mountTmpfs(directory, mountOptions);
+  function stateOf(uid: string): PodVolumes {
+    const known = pods.get(uid) ?? { ready: new Map(), blocking: new Map() };
+    pods.set(uid, known);
+    return known;
   }
 
-  async function prepareEmptyDir(pod: Pod, volume: Volume): Promise<PreparedVolume> {
-    const { medium = '', sizeLimit } = volume.emptyDir ?? {};
-    const hostPath = volumeDirectory(rootDir, pod.metadata.uid ?? '', 'kubernetes.io/empty-dir', volume.name);
-    await mkdir(hostPath, { recursive: true, mode: 0o777 });
-    if (medium === 'Memory') {
-      const size = quantityValue(sizeLimit);
-      await ensureTmpfs(hostPath, size > 0 ? [`size=${size}`] : []);
-    } else if (medium !== '') throw new VolumeError(`emptyDir medium "${medium}" is not supported`);
-    await chmod(hostPath, 0o777);
-    const fsGroup = pod.spec.securityContext?.fsGroup;
-    if (fsGroup !== undefined) await applyFsGroup(hostPath, fsGroup, false);
-    return { hostPath, readOnly: false };
-  }
-
-  async function writePayload(pod: Pod, volume: Volume, payload: Payload): Promise<PreparedVolume> {
-    const place = payloadPlugin(volume);
-    if (place === undefined) throw new VolumeError(`volume "${volume.name}" is not made from objects`);
-    const uid = pod.metadata.uid ?? '';
-    const hostPath = volumeDirectory(rootDir, uid, place.plugin, volume.name);
-    if (place.inMemory) await memory.ensureDirectory(uid, hostPath);
-    else await mkdir(hostPath, { recursive: true, mode: 0o755 });
-    await chmod(hostPath, 0o777);
-    const fsGroup = pod.spec.securityContext?.fsGroup;
-    const unique = `${randomInt(1_000_000_000)}`;
-    await writeAtomically(hostPath, payload, {
-      nowMs: clock.now(),
-      unique,
-      ...(fsGroup === undefined ? {} : { prepare: (directory: string) => applyFsGroup(directory, fsGroup, true) }),
-    });
-    return { hostPath, readOnly: true };
-  }
-
-  async function prepareOne(pod: Pod, volume: Volume, signal: AbortSignal): Promise<PreparedVolume> {
-    const payload = await resolvePayload(pod, volume, sources, signal);
-    if (payload !== undefined) return writePayload(pod, volume, payload);
-    if (volume.hostPath !== undefined) {
-      await ensureHostPath(volume.hostPath);
-      return { hostPath: volume.hostPath.path, readOnly: false };
+  /** The volume with the storage behind it, as it is now or was known not long ago. */
+  async function resolve(
+    pod: Pod,
+    volume: Volume,
+    ready: ReadyVolume | undefined,
+    signal: AbortSignal,
+  ): Promise<VolumeRequest> {
+    const isFresh = ready !== undefined && clock.monotonicMs() - ready.checkedAtMs < recheckMs;
+    if (isFresh) return { ...ready.request, pod };
+    try {
+      const bound = await claims.read(pod, volume, signal);
+      const specName = bound?.volume.metadata.name ?? volume.name;
+      return { pod, volume, bound, specName };
+    } catch (error) {
+      // What is mounted stays of use while its claim is being deleted or the API server is away.
+      if (ready !== undefined && !signal.aborted) return { ...ready.request, pod };
+      throw error;
     }
-    const kinds = Object.keys(volume).filter((key) => key !== 'name');
-    if (volume.emptyDir !== undefined || kinds.length === 0) return prepareEmptyDir(pod, volume);
-    throw new VolumeError(`no volume plugin matched: ${kinds.join(', ')} volumes are not supported on this node`);
+  }
+
+  async function setUp(request: VolumeRequest, ready: ReadyVolume | undefined, signal: AbortSignal) {
+    const kind = kinds.find(request);
+    const hasNews = request.bound !== ready?.request.bound;
+    if (ready !== undefined && kind.isLive !== true && !hasNews) return ready.prepared;
+    if (ready === undefined) {
+      checkMountOptions(request, kind.plugin);
+      kinds.check(request);
+    }
+    return kind.setUp(request, signal);
+  }
+
+  function block(state: PodVolumes, volume: string, error: string): void {
+    const sinceMs = state.blocking.get(volume)?.sinceMs ?? clock.now();
+    state.blocking.set(volume, { volume, sinceMs, error });
   }
 
   async function prepare(pod: Pod, signal: AbortSignal): Promise<Map<string, PreparedVolume>> {
-    const wanted = mountedNames(pod);
+    const state = stateOf(uidOf(pod));
     const prepared = new Map<string, PreparedVolume>();
-    const failures: string[] = [];
-    await Promise.all(
-      (pod.spec.volumes ?? [])
-        .filter((volume) => wanted.has(volume.name))
-        .map(async (volume) => {
-          try {
-            prepared.set(volume.name, await prepareOne(pod, volume, signal));
-          } catch (error) {
-            signal.throwIfAborted();
-            failures.push(volume.name);
-            options.failed(pod, `MountVolume.SetUp failed for volume "${volume.name}" : ${(error as Error).message}`);
-          }
-        }),
-    );
+    const unknown: { name: string; message: string }[] = [];
+    const failedMounts: string[] = [];
+
+    async function prepareOne(volume: Volume): Promise<void> {
+      const ready = state.ready.get(volume.name);
+      let request: VolumeRequest;
+      try {
+        request = await resolve(pod, volume, ready, signal);
+        kinds.find(request);
+      } catch (error) {
+        signal.throwIfAborted();
+        unknown.push({ name: volume.name, message: (error as Error).message });
+        return;
+      }
+      try {
+        const result = await setUp(request, ready, signal);
+        prepared.set(volume.name, result);
+        const isOld = ready !== undefined && request.bound === ready.request.bound;
+        const checkedAtMs = isOld ? ready.checkedAtMs : clock.monotonicMs();
+        state.ready.set(volume.name, { prepared: result, request, checkedAtMs });
+        state.blocking.delete(volume.name);
+      } catch (error) {
+        signal.throwIfAborted();
+        const step = (error instanceof VolumeError ? error.step : undefined) ?? 'MountVolume.SetUp';
+        const message = `${step} failed for volume "${request.specName}" : ${(error as Error).message}`;
+        logger.warn({ err: error, pod: pod.metadata.name, volume: volume.name }, 'a volume is not ready');
+        options.record(pod, 'Warning', 'FailedMount', message);
+        failedMounts.push(volume.name);
+        block(state, volume.name, message);
+      }
+    }
+
+    const used = usedVolumes(pod);
+    await Promise.all(used.map(prepareOne));
+    signal.throwIfAborted();
+    if (unknown.length > 0) {
+      const unmounted = used.map(({ name }) => name).filter((name) => !prepared.has(name));
+      const names = unknown.map(({ name }) => name);
+      const why = unknown.map(({ message }) => message).join('; ');
+      const details = `unmounted volumes=${listed(unmounted)}, unattached volumes=[], failed to process volumes=${listed(names)}: ${why}`;
+      options.record(pod, 'Warning', 'FailedMount', `Unable to attach or mount volumes: ${details}`);
+      for (const { name, message } of unknown) block(state, name, message);
+    }
+    const failures = [...unknown.map(({ name }) => name), ...failedMounts];
     if (failures.length > 0) throw new VolumeError(`volumes not ready: ${failures.join(', ')}`);
     return prepared;
   }
 
-  async function teardown(podUid: string): Promise<void> {
-    const directory = podDirectory(rootDir, podUid);
+  async function unmountBelow(directory: string): Promise<void> {
     for (const mount of await mounter.listBelow(directory)) {
       logger.debug({ mount }, 'unmounting');
       await mounter.unmount(mount);
     }
-    await memory.remove(podUid);
-    for (const name of ['volumes', 'volume-subpaths']) {
-      await rm(join(directory, name), { recursive: true, force: true });
+  }
+
+  async function teardown(podUid: string): Promise<void> {
+    const directory = podDirectory(rootDir, podUid);
+    await unmountBelow(join(directory, 'volume-subpaths'));
+    await kinds.release(podUid);
+    await unmountBelow(directory);
+    await kinds.remove(podUid);
+    for (const name of ['volumes', 'volumeDevices', 'volume-subpaths', 'plugins']) {
+      await removeTree(join(directory, name));
     }
+    pods.delete(podUid);
   }
 
   return {
     prepare,
+    blocking: (podUid) => [...(pods.get(podUid)?.blocking.values() ?? [])],
     teardown,
     async removeDirectory(podUid) {
       await teardown(podUid);
-      await rm(podDirectory(rootDir, podUid), { recursive: true, force: true });
+      await removeTree(podDirectory(rootDir, podUid));
     },
     async listPods() {
       try {

@@ -22,9 +22,11 @@ import { admitPod } from '../sync/admit-pod.ts';
 import { createKeyBackoff } from '../sync/key-backoff.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { PodTools } from '../sync/pod-work.ts';
+import { createClaimReader } from '../volume/claim-reader.ts';
 import { createMounter } from '../volume/mounter.ts';
 import { createObjectCache } from '../volume/object-cache.ts';
 import { createTokenManager } from '../volume/token-manager.ts';
+import { createVolumeKinds } from '../volume/volume-kinds.ts';
 import { createVolumeManager } from '../volume/volume-manager.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { NodeParts } from './wire-node.ts';
@@ -67,7 +69,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     nodeAllocatable: reporter.node()?.status?.allocatable ?? {},
   });
 
-  const volumes = createVolumeManager({
+  const kinds = createVolumeKinds({
     rootDir: settings.rootDir,
     mounter,
     sources: {
@@ -76,9 +78,11 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
     },
     clock,
-    logger,
-    failed: (pod, message) => record(pod, 'Warning', 'FailedMount', message),
+    exec,
+    node: reporter.node,
   });
+  const claims = createClaimReader(client);
+  const volumes = createVolumeManager({ rootDir: settings.rootDir, mounter, kinds, claims, clock, logger, record });
 
   async function runtimeHandler(pod: Pod): Promise<string> {
     const name = pod.spec.runtimeClassName;

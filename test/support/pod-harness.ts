@@ -1,4 +1,5 @@
 // The agent's path of a pod, put together from its real parts around a fake runtime, API and clock.
+import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,11 +13,12 @@ import { createRuntimeCache } from '../../agent/runtime-cache/runtime-cache.ts';
 import { createStatusManager } from '../../agent/status/status-manager.ts';
 import { createKeyBackoff } from '../../agent/sync/key-backoff.ts';
 import { createPodWorkers } from '../../agent/sync/pod-workers.ts';
-import type { Mounter } from '../../agent/volume/mounter.ts';
 import type { ObjectCache } from '../../agent/volume/object-cache.ts';
 import { createTokenManager } from '../../agent/volume/token-manager.ts';
+import { createVolumeKinds } from '../../agent/volume/volume-kinds.ts';
 import { createVolumeManager } from '../../agent/volume/volume-manager.ts';
 import { createFakeClock, type FakeClock } from './fake-clock.ts';
+import { createFakeMounter } from './fake-mounter.ts';
 import { createFakePodApi, type FakePodApi } from './fake-pod-api.ts';
 import { createFakeRuntime, type FakeRuntime, type FakeRuntimeOptions } from './fake-runtime.ts';
 
@@ -99,12 +101,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     release: () => undefined,
     close: async () => undefined,
   };
-  const mounter: Mounter = {
-    mountTmpfs: async () => undefined,
-    bind: async () => undefined,
-    unmount: async () => undefined,
-    listBelow: async () => [],
-  };
+  const mounter = createFakeMounter();
   const downward = (_: Pod, podIps: string[]) => ({ hostIps: [options.hostIp], podIps, nodeAllocatable: {} });
   const probes = createProbeManager({
     runtime,
@@ -157,10 +154,18 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     volumes: createVolumeManager({
       rootDir,
       mounter,
-      sources: { objects, tokens, downward: (pod) => downward(pod, []) },
+      kinds: createVolumeKinds({
+        rootDir,
+        mounter,
+        sources: { objects, tokens, downward: (pod) => downward(pod, []) },
+        clock,
+        exec: async (file) => assert.fail(`nothing should start ${file}`),
+        node: () => undefined,
+      }),
+      claims: { read: async () => undefined },
       clock,
       logger,
-      failed: (pod, message) => record(pod, 'Warning', 'FailedMount', message),
+      record,
     }),
     cgroups: createCgroupManager({
       fs: {

@@ -16,10 +16,11 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { ConfigMap } from '#kube/api/generated/core-v1.ts';
 import { writeAtomically } from '../../../agent/volume/atomic-writer.ts';
 import { ensureHostPath } from '../../../agent/volume/host-path.ts';
-import { type Mounter, parseMountPoints } from '../../../agent/volume/mounter.ts';
+import { parseMountPoints } from '../../../agent/volume/mounter.ts';
 import { configMapPayload } from '../../../agent/volume/object-payload.ts';
 import type { Payload } from '../../../agent/volume/payload.ts';
 import { bindSubPath } from '../../../agent/volume/sub-path.ts';
+import { createFakeMounter } from '../../support/fake-mounter.ts';
 
 let root = '';
 beforeEach(() => {
@@ -108,12 +109,7 @@ describe('ensureHostPath', () => {
 
 describe('bindSubPath', () => {
   const bound: string[] = [];
-  const mounter: Mounter = {
-    mountTmpfs: async () => undefined,
-    bind: async (source) => void bound.push(readlinkSync(source)),
-    unmount: async () => undefined,
-    listBelow: async () => [],
-  };
+  const mounter = createFakeMounter({ bind: async (source) => void bound.push(readlinkSync(source)) });
   const bind = (subPath: string) => bindSubPath(join(root, 'volume'), subPath, join(root, 'target'), mounter);
 
   beforeEach(() => {
