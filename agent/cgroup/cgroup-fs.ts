@@ -12,6 +12,14 @@ export interface CgroupLimits {
   pids?: number | undefined;
 }
 
+/** What a cgroup has now. Infinity: no limit. */
+export interface CgroupState {
+  cpuShares: number;
+  cpuQuotaUs: number;
+  memoryBytes: number;
+  memoryUsageBytes: number;
+}
+
 /** Names are paths from the root of the hierarchy, for example /kubepods/burstable. */
 export interface CgroupFs {
   readonly version: 1 | 2;
@@ -20,6 +28,8 @@ export interface CgroupFs {
   /** Removes the cgroup and everything below it, killing processes that are left. Absent ones are no error. */
   remove(name: string): Promise<void>;
   exists(name: string): Promise<boolean>;
+  /** Reads limits and use. Throws where the cgroup is not there. */
+  read(name: string): Promise<CgroupState>;
   /** Names of the direct children. */
   children(name: string): Promise<string[]>;
 }

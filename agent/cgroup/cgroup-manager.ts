@@ -2,7 +2,7 @@
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { type QosClass, qosClassOf } from '#kube/api/pod-qos.ts';
 import type { ResourceAmounts } from '#kube/api/pod-resources.ts';
-import type { CgroupFs } from './cgroup-fs.ts';
+import type { CgroupFs, CgroupLimits, CgroupState } from './cgroup-fs.ts';
 import {
   type CgroupDriver,
   cgroupParent,
@@ -38,6 +38,12 @@ export interface CgroupManager {
   readonly groupPaths: readonly string[];
   ensureNode(allocatable: ResourceAmounts): Promise<void>;
   ensurePod(pod: Pod): Promise<void>;
+  /** What the pod's cgroup has, and what it should have; undefined where pods have no cgroups. */
+  readPod(pod: Pod): Promise<{ current: CgroupState; target: CgroupLimits } | undefined>;
+  /** Sets some limits of the pod's cgroup. */
+  setPod(pod: Pod, limits: CgroupLimits): Promise<void>;
+  /** Bytes in use by one container, undefined where its cgroup cannot be found. */
+  containerMemory(pod: Pod, containerId: string): Promise<number | undefined>;
   /** Sets the classes' shares to what the running pods ask for. */
   updateClasses(pods: readonly Pod[]): Promise<void>;
   /** Kills what is left of the pod and removes its cgroup, whatever its class. */
@@ -67,6 +73,18 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
     },
     async ensurePod(pod) {
       if (perQos) await fs.ensure(path(nameOf(pod)), computePodLimits(pod, options.limits));
+    },
+    async readPod(pod) {
+      if (!perQos) return undefined;
+      return { current: await fs.read(path(nameOf(pod))), target: computePodLimits(pod, options.limits) };
+    },
+    async setPod(pod, limits) {
+      await fs.ensure(path(nameOf(pod)), limits);
+    },
+    async containerMemory(pod, containerId) {
+      if (!perQos) return undefined;
+      const child = (await fs.children(path(nameOf(pod)))).find((name) => name.includes(containerId));
+      return child === undefined ? undefined : (await fs.read(`${path(nameOf(pod))}/${child}`)).memoryUsageBytes;
     },
     async updateClasses(pods) {
       const shares = computeBurstableShares(pods);

@@ -5,6 +5,9 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { CgroupFs, CgroupLimits } from './cgroup-fs.ts';
 import { killProcess, removeCgroupTree } from './remove-tree.ts';
 
+/** The kernel shows no limit as the highest number of bytes that is a multiple of its page size. */
+const unlimitedBytes = 2 ** 62;
+
 async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
@@ -77,6 +80,21 @@ export function createCgroupV1(root: string, clock: Clock): CgroupFs {
     async exists(name) {
       const all = await Promise.all((await controllers()).map((controller) => exists(join(root, controller, name))));
       return all.length > 0 && all.every((item) => item);
+    },
+    async read(name) {
+      const all = await controllers();
+      const numberIn = async (controller: string, file: string) => {
+        const mounted = all.find((item) => item.split(',').includes(controller));
+        return mounted === undefined ? 0 : Number(await readFile(join(root, mounted, name, file), 'utf8'));
+      };
+      const quota = await numberIn('cpu', 'cpu.cfs_quota_us');
+      const memory = await numberIn('memory', 'memory.limit_in_bytes');
+      return {
+        cpuShares: await numberIn('cpu', 'cpu.shares'),
+        cpuQuotaUs: quota <= 0 ? Number.POSITIVE_INFINITY : quota,
+        memoryBytes: memory === 0 || memory >= unlimitedBytes ? Number.POSITIVE_INFINITY : memory,
+        memoryUsageBytes: await numberIn('memory', 'memory.usage_in_bytes'),
+      };
     },
     async children(name) {
       const names = new Set<string>();

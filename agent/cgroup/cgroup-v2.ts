@@ -19,6 +19,11 @@ export function sharesToWeight(shares: number): number {
   return Math.floor(1 + ((shares - 2) * 9999) / 262142);
 }
 
+/** The shares of which cpu.weight was made, as near as can be told. */
+export function weightToShares(weight: number): number {
+  return Math.round(2 + ((weight - 1) * 262142) / 9999);
+}
+
 async function enableControllers(directory: string): Promise<void> {
   const offered = (await readFile(join(directory, 'cgroup.controllers'), 'utf8')).trim().split(' ');
   const enabled = (await readFile(join(directory, 'cgroup.subtree_control'), 'utf8')).trim().split(' ');
@@ -60,6 +65,26 @@ export function createCgroupV2(root: string, clock: Clock): CgroupFs {
     },
     remove: (name) => removeCgroupTree(join(root, name), clock, killProcess),
     exists: (name) => exists(join(root, name)),
+    async read(name) {
+      const directory = join(root, name);
+      const text = async (file: string) => {
+        const found = await readFile(join(directory, file), 'utf8').catch((error: NodeJS.ErrnoException) => {
+          // The root's children lack the files of controllers that are not enabled.
+          if (error.code === 'ENOENT') return '';
+          throw error;
+        });
+        return found.trim();
+      };
+      if (!(await exists(directory))) throw new Error(`no cgroup ${name}`);
+      const [quota = 'max'] = (await text('cpu.max')).split(' ');
+      const limited = (value: string) => (value === '' || value === 'max' ? Number.POSITIVE_INFINITY : Number(value));
+      return {
+        cpuShares: weightToShares(Number((await text('cpu.weight')) || '1')),
+        cpuQuotaUs: limited(quota),
+        memoryBytes: limited(await text('memory.max')),
+        memoryUsageBytes: Number((await text('memory.current')) || '0'),
+      };
+    },
     async children(name) {
       const directory = join(root, name);
       if (!(await exists(directory))) return [];

@@ -77,6 +77,9 @@ export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: 
       const request = { containerId, timeout: timeoutSeconds };
       await callUnary(client, methods.StopContainer, request, options);
     },
+    async updateContainerResources(containerId, linux, signal) {
+      await callUnary(client, methods.UpdateContainerResources, { containerId, linux }, short(signal));
+    },
     async removeContainer(containerId, signal) {
       await callUnary(client, methods.RemoveContainer, { containerId }, short(signal));
     },

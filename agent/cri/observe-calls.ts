@@ -18,6 +18,7 @@ const operations: Record<string, string> = {
   createContainer: 'create_container',
   startContainer: 'start_container',
   stopContainer: 'stop_container',
+  updateContainerResources: 'update_container',
   removeContainer: 'remove_container',
   listContainers: 'list_containers',
   containerStatus: 'container_status',

@@ -8,6 +8,7 @@ import type { ContainerStats__Output } from '#proto/generated/cri/runtime/v1/Con
 import type { ContainerStatus__Output } from '#proto/generated/cri/runtime/v1/ContainerStatus.ts';
 import type { ExecRequest } from '#proto/generated/cri/runtime/v1/ExecRequest.ts';
 import type { ExecSyncResponse__Output } from '#proto/generated/cri/runtime/v1/ExecSyncResponse.ts';
+import type { LinuxContainerResources } from '#proto/generated/cri/runtime/v1/LinuxContainerResources.ts';
 import type { PodSandbox__Output } from '#proto/generated/cri/runtime/v1/PodSandbox.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
 import type { PodSandboxFilter } from '#proto/generated/cri/runtime/v1/PodSandboxFilter.ts';
@@ -44,6 +45,12 @@ export interface RuntimeService {
   startContainer(containerId: string, signal?: AbortSignal): Promise<void>;
   /** Sends the stop signal, and kills after `timeoutSeconds`. */
   stopContainer(containerId: string, timeoutSeconds: number, signal?: AbortSignal): Promise<void>;
+  /** Gives a running container other limits. */
+  updateContainerResources(
+    containerId: string,
+    resources: LinuxContainerResources,
+    signal?: AbortSignal,
+  ): Promise<void>;
   removeContainer(containerId: string, signal?: AbortSignal): Promise<void>;
   listContainers(filter?: ContainerFilter, signal?: AbortSignal): Promise<Container__Output[]>;
   containerStatus(containerId: string, signal?: AbortSignal): Promise<ContainerStatus__Output>;

@@ -27,6 +27,8 @@ export const ownedConditions = [
   'ContainersReady',
   'PodScheduled',
   'AllContainersRestarting',
+  'PodResizePending',
+  'PodResizeInProgress',
 ] as const;
 
 const yes: Verdict = { status: 'True' };

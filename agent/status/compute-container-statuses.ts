@@ -5,6 +5,7 @@ import type {
   ContainerStateTerminated,
   ContainerStatus,
   Pod,
+  ResourceRequirements,
   VolumeMountStatus,
 } from '#kube/api/generated/core-v1.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
@@ -28,6 +29,8 @@ export interface StatusInputs {
   /** Readiness and start of a running container, as probes see them. */
   isReady(containerId: string, container: Container): boolean;
   isStarted(containerId: string, container: Container): boolean;
+  /** The pod with the resources that its containers run with; absent: those of its definition. */
+  actuated?: Pod;
   /** For example containerd. */
   runtimeName: string;
   /** The status told before: it remembers how a run ended that the runtime no longer has. */
@@ -71,12 +74,22 @@ function stateOf(run: RuntimeContainer, runtimeName: string): ContainerState {
   }
 }
 
-function withResources(container: Container): Partial<ContainerStatus> {
-  const { requests, limits } = container.resources ?? {};
+/** Resources as the container runs with them; one that does not run has those it was given. */
+function runningResources({ actuated }: StatusInputs, container: Container): ResourceRequirements | undefined {
+  if (actuated === undefined) return container.resources;
+  const own = [...(actuated.spec.initContainers ?? []), ...actuated.spec.containers].find(
+    (item) => item.name === container.name,
+  );
+  return own === undefined ? container.resources : own.resources;
+}
+
+function withResources(inputs: StatusInputs, container: Container, running: boolean): Partial<ContainerStatus> {
+  const allocated = container.resources?.requests ?? {};
+  const { requests, limits } = (running ? runningResources(inputs, container) : container.resources) ?? {};
   // Requests follow limits where only these are set; the API server has defaulted them.
   const hasRequests = requests !== undefined && Object.keys(requests).length > 0;
   return {
-    ...(hasRequests ? { allocatedResources: requests } : {}),
+    ...(Object.keys(allocated).length > 0 ? { allocatedResources: allocated } : {}),
     resources: { ...(limits === undefined ? {} : { limits }), ...(hasRequests ? { requests } : {}) },
   };
 }
@@ -141,7 +154,7 @@ export function computeContainerStatus(
     imageID: latest.imageRef,
     containerID: `${runtimeName}://${latest.id}`,
     ...(kind === 'ephemeral' ? {} : { started: running && inputs.isStarted(latest.id, container) }),
-    ...(kind === 'ephemeral' ? {} : withResources(container)),
+    ...(kind === 'ephemeral' ? {} : withResources(inputs, container, running)),
     ...(mounts.length > 0 ? { volumeMounts: mounts } : {}),
     ...(latest.user === undefined ? {} : { user: { linux: latest.user } }),
   };

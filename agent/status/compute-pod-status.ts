@@ -1,5 +1,11 @@
 // The whole PodStatus of a pod on this node (pkg/kubelet/kubelet_pods.go: generateAPIPodStatus). Pure.
-import type { ContainerStatus, Pod, PodStatus, ResourceRequirements } from '#kube/api/generated/core-v1.ts';
+import type {
+  ContainerStatus,
+  Pod,
+  PodCondition,
+  PodStatus,
+  ResourceRequirements,
+} from '#kube/api/generated/core-v1.ts';
 import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { podLimits, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
 import { formatQuantity, milliQuantityOf, parseQuantity, quantityOf } from '#kube/api/quantity.ts';
@@ -14,6 +20,8 @@ import { computePhase } from './compute-phase.ts';
 /** Inputs of the pod's status beyond those of its containers. */
 export interface PodStatusInputs extends StatusInputs {
   hostIps: string[];
+  /** What became of a change of the pod's resources. */
+  resizeConditions?: readonly PodCondition[];
   /** No container will run again: the pod was deleted, evicted or has finished. */
   terminal: boolean;
   /** Why the pod was ended or refused by the node, where it was. */
@@ -36,13 +44,14 @@ function formatAmounts(pod: Pod, amounts: ResourceAmounts): Record<string, strin
   return result;
 }
 
-function computeResources(pod: Pod): Pick<PodStatus, 'resources' | 'allocatedResources'> {
-  const limits = formatAmounts(pod, podLimits(pod));
-  const requests = formatAmounts(pod, podRequests(pod));
+function computeResources(pod: Pod, actuated: Pod): Pick<PodStatus, 'resources' | 'allocatedResources'> {
+  const limits = formatAmounts(actuated, podLimits(actuated));
+  const requests = formatAmounts(actuated, podRequests(actuated));
+  const allocated = formatAmounts(pod, podRequests(pod));
   const resources: ResourceRequirements = {};
   if (Object.keys(limits).length > 0) resources.limits = limits;
   if (Object.keys(requests).length > 0) resources.requests = requests;
-  return { resources, ...(Object.keys(requests).length > 0 ? { allocatedResources: requests } : {}) };
+  return { resources, ...(Object.keys(allocated).length > 0 ? { allocatedResources: allocated } : {}) };
 }
 
 /** A container that never ran, or was lost, in a pod that has ended. */
@@ -120,12 +129,15 @@ export function computePodStatus(inputs: PodStatusInputs): PodStatus {
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     phase,
     ...(ended === undefined ? {} : { reason: ended.reason, message: ended.message }),
-    conditions: computeConditions({ pod, phase, initStatuses, statuses, sandboxReady, restartingAll }),
+    conditions: [
+      ...computeConditions({ pod, phase, initStatuses, statuses, sandboxReady, restartingAll }),
+      ...(inputs.resizeConditions ?? []),
+    ],
     ...addresses(inputs),
     ...(initStatuses.length > 0 ? { initContainerStatuses: initStatuses } : {}),
     containerStatuses: statuses,
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
     qosClass: qosClassOf(pod),
-    ...computeResources(pod),
+    ...computeResources(pod, inputs.actuated ?? pod),
   };
 }

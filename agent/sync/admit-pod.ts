@@ -42,10 +42,11 @@ function hostPorts(pod: Pod): string[] {
   );
 }
 
-function lacking(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[]): Rejection | undefined {
+/** The first resource of which the node has too little left for the pod; the message does not say what became of it. */
+export function lackingResource(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[]): Rejection | undefined {
   const podLimit = allocatable.get('pods');
   if (podLimit !== undefined && others.length + 1 > podLimit) {
-    const message = `${rejected}Node didn't have enough resource: pods, requested: 1, used: ${others.length}, capacity: ${podLimit}`;
+    const message = `Node didn't have enough resource: pods, requested: 1, used: ${others.length}, capacity: ${podLimit}`;
     return { reason: 'OutOfpods', message };
   }
   const taken = used(others);
@@ -54,7 +55,7 @@ function lacking(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[])
     if (amount === 0 || capacity === undefined) continue;
     const before = taken.get(name) ?? 0;
     if (before + amount <= capacity) continue;
-    const message = `${rejected}Node didn't have enough resource: ${name}, requested: ${amount}, used: ${before}, capacity: ${capacity}`;
+    const message = `Node didn't have enough resource: ${name}, requested: ${amount}, used: ${before}, capacity: ${capacity}`;
     return { reason: `OutOf${name}`, message };
   }
   return undefined;
@@ -70,8 +71,8 @@ export function admitPod(
   const sysctl = forbiddenSysctl(pod, allowedUnsafeSysctls);
   if (sysctl !== undefined) return sysctl;
   if (node === undefined) return undefined;
-  const short = lacking(pod, amountsOf(node.status?.allocatable), others);
-  if (short !== undefined) return short;
+  const short = lackingResource(pod, amountsOf(node.status?.allocatable), others);
+  if (short !== undefined) return { ...short, message: `${rejected}${short.message}` };
   if (!nodeAffinityAllows(pod.spec, node)) {
     return {
       reason: 'NodeAffinity',

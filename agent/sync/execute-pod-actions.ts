@@ -21,6 +21,7 @@ import { createWithFreeName } from './create-with-free-name.ts';
 import type { KeyBackoff } from './key-backoff.ts';
 import { selectSandbox } from './plan-pod-actions.ts';
 import type { PodAction } from './pod-action.ts';
+import { type ResizeTools, resizePod } from './resize-pod.ts';
 import { StartError, type StartTools, startContainer } from './start-container.ts';
 import { graceSecondsOf, type StopTools, stopContainer, stopContainers } from './stop-container.ts';
 
@@ -28,7 +29,7 @@ import { graceSecondsOf, type StopTools, stopContainer, stopContainers } from '.
 const startRetryMs = 10_000;
 
 /** What the executor needs of the node. */
-export interface ExecuteTools extends StartTools, StopTools {
+export interface ExecuteTools extends StartTools, StopTools, ResizeTools {
   sandbox: SandboxSettings;
   backoff: KeyBackoff;
   refresh(uid: string, signal: AbortSignal): Promise<PodRuntime | undefined>;
@@ -161,6 +162,7 @@ export async function executePodActions(
     const restartCount = isForgotten ? await restartCountOfLogs(logs) : action.restartCount;
     try {
       await startContainer(tools, place, { kind, container, restartCount, targetId }, signal);
+      if (kind !== 'ephemeral') tools.allocation.started(pod, container);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
       waiting.set(container.name, { reason: error.reason, message: error.message });
@@ -203,6 +205,9 @@ export async function executePodActions(
         retryWithin(0);
         break;
       }
+      case 'resizePod':
+        retryWithin(await resizePod(tools, pod, action.updates, signal));
+        break;
       case 'startContainer':
         await start(action);
         break;

@@ -1,6 +1,7 @@
 // Decides what has to happen to a pod now: from its definition, what the runtime has, probe verdicts and backoffs to
 // a list of actions. Pure. The rules are kubelet's (pkg/kubelet/kuberuntime/kuberuntime_manager.go: computePodActions).
 import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { resizableContainers, sameResources } from '../allocation/pod-allocation.ts';
 import { asContainer, usesHostNetwork } from '../container/pod-containers.ts';
 import {
   latestContainer,
@@ -9,8 +10,9 @@ import {
   type RuntimeSandbox,
 } from '../runtime-cache/pod-runtime.ts';
 import { planInitContainers } from './plan-init-containers.ts';
+import { planContainerResize } from './plan-resize.ts';
 import { planRestartAll } from './plan-restart-all.ts';
-import { planRunningContainer } from './plan-running-container.ts';
+import { actuatedResources, planRunningContainer } from './plan-running-container.ts';
 import { planStart } from './plan-start.ts';
 import type { PlanInputs, PodAction } from './pod-action.ts';
 import { mayRestart, shouldRestart } from './restart-policy.ts';
@@ -74,22 +76,44 @@ function planEphemeral({ pod, observed }: PlanInputs): PodAction[] {
     .map((item) => ({ type: 'startContainer', kind: 'ephemeral', container: asContainer(item), restartCount: 0 }));
 }
 
+/** What of a resize needs no restart. Containers that are about to be stopped are left out. */
+function planResizes(inputs: PlanInputs, stopping: readonly PodAction[]): PodAction[] {
+  const { pod, observed, actuated } = inputs;
+  if (actuated === undefined) return [];
+  const killed = stopping.flatMap((action) => (action.type === 'killContainer' ? [action] : []));
+  const updates = resizableContainers(pod).flatMap((container) => {
+    const target = latestContainer(observed, container.name);
+    const before = actuatedResources(inputs, container.name);
+    if (target?.state !== 'running' || before === undefined) return [];
+    if (killed.some((action) => action.target === target)) return [];
+    return planContainerResize(container, target, before).updates;
+  });
+  const podLevel = !sameResources(pod.spec.resources, actuated.spec.resources);
+  const needed = updates.length > 0 || podLevel || killed.some(({ reason }) => reason === 'ResizeRestart');
+  return needed ? [{ type: 'resizePod', updates }] : [];
+}
+
 function planRegular(inputs: PlanInputs): PodAction[] {
   const { pod, observed } = inputs;
-  const actions: PodAction[] = [];
+  const kills: PodAction[] = [];
+  const starts: PodAction[] = [];
   let kept = 0;
+  const add = (planned: readonly PodAction[]) => {
+    for (const action of planned) (action.type === 'killContainer' ? kills : starts).push(action);
+  };
   for (const container of pod.spec.containers) {
     const latest = latestContainer(observed, container.name);
     if (latest?.state === 'running') {
       const change = planRunningContainer(inputs, 'regular', container, latest);
       if (change.length === 0) kept += 1;
-      actions.push(...change);
+      add(change);
     } else if (shouldRestart(pod, container, latest)) {
-      actions.push(...planUnknown(latest), planStart(inputs, 'regular', container));
+      add([...planUnknown(latest), planStart(inputs, 'regular', container)]);
     }
   }
-  const finished = kept === 0 && actions.length === 0;
-  return finished ? [{ type: 'killPod', reason: 'Completed' }] : actions;
+  const finished = kept === 0 && kills.length === 0 && starts.length === 0;
+  if (finished) return [{ type: 'killPod', reason: 'Completed' }];
+  return [...kills, ...planResizes(inputs, kills), ...starts];
 }
 
 /** Plans one pod that is meant to run. An empty list: the pod is as it should be. */

@@ -2,6 +2,7 @@
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import type { ContainerKind } from '../container/pod-containers.ts';
 import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
+import type { ContainerUpdate } from './plan-resize.ts';
 
 /** What a probe says about a container now. */
 export type Verdict = 'success' | 'failure' | 'unknown';
@@ -33,6 +34,8 @@ export type PodAction =
   | { type: 'removeContainer'; target: RuntimeContainer }
   /** Every container goes, without preStop hooks, and the pod starts from its beginning in the same sandbox. */
   | { type: 'restartAll'; stop: RuntimeContainer[]; remove: RuntimeContainer[] }
+  /** Give running containers, and the pod as a whole, the resources allocated to them. */
+  | { type: 'resizePod'; updates: ContainerUpdate[] }
   | { type: 'startContainer'; kind: ContainerKind; container: Container; restartCount: number }
   | { type: 'backOff'; container: Container; untilMs: number; delayMs: number };
 
@@ -42,4 +45,6 @@ export interface PlanInputs {
   observed: PodRuntime;
   probes: ProbeVerdicts;
   restartDelay: RestartDelay;
+  /** The pod with the resources that its containers run with; absent: those of its definition. */
+  actuated?: Pod;
 }

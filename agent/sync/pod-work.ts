@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import type { AllocationManager } from '../allocation/allocation-manager.ts';
 import type { CgroupManager } from '../cgroup/cgroup-manager.ts';
 import type { ProbeManager } from '../probe/probe-manager.ts';
 import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
@@ -22,7 +23,10 @@ export interface EndReason {
 
 /** One pod on this node. A pod moves through the stages in their order, never back. */
 export interface PodWork {
+  /** The pod with the resources that it was given; what is done for it is done by this. */
   pod: Pod;
+  /** The definition as its source tells it. */
+  wanted: Pod;
   stage: 'running' | 'terminating' | 'terminated' | 'removed';
   /** The definition is gone from its source: nothing of the pod may stay. */
   gone: boolean;
@@ -47,6 +51,7 @@ export interface PodTools {
   volumes: VolumeManager;
   cgroups: CgroupManager;
   probes: ProbeManager;
+  allocation: AllocationManager;
   clock: Clock;
   logger: Logger;
   hostIps(): string[];
@@ -67,9 +72,10 @@ export interface PodTools {
 }
 
 /** A new worker's state. */
-export function newPodWork(pod: Pod): PodWork {
+export function newPodWork(wanted: Pod, pod = wanted): PodWork {
   return {
     pod,
+    wanted,
     stage: 'running',
     gone: false,
     goneGraceSeconds: undefined,

@@ -17,6 +17,8 @@ const concurrency = 1000;
 const orphanGraceSeconds = 1;
 const retryBaseMs = 500;
 const retryMaxMs = 60_000;
+/** Resizes that wait are looked at again even where nothing seems to have changed. */
+const resizeRetryMs = 180_000;
 
 export interface PodWorkers {
   /** A pod of this node is new or changed. */
@@ -95,23 +97,39 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     return orphan;
   }
 
+  /** The pods that use the node beside this one, with what they were given. */
+  function othersOf(work: PodWork): Pod[] {
+    return [...works.values()]
+      .filter((other) => other !== work && other.admitted && other.stage !== 'terminated')
+      .map(({ pod }) => pod);
+  }
+
+  /** Gives the pod what it asks for now, where the node can. */
+  function reconsider(work: PodWork): boolean {
+    const changed = tools.allocation.consider(work.wanted, othersOf(work));
+    if (changed) work.pod = tools.allocation.allocated(work.wanted);
+    return changed;
+  }
+
+  /** Something of the node has become free: pods whose resize waits are asked again, the most important first. */
+  function reconsiderWaiting(): void {
+    const waiting = [...works.values()].filter(
+      ({ stage, pod }) => stage === 'running' && tools.allocation.isWaiting(pod.metadata.uid ?? ''),
+    );
+    for (const work of tools.allocation.order(waiting)) {
+      if (reconsider(work)) queue.add(work.pod.metadata.uid ?? '');
+    }
+  }
+
   /** Asked once for each pod, before anything of it is made; what runs already was taken before. */
   async function admit(uid: string, work: PodWork, signal: AbortSignal): Promise<void> {
     if (work.admitted || work.gone || work.pod.metadata.deletionTimestamp !== undefined || isPodTerminal(work.pod))
       return;
-    const others = [...works.values()].filter(
-      (other) => other !== work && other.admitted && other.stage !== 'terminated',
-    );
     const rejection =
-      tools.cache.get(uid) === undefined
-        ? await tools.admit(
-            work.pod,
-            others.map(({ pod }) => pod),
-            signal,
-          )
-        : undefined;
+      tools.cache.get(uid) === undefined ? await tools.admit(work.pod, othersOf(work), signal) : undefined;
     if (rejection === undefined) {
       work.admitted = true;
+      tools.allocation.admit(work.pod);
       return;
     }
     tools.execute.record(work.pod, 'Warning', rejection.reason, rejection.message.replace(/^Pod was rejected: /, ''));
@@ -132,6 +150,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
         work.pod.metadata.deletionTimestamp !== undefined ||
         isPodTerminal(work.pod);
       if (!mustEnd) {
+        if (reconsider(work)) reconsiderWaiting();
         const result = await syncPod(tools, work, signal);
         if (!result.finished) return result.requeueAfterMs;
       }
@@ -141,6 +160,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       await terminatePod(tools, work, signal);
       await finishPod(tools, work);
       work.stage = 'terminated';
+      reconsiderWaiting();
     }
     if (work.stage === 'terminated' && work.gone) {
       await removePod(tools, work, signal);
@@ -167,16 +187,24 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     }
   }
 
+  async function retryResizes(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await clock.sleep(resizeRetryMs, signal).catch(() => undefined);
+      if (!signal.aborted) reconsiderWaiting();
+    }
+  }
+
   tools.cache.subscribe((uid) => queue.add(uid));
   return {
     update(pod) {
       const uid = pod.metadata.uid ?? '';
       const work = works.get(uid);
-      if (work === undefined) works.set(uid, newPodWork(pod));
+      if (work === undefined) works.set(uid, newPodWork(pod, tools.allocation.allocated(pod)));
       else {
-        const sooner = endsSooner(work.pod, pod);
-        const same = isSameWork(work.pod, pod);
-        work.pod = pod;
+        const sooner = endsSooner(work.wanted, pod);
+        const same = isSameWork(work.wanted, pod);
+        work.wanted = pod;
+        work.pod = tools.allocation.allocated(pod);
         if (same) return;
         if (sooner) interrupt(work);
       }
@@ -207,8 +235,11 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     stages: () => [...works.values()].map(({ stage }) => stage),
     sourcesReady() {
       complete = true;
+      tools.allocation.retain(new Set(works.keys()));
       for (const { uid } of tools.cache.all()) if (!works.has(uid)) queue.add(uid);
     },
-    run: (signal) => queue.run(sync, { concurrency, signal }),
+    async run(signal) {
+      await Promise.all([queue.run(sync, { concurrency, signal }), retryResizes(signal)]);
+    },
   };
 }

@@ -19,6 +19,8 @@ export function statusOf(tools: PodTools, work: PodWork, observed: PodRuntime, t
     isStarted: (id, container) => tools.probes.isStarted(id, container),
     runtimeName: tools.runtimeName,
     hostIps: tools.hostIps(),
+    actuated: tools.allocation.actuated(work.pod),
+    resizeConditions: terminal ? [] : tools.allocation.conditions(work.pod.metadata.uid ?? ''),
     terminal,
     ended: terminal ? work.ended : undefined,
   });

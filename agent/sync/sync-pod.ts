@@ -12,6 +12,7 @@ import { backoffKey, executePodActions } from './execute-pod-actions.ts';
 import { planPodActions } from './plan-pod-actions.ts';
 import type { PodTools, PodWork } from './pod-work.ts';
 import { reportSandboxReady, reportStatus } from './report-status.ts';
+import { settleResize } from './resize-pod.ts';
 
 /** When to look at the pod again at the latest; `finished`: it has ended by itself. */
 export interface SyncResult {
@@ -40,7 +41,8 @@ async function removeOldSandboxes(tools: PodTools, observed: PodRuntime, signal:
 async function prepareNode(tools: PodTools, work: PodWork): Promise<void> {
   const { pod } = work;
   if (!work.cgroupReady) {
-    await tools.cgroups.ensurePod(pod);
+    // Not yet what it was given in the meantime: the pod's limits are raised and lowered with its containers'.
+    await tools.cgroups.ensurePod(tools.allocation.actuated(pod));
     work.cgroupReady = true;
   }
   const { name, namespace = '', uid = '' } = pod.metadata;
@@ -75,12 +77,14 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
     pod,
     observed,
     probes: tools.probes.verdicts,
+    actuated: tools.allocation.actuated(pod),
     restartDelay: (container, finishedAtMs) => execute.backoff.waiting(backoffKey(pod, container), finishedAtMs),
   });
   let requeueAfterMs = tools.syncFrequencyMs;
   if (deadlineMs !== undefined) requeueAfterMs = Math.min(requeueAfterMs, deadlineMs);
   if (actions.length === 0) {
     work.waiting = new Map();
+    if (settleResize(tools, pod, observed)) reportStatus(tools, work, observed);
     await removeOldSandboxes(tools, observed, signal);
     return { requeueAfterMs, finished: false };
   }
@@ -93,6 +97,7 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
   // Waiting alone changes nothing in the runtime.
   const acted = actions.some((action) => action.type !== 'backOff');
   const after = acted ? await tools.cache.refresh(uid, signal) : observed;
+  if (after !== undefined) settleResize(tools, pod, after);
   reportStatus(tools, work, after ?? emptyPodRuntime(uid, name, namespace));
   if (result.retryAfterMs !== undefined) requeueAfterMs = Math.min(requeueAfterMs, Math.max(result.retryAfterMs, 0));
   return { requeueAfterMs, finished: false };

@@ -81,4 +81,5 @@ export async function removePod(tools: PodTools, work: PodWork, signal: AbortSig
   await rm(podLogsDirectory(tools.podLogsDir, namespace, name, uid), { recursive: true, force: true });
   await tools.cache.refresh(uid, signal);
   tools.statuses.forget(uid);
+  tools.allocation.forget(uid);
 }

@@ -1,5 +1,6 @@
 // What the workers of pods use: objects, volumes, probes, images, statuses, events.
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import {
   nodes as nodesResource,
@@ -9,6 +10,8 @@ import {
 } from '#kube/api/generated/resources.ts';
 import { type EventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
+import { createAllocationManager } from '../allocation/allocation-manager.ts';
+import { openAllocationStore } from '../allocation/allocation-store.ts';
 import { parseResolvConf } from '../container/dns-config.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
 import { containerFieldPath } from '../container/pod-containers.ts';
@@ -112,8 +115,20 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
   const { clusterDns, clusterDomain } = settings;
   const legacyLogsDir = settings.podLogsDir === '/var/log/pods' ? '/var/log/containers' : undefined;
 
+  const allocation = createAllocationManager({
+    allocated: await openAllocationStore(join(settings.rootDir, 'allocated_pods_state'), logger),
+    actuated: await openAllocationStore(join(settings.rootDir, 'actuated_pods_state'), logger),
+    node: reporter.node,
+    record,
+    clock,
+    logger,
+  });
+
   const tools: PodTools = {
+    allocation,
     execute: {
+      allocation,
+      cgroups,
       runtime,
       httpGet: systemHttpGet,
       clock,

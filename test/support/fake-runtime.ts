@@ -240,6 +240,9 @@ export function createFakeRuntime(options: FakeRuntimeOptions): FakeRuntime {
       const code = container.run.stopCode ?? 137;
       exit(container, code, code === 0 ? 'Completed' : 'Error');
     },
+    async updateContainerResources(id, linux) {
+      record('UpdateContainerResources', { containerId: id, linux });
+    },
     async removeContainer(id) {
       record('RemoveContainer', { containerId: id });
       containers.delete(id);

@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import type { ConfigMap, Pod, Secret, Service } from '#kube/api/generated/core-v1.ts';
+import type { ConfigMap, Node, Pod, Secret, Service } from '#kube/api/generated/core-v1.ts';
+import { createAllocationManager } from '../../agent/allocation/allocation-manager.ts';
+import { openAllocationStore } from '../../agent/allocation/allocation-store.ts';
 import { createCgroupManager } from '../../agent/cgroup/cgroup-manager.ts';
 import { createEnsureImage } from '../../agent/image/ensure-image.ts';
 import { withSource } from '../../agent/pod-source/api-pod-source.ts';
@@ -37,6 +39,8 @@ export interface HarnessOptions {
   configMaps: Record<string, ConfigMap>;
   secrets: Record<string, Secret>;
   services: Service[];
+  /** Where pods ask for other resources. */
+  node?: Node | undefined;
   runtime: Omit<FakeRuntimeOptions, 'clock'>;
   /** What an earlier harness left: the agent starts again over the same runtime, files and API. */
   after?: PodHarness | undefined;
@@ -116,8 +120,33 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
   const limits = { cpuCfsQuota: true, cpuCfsQuotaPeriodMs: 100, podPidsLimit: -1 };
   const resources = { memoryCapacityBytes: options.memoryBytes, hugepageSizes: ['2MB', '1GB'], ...limits };
   const podLogsDir = join(rootDir, 'logs');
+  const cgroups = createCgroupManager({
+    fs: {
+      version: 1,
+      ensure: async () => undefined,
+      remove: async () => undefined,
+      exists: async () => true,
+      read: async () => ({ cpuShares: 2, cpuQuotaUs: Infinity, memoryBytes: Infinity, memoryUsageBytes: 0 }),
+      children: async () => [],
+    },
+    driver: 'cgroupfs',
+    root: '/',
+    perQos: true,
+    limits,
+    enforceAllocatable: true,
+  });
+  const allocation = createAllocationManager({
+    allocated: await openAllocationStore(join(rootDir, 'allocated_pods_state'), logger),
+    actuated: await openAllocationStore(join(rootDir, 'actuated_pods_state'), logger),
+    node: () => options.node,
+    record,
+    clock,
+    logger,
+  });
   const workers = createPodWorkers({
     execute: {
+      allocation,
+      cgroups,
       runtime,
       httpGet: async () => ({ status: 200, statusText: 'OK', body: '' }),
       clock,
@@ -167,20 +196,8 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       logger,
       record,
     }),
-    cgroups: createCgroupManager({
-      fs: {
-        version: 1,
-        ensure: async () => undefined,
-        remove: async () => undefined,
-        exists: async () => true,
-        children: async () => [],
-      },
-      driver: 'cgroupfs',
-      root: '/',
-      perQos: true,
-      limits,
-      enforceAllocatable: true,
-    }),
+    cgroups,
+    allocation,
     probes,
     clock,
     logger,

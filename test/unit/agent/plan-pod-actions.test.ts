@@ -19,6 +19,8 @@ function brief(action: PodAction): string {
       return `remove ${action.target.id}`;
     case 'startContainer':
       return `start ${action.kind} ${action.container.name} ${action.restartCount}`;
+    case 'resizePod':
+      return `resize ${action.updates.map((item) => `${item.container.name} ${item.resource} ${item.direction}`)}`;
     case 'restartAll':
       return `restart all: stop ${action.stop.map(({ id }) => id)}, remove ${action.remove.map(({ id }) => id)}`;
     case 'backOff':

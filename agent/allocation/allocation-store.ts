@@ -1,0 +1,58 @@
+// Allocations by pod uid, in memory and in one file. The file is replaced as a whole; changes that come while it is
+// being written go into the next version together.
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
+import type { PodAllocation } from './pod-allocation.ts';
+
+export interface AllocationStore {
+  get(uid: string): PodAllocation | undefined;
+  /** Resolves when the file has it. */
+  set(uid: string, allocation: PodAllocation): Promise<void>;
+  remove(uid: string): Promise<void>;
+  uids(): string[];
+}
+
+/** Reads `path`, where it is there; a damaged file is reported and starts empty. */
+export async function openAllocationStore(path: string, logger: Logger): Promise<AllocationStore> {
+  let entries = new Map<string, PodAllocation>();
+  try {
+    entries = decodeCheckpoint(await readFile(path, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') logger.error({ err: error, path }, 'cannot use checkpoint');
+  }
+  let writing: Promise<void> = Promise.resolve();
+  let next: Promise<void> | undefined;
+
+  async function write(): Promise<void> {
+    const temporary = `${path}.new`;
+    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+    await writeFile(temporary, encodeCheckpoint(entries), { mode: 0o600 });
+    await rename(temporary, path);
+  }
+
+  /** One write at a time; all that asked while it ran share the one after it. */
+  function save(): Promise<void> {
+    next ??= writing
+      .catch(() => undefined)
+      .then(() => {
+        next = undefined;
+        writing = write();
+        return writing;
+      });
+    return next;
+  }
+
+  return {
+    get: (uid) => entries.get(uid),
+    set(uid, allocation) {
+      entries.set(uid, allocation);
+      return save();
+    },
+    async remove(uid) {
+      if (entries.delete(uid)) await save();
+    },
+    uids: () => [...entries.keys()],
+  };
+}
