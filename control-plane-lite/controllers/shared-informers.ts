@@ -14,6 +14,8 @@ import type {
   Endpoints,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   ReplicationController,
   Service,
@@ -21,6 +23,7 @@ import type {
 } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
+import type { StorageClass } from '#kube/api/generated/storage-v1.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -51,12 +54,15 @@ export interface SharedInformers {
   leases: Informer<Lease>;
   namespaces: Informer<Namespace>;
   nodes: Informer<Node>;
+  persistentvolumeclaims: Informer<PersistentVolumeClaim>;
+  persistentvolumes: Informer<PersistentVolume>;
   pods: Informer<Pod>;
   replicasets: Informer<ReplicaSet>;
   replicationcontrollers: Informer<ReplicationController>;
   serviceaccounts: Informer<ServiceAccount>;
   services: Informer<Service>;
   statefulsets: Informer<StatefulSet>;
+  storageclasses: Informer<StorageClass>;
 }
 
 function controllerUid(object: KubeObject): string[] {
@@ -111,6 +117,8 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     leases: informer(resources.leases, { namespace: 'kube-node-lease' }),
     namespaces: informer(resources.namespaces),
     nodes: informer(resources.nodes),
+    persistentvolumeclaims: informer(resources.persistentvolumeclaims),
+    persistentvolumes: informer(resources.persistentvolumes),
     pods: informer(resources.pods, {
       indexes: {
         [byController]: controllerUid,
@@ -123,6 +131,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     serviceaccounts: informer(resources.serviceaccounts),
     services: informer(resources.services, { indexes: { [bySelectorPair]: firstSelectorPair } }),
     statefulsets: informer(resources.statefulsets),
+    storageclasses: informer(resources.storageclasses),
   };
 }
 
@@ -142,12 +151,15 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     pair(resources.jobs, informers.jobs),
     pair(resources.namespaces, informers.namespaces),
     pair(resources.nodes, informers.nodes),
+    pair(resources.persistentvolumeclaims, informers.persistentvolumeclaims),
+    pair(resources.persistentvolumes, informers.persistentvolumes),
     pair(resources.pods, informers.pods),
     pair(resources.replicasets, informers.replicasets),
     pair(resources.replicationcontrollers, informers.replicationcontrollers),
     pair(resources.serviceaccounts, informers.serviceaccounts),
     pair(resources.services, informers.services),
     pair(resources.statefulsets, informers.statefulsets),
+    pair(resources.storageclasses, informers.storageclasses),
   ];
 }
 

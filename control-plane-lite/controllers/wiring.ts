@@ -24,6 +24,7 @@ import { createNodeIpamController } from './node-ipam/node-ipam-controller.ts';
 import { createNodeLifecycleController, defaultHeartbeatLimits } from './node-lifecycle/node-lifecycle-controller.ts';
 import type { HeartbeatLimits } from './node-lifecycle/plan-heartbeat.ts';
 import { createTaintEvictionController } from './node-lifecycle/taint-eviction-controller.ts';
+import { createPersistentVolumeBinder } from './persistent-volume-binder/persistent-volume-binder.ts';
 import { createPodGarbageCollector } from './pod-garbage-collector/pod-garbage-collector.ts';
 import { type ReplicaKind, replicaSetKind, replicationControllerKind } from './replicaset/replica-kind.ts';
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
@@ -107,6 +108,7 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
     createDisruptionController(contextFor('disruption-controller'), sharedClient),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
+    createPersistentVolumeBinder(contextFor('persistent-volume-binder', 'persistentvolume-controller')),
     createNamespaceController(contextFor('namespace-controller')),
     createGarbageCollector(contextFor('generic-garbage-collector'), {
       sharedClient,

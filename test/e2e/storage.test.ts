@@ -1,0 +1,100 @@
+// Claims on storage of the node: bound, mounted, shown to containers, given back.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { persistentvolumeclaims, persistentvolumes } from '#kube/api/generated/resources.ts';
+import { clustersUnavailable } from '../support/e2e-cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { type NodeCluster, script, startNodeCluster } from '../support/node-cluster.ts';
+import { claimDraft, claimVolume, onlyOnNode, volumeDraft } from '../support/storage-objects.ts';
+
+describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () => {
+  let node: NodeCluster;
+  let directory = '';
+  before(async () => {
+    node = await startNodeCluster();
+    directory = await mkdtemp(join(tmpdir(), 'berth-storage-'));
+  });
+  after(async () => {
+    await node?.[Symbol.asyncDispose]();
+    if (directory !== '') await rm(directory, { recursive: true, force: true });
+  });
+
+  const unique = (name: string) => `${name}-${randomBytes(3).toString('hex')}`;
+  const newDirectory = () => mkdtemp(join(directory, 'v-'));
+
+  /** A volume and a claim of its own, which names it. */
+  async function boundClaim(spec: Parameters<typeof volumeDraft>[1]): Promise<{ namespace: string; volume: string }> {
+    const namespace = await node.namespace();
+    const volume = unique('volume');
+    await node.client.create(persistentvolumes, undefined, volumeDraft(volume, spec));
+    await node.client.create(persistentvolumeclaims, namespace, claimDraft('data', { volumeName: volume }));
+    return { namespace, volume };
+  }
+
+  it('mounts a claim on a path of the node, and leaves the data there', async () => {
+    const path = await newDirectory();
+    const { namespace, volume } = await boundClaim({ hostPath: { path } });
+    const { volumes, volumeMounts } = claimVolume('data');
+    const spec = { volumes, containers: [script('echo kept > /v/file', { volumeMounts })] };
+    await node.output(namespace, { spec });
+    assert.equal(await readFile(join(path, 'file'), 'utf8'), 'kept\n');
+    const claim = await node.client.get(persistentvolumeclaims, { namespace, name: 'data' });
+    assert.deepEqual(claim.status, { phase: 'Bound', accessModes: ['ReadWriteOnce'], capacity: { storage: '10Mi' } });
+    await node.client.delete(persistentvolumeclaims, { namespace, name: 'data' });
+    await eventually('the volume is released', async () => {
+      const { status } = await node.client.get(persistentvolumes, { name: volume });
+      return status?.phase === 'Released';
+    });
+  });
+
+  it('binds a local volume into the pod, owned by its group', async () => {
+    const path = await newDirectory();
+    await writeFile(join(path, 'before'), 'here');
+    const { namespace } = await boundClaim({ local: { path }, ...onlyOnNode(node.nodeName) });
+    const { volumes, volumeMounts } = claimVolume('data');
+    const text = await node.output(namespace, {
+      spec: {
+        securityContext: { fsGroup: 4321, runAsUser: 1000 },
+        volumes,
+        containers: [
+          script('cat /v/before; echo; stat -c %g /v /v/before; touch /v/new; stat -c %g /v/new', { volumeMounts }),
+        ],
+      },
+    });
+    assert.equal(text, 'here\n4321\n4321\n4321\n');
+    assert.equal((await stat(join(path, 'new'))).uid, 1000);
+  });
+
+  it('says why a pod waits for a claim', async () => {
+    const namespace = await node.namespace();
+    const { volumes, volumeMounts } = claimVolume('missing');
+    const spec = { nodeName: node.nodeName, volumes, containers: [script('true', { volumeMounts })] };
+    await node.createPod(namespace, { name: 'waits', spec });
+    const told = await eventually('an event', async () => {
+      const events = await node.events(namespace, 'waits');
+      return events.find(({ reason }) => reason === 'FailedMount')?.message;
+    });
+    assert.match(
+      told,
+      /^Unable to attach or mount volumes: unmounted volumes=\[v\], unattached volumes=\[\], failed to process volumes=\[v\]: error processing PVC test-\w+\/missing: failed to fetch PVC from API server: /,
+    );
+  });
+
+  it('says that a local volume is not there', async () => {
+    const { namespace, volume } = await boundClaim({ local: { path: '/no/such' }, ...onlyOnNode(node.nodeName) });
+    const { volumes, volumeMounts } = claimVolume('data');
+    await node.createPod(namespace, {
+      name: 'waits',
+      spec: { volumes, containers: [script('true', { volumeMounts })] },
+    });
+    const expected = `MountVolume.NewMounter initialization failed for volume "${volume}" : path "/no/such" does not exist`;
+    await eventually('the event', async () => {
+      const events = await node.events(namespace, 'waits');
+      return events.some(({ reason, message }) => reason === 'FailedMount' && message === expected);
+    });
+  });
+});
