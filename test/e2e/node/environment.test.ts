@@ -73,8 +73,12 @@ describe('the environment of containers', { skip: clustersUnavailable() ?? false
     it(prefixed, async () => {
       const prefixes = ['p-', '1-', '$_-', 'p.', '#[special'];
       const envFrom = prefixes.map((prefix) => ({ prefix, ...ref }));
-      const text = await run(script("tr '\\0' '\\n' < /proc/1/environ", { envFrom }), await write());
-      hasLines(text, ...prefixes.flatMap((prefix) => [`${prefix}data_1=value-1`, `${prefix}data_3=value-3`]));
+      // A shell would keep names from its children that it cannot use itself.
+      const text = await run(script('', { command: ['cat', '/proc/self/environ'], envFrom }), await write());
+      hasLines(
+        text.replaceAll('\0', '\n'),
+        ...prefixes.flatMap((prefix) => [`${prefix}data_1=value-1`, `${prefix}data_3=value-3`]),
+      );
     });
   }
 
