@@ -108,6 +108,12 @@ function podViolations(request: AdmissionRequest, pod: PodObject): string[] {
   return [...ofContainers, ...itemsOf(request, 'Pod').flatMap((item) => violations(item, requests, limits))];
 }
 
+/** A pod whose resources change while it runs keeps to the limits of new ones. */
+function resizedPod({ served, verb, subresource, object }: AdmissionRequest): PodObject | undefined {
+  const resized = served.stored.kind === 'Pod' && verb === 'update' && subresource === 'resize';
+  return resized ? (object as PodObject) : undefined;
+}
+
 export const limitRanger: AdmissionPlugin = {
   name: 'LimitRanger',
   mutate: (request) => {
@@ -115,7 +121,7 @@ export const limitRanger: AdmissionPlugin = {
     if (pod !== undefined) applyDefaults(pod, itemsOf(request, 'Container'));
   },
   validate: (request) => {
-    const pod = createdPod(request);
+    const pod = createdPod(request) ?? resizedPod(request);
     const { served, object, name, verb, subresource } = request;
     let found: string[] = [];
     if (pod !== undefined) found = podViolations(request, pod);

@@ -70,6 +70,31 @@ export function podRequests(pod: Pick<Pod, 'spec'>): ResourceAmounts {
   return amounts;
 }
 
+/** What a running pod may hold while a resize is under way: the most of what it asks for, was given and runs with. */
+function heldBy(pod: Pod, container: Container): ResourceAmounts {
+  const { conditions = [], containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {};
+  const status = [...containerStatuses, ...initContainerStatuses].find(({ name }) => name === container.name);
+  const wanted = amountsOf(container.resources?.requests);
+  if (status === undefined) return wanted;
+  const held = amountsOf(status.resources?.requests);
+  raiseTo(held, amountsOf(status.allocatedResources));
+  // What the node can never give is not reserved.
+  const infeasible = conditions.some(({ type, reason }) => type === 'PodResizePending' && reason === 'Infeasible');
+  if (infeasible && held.size > 0) return held;
+  raiseTo(held, wanted);
+  return held;
+}
+
+/** What others must leave to the pod: its requests, also those it is about to give back or to get. */
+export function reservedRequests(pod: Pod): ResourceAmounts {
+  const amounts = overridden(
+    total(pod, (container) => heldBy(pod, container)),
+    pod.spec?.resources?.requests,
+  );
+  addTo(amounts, amountsOf(pod.spec?.overhead));
+  return amounts;
+}
+
 /** The pod's upper bounds; a resource that some container may use without limit still sums the limits given. */
 export function podLimits(pod: Pick<Pod, 'spec'>): ResourceAmounts {
   const amounts = overridden(

@@ -104,7 +104,8 @@ export function createQuotaAdmission({ objects, cache, table }: QuotaDeps): Admi
     name: 'ResourceQuota',
     validate: (request) => {
       const { verb, subresource, namespace, served, object, previous } = request;
-      if ((verb !== 'create' && verb !== 'update') || subresource !== '' || namespace === '' || object === undefined)
+      const counts = subresource === '' || (subresource === 'resize' && verb === 'update');
+      if ((verb !== 'create' && verb !== 'update') || !counts || namespace === '' || object === undefined)
         return undefined;
       const quotas = objects.list(resourcequotas, namespace);
       if (quotas.length === 0) return undefined;

@@ -1,6 +1,6 @@
 // What one object counts against a quota. Pure.
 import type { PersistentVolumeClaim, Pod, Service } from '#kube/api/generated/core-v1.ts';
-import { podLimits, podRequests } from '#kube/api/pod-resources.ts';
+import { podLimits, reservedRequests } from '#kube/api/pod-resources.ts';
 import { formatQuantity, milliQuantityOf, parseQuantity, quantityOf, quantityToNumber } from '#kube/api/quantity.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 
@@ -40,7 +40,7 @@ function podUsage(pod: Pod): Usage {
   const usage: Usage = new Map([['count/pods', 1]]);
   if (isOver(pod)) return usage;
   usage.set('pods', 1);
-  for (const [name, amount] of podRequests(pod)) {
+  for (const [name, amount] of reservedRequests(pod)) {
     if (shortRequests.has(name)) usage.set(name, amount);
     usage.set(`requests.${name}`, amount);
   }

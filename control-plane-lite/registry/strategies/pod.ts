@@ -25,7 +25,10 @@ function resizeOnly(pod: PodObject, previous: PodObject): void {
       if (wanted?.resizePolicy !== undefined) container.resizePolicy = wanted.resizePolicy;
     }
   }
-  if (spec !== undefined) pod.spec = spec;
+  if (spec !== undefined) {
+    if (pod.spec?.resources !== undefined) spec.resources = pod.spec.resources;
+    pod.spec = spec;
+  }
 }
 
 function ephemeralContainersOnly(pod: PodObject, previous: PodObject): void {

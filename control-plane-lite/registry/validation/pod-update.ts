@@ -22,7 +22,6 @@ function onlyAdded(
 }
 
 const withoutImage = ({ image: _image, ...container }: Container) => container;
-const withoutResources = ({ resources: _resources, ...container }: Container) => container;
 
 /** The spec without what may change at any time. */
 function fixedPart(spec: PodSpec): Partial<PodSpec> {
@@ -84,21 +83,6 @@ export function validatePodUpdate(pod: Pod, previous: Pod): FieldError[] {
   const right = fixedPart(previous.spec);
   const same = gated ? sameValue(withoutPlacement(left), withoutPlacement(right)) : sameValue(left, right);
   if (!same) errors.push(forbiddenField('spec', updateText));
-  return errors;
-}
-
-/** Rules of the resize subresource: only containers' resources change, and the quality of service class stays. */
-export function validatePodResize(pod: Pod, previous: Pod): FieldError[] {
-  const strip = (spec: PodSpec) => ({
-    ...spec,
-    containers: spec.containers.map(withoutResources),
-    initContainers: (spec.initContainers ?? []).map(withoutResources),
-    resources: undefined,
-  });
-  const errors = validatePodSpec('spec', pod.spec);
-  if (!sameValue(strip(pod.spec), strip(previous.spec))) {
-    errors.push(forbiddenField('spec', 'only cpu and memory resources are mutable'));
-  }
   return errors;
 }
 

@@ -157,7 +157,9 @@ function planUpdate(
   registry.admission.mutate(admission);
   strategy.prepareUpdate?.(object, previous, strategyContext, subresource);
   const isCounted = countsGenerations(stored) || strategy.countsGenerations === true;
-  if (isCounted && subresource !== 'status' && isNewGeneration(object, previous)) {
+  // A binding places the specification, it does not change it.
+  const mayCount = subresource !== 'status' && subresource !== 'binding';
+  if (isCounted && mayCount && isNewGeneration(object, previous)) {
     object.metadata.generation = (previous.metadata.generation ?? 0) + 1;
   }
   const errors = [

@@ -1,7 +1,7 @@
 // What scheduling needs to know of a pod, computed once.
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
-import { podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { type ResourceAmounts, reservedRequests } from '#kube/api/pod-resources.ts';
 
 /** A port of the node that the pod takes. */
 export interface HostPort {
@@ -64,7 +64,7 @@ function namedNodes(pod: Pod): string[] | undefined {
 /** Computes all facts; called once for each version of a pod's spec. */
 export function createPodInfo(pod: Pod): PodInfo {
   const { metadata, spec } = pod;
-  const requests = podRequests(pod);
+  const requests = reservedRequests(pod);
   const hostPorts = hostPortsOf(pod);
   const owner = controllerOf(pod);
   const group = owner === undefined ? '' : `${metadata.namespace}/${owner.uid}`;
