@@ -33,14 +33,17 @@ export function selectSandbox(
   return usable ? { current: newest } : { current: undefined, attempt: newest.attempt + 1 };
 }
 
-/** Ended runs but the newest of each container. */
+/** Ended runs but the newest of each container, and what was created, never started and replaced. */
 function planRemovals(observed: PodRuntime): PodAction[] {
-  const seen = new Set<string>();
+  const ended = new Set<string>();
+  const replaced = new Set<string>();
   const actions: PodAction[] = [];
   for (const target of observed.containers) {
-    if (target.state !== 'exited') continue;
-    if (seen.has(target.name)) actions.push({ type: 'removeContainer', target });
-    seen.add(target.name);
+    const { name, state } = target;
+    const surplus = (state === 'exited' && ended.has(name)) || (state === 'created' && replaced.has(name));
+    if (surplus) actions.push({ type: 'removeContainer', target });
+    if (state === 'exited') ended.add(name);
+    replaced.add(name);
   }
   return actions;
 }

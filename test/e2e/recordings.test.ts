@@ -5,11 +5,11 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Event, Pod } from '#kube/api/generated/core-v1.ts';
 import { execOrThrow, systemExec } from '#kube/process/exec.ts';
-import { readRunState } from '../../cli/up/run-state.ts';
-import { type CriProxy, interposeCriProxy, type ProxiedCall } from '../support/cri-proxy.ts';
-import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import type { CriProxy, ProxiedCall } from '../support/cri-proxy.ts';
+import { clustersUnavailable, type TestCluster } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { comparableCalls, comparableStatuses, loadPodRecording, scrub } from '../support/pod-recordings.ts';
+import { type ProxiedCluster, startProxiedCluster } from '../support/proxied-cluster.ts';
 
 /** The images of this machine, and what stands for them in the recording. */
 const images = {
@@ -119,6 +119,7 @@ function assertInOrder(made: unknown[], allowed: unknown[], what: string): void 
 }
 
 describe('pods recorded on a kubelet', { skip, concurrency: 32 }, () => {
+  let proxied: ProxiedCluster;
   let cluster: TestCluster;
   let proxy: CriProxy;
   let nodeName = '';
@@ -126,20 +127,13 @@ describe('pods recorded on a kubelet', { skip, concurrency: 32 }, () => {
   const seen: { event: string; object: Pod }[] = [];
 
   before(async () => {
-    cluster = await startTestCluster();
-    const [node] = cluster.layout.nodes;
-    assert.ok(node);
-    nodeName = node.name;
-    proxy = await interposeCriProxy(node.containerdSocket);
+    proxied = await startProxiedCluster();
+    ({ cluster, proxy, nodeName } = proxied);
     const missing = loadPodRecording('image-missing').cri.find(({ call }) => call === 'PullImage')?.error;
     assert.ok(missing);
     proxy.inject({ call: 'PullImage', effect: 'error', message: missing });
-    const agent = async () =>
-      (await readRunState(cluster.layout.stateFile))?.processes.find(({ name }) => name.startsWith('agent'))?.pid;
-    const pid = await agent();
-    assert.ok(pid);
-    process.kill(pid, 'SIGKILL');
-    await eventually('an agent behind the proxy', async () => (await agent()) !== pid && proxy.calls.length > 10);
+    const [node] = cluster.layout.nodes;
+    assert.ok(node);
     const ctr = ['-a', `${node.containerdSocket}.real`, '-n', 'k8s.io', 'images', 'tag'];
     for (const [from, { name, id }] of Object.entries(images)) {
       await execOrThrow(systemExec, 'ctr', [...ctr, from, name]);
@@ -164,8 +158,7 @@ describe('pods recorded on a kubelet', { skip, concurrency: 32 }, () => {
     await sleep(1000);
   });
   after(async () => {
-    await proxy?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await proxied?.[Symbol.asyncDispose]();
   });
 
   for (const [name, aliveMs] of Object.entries(lifetimes)) {

@@ -103,6 +103,11 @@ describe('planPodActions: restarts', () => {
     assert.deepEqual(plan(one, observed), ['remove c-1', 'remove c-0']);
   });
 
+  it('removes what was created, never started and replaced', () => {
+    const observed = runtimeOf([run('c', {}, 1), run('c', { state: 'created' }, 0)]);
+    assert.deepEqual(plan(one, observed), ['remove c-0']);
+  });
+
   it('starts a container that was created but never started', () => {
     assert.deepEqual(plan(one, runtimeOf([run('c', { state: 'created' })])), ['start regular c 1']);
   });
