@@ -43,6 +43,8 @@ export interface AllocationManager {
   podResized(pod: Pod): void;
   /** A resize could not be carried out. */
   failed(pod: Pod, message: string): void;
+  /** Containers do not have yet what the pod was given. */
+  unsettled(pod: Pod): void;
   /** Nothing of a resize is left to do. True when one was under way. */
   settled(pod: Pod): boolean;
   conditions(uid: string): PodCondition[];
@@ -170,6 +172,10 @@ export function createAllocationManager(options: AllocationManagerOptions): Allo
       const generation = current?.generation ?? pod.metadata.generation;
       if (current?.error !== message) recordResize(record, pod, generation, { type: 'error', message });
       inProgress.set(uidOf(pod), { generation, error: message });
+    },
+    unsettled(pod) {
+      if (inProgress.has(uidOf(pod))) return;
+      inProgress.set(uidOf(pod), { generation: pod.metadata.generation, error: undefined });
     },
     settled(pod) {
       const done = inProgress.get(uidOf(pod));

@@ -1,7 +1,6 @@
 // The resources a node has given to a pod, apart from those its definition asks for: the two differ while a resize
 // waits. Pure. The shape is that of kubelet's checkpoint, so that either agent can read the other's.
 import type { Container, Pod, ResourceRequirements } from '#kube/api/generated/core-v1.ts';
-import { isSidecar } from '#kube/api/pod-resources.ts';
 import { parseQuantity } from '#kube/api/quantity.ts';
 
 /** What one pod has, by container; containers that cannot be resized are left out. */
@@ -28,7 +27,7 @@ export function sameResources(a: ResourceRequirements | undefined, b: ResourceRe
 
 /** Containers whose resources may change while they run. */
 export function resizableContainers(pod: Pod): Container[] {
-  return [...(pod.spec.initContainers ?? []).filter(isSidecar), ...pod.spec.containers];
+  return [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
 }
 
 /** What the pod's definition asks for. */
@@ -64,9 +63,7 @@ export function withAllocation(pod: Pod, allocation: PodAllocation | undefined):
     ...pod,
     spec: {
       ...rest,
-      ...(initContainers === undefined
-        ? {}
-        : { initContainers: initContainers.map((item) => (isSidecar(item) ? overlay(item) : item)) }),
+      ...(initContainers === undefined ? {} : { initContainers: initContainers.map(overlay) }),
       containers: containers.map(overlay),
       ...(resources === undefined ? {} : { resources }),
     },

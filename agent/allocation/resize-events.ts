@@ -1,6 +1,5 @@
 // The texts of events about resizes: JSON of what the containers are to have (pkg/kubelet/events). Pure.
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
-import { isSidecar } from '#kube/api/pod-resources.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { PendingResize } from './plan-allocation.ts';
 
@@ -22,7 +21,7 @@ function describe(containers: readonly Container[]) {
 
 function resizeJson(pod: Pod, generation: number | undefined, error?: string): string {
   return JSON.stringify({
-    initContainers: describe((pod.spec.initContainers ?? []).filter(isSidecar)),
+    initContainers: describe(pod.spec.initContainers ?? []),
     containers: describe(pod.spec.containers),
     generation,
     error,

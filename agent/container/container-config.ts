@@ -2,6 +2,7 @@
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import type { ContainerConfig } from '#proto/generated/cri/runtime/v1/ContainerConfig.ts';
 import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
+import { Signal } from '#proto/generated/cri/runtime/v1/Signal.ts';
 import { containerResources, type ResourceSettings } from './container-resources.ts';
 import { expandVariables } from './expand-variables.ts';
 import { containerAnnotations, containerLabels } from './labels.ts';
@@ -24,6 +25,12 @@ export interface ContainerInputs {
   mounts: Mount[];
   /** The container whose processes an ephemeral container shares. */
   targetId?: string | undefined;
+}
+
+/** The signal that asks the container to end, where the definition names one that the runtime interface knows. */
+function stopSignal({ lifecycle }: Container): Pick<ContainerConfig, 'stopSignal'> {
+  const signal = Object.values(Signal).find((name) => name === lifecycle?.stopSignal);
+  return signal === undefined ? {} : { stopSignal: signal };
 }
 
 /** Builds the request. Throws RunAsNonRootError. */
@@ -50,6 +57,7 @@ export function containerConfig(
     ...(container.stdin ? { stdin: true } : {}),
     ...(container.stdinOnce ? { stdinOnce: true } : {}),
     ...(container.tty ? { tty: true } : {}),
+    ...stopSignal(container),
     linux: {
       resources: containerResources(pod, container, settings.resources),
       securityContext: containerSecurityContext(pod, container, inputs.imageUser, settings.security, inputs.targetId),

@@ -77,6 +77,7 @@ export async function convertContainer(
     imageRef: status.imageRef,
     logPath,
     facts,
+    stopSignal: status.stopSignal === 'RUNTIME_DEFAULT' ? undefined : status.stopSignal,
     user: user ? { uid: user.uid, gid: user.gid, supplementalGroups: user.supplementalGroups.map(Number) } : undefined,
   };
 }

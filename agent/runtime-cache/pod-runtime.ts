@@ -21,6 +21,8 @@ export interface RuntimeContainer {
   imageRef: string;
   logPath: string;
   facts: ContainerFacts;
+  /** The signal that asks it to end, where the runtime tells it. */
+  stopSignal: string | undefined;
   /** Numeric identity of the first process, where the runtime tells it. */
   user: { uid: number; gid: number; supplementalGroups: number[] } | undefined;
 }

@@ -12,7 +12,7 @@ import { isSidecar } from '#kube/api/pod-resources.ts';
 import { formatTime } from '#kube/api/time.ts';
 import type { ContainerKind } from '../container/pod-containers.ts';
 import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
-import { shouldRestart } from '../sync/restart-policy.ts';
+import { mayRestartAll, shouldRestart } from '../sync/restart-policy.ts';
 
 /** Why a container is not running, as the last attempt to start it ended: a reason such as CrashLoopBackOff. */
 export interface WaitingReason {
@@ -99,17 +99,33 @@ function isInitReady(container: Container, run: RuntimeContainer, inputs: Status
   return run.state === 'running' && inputs.isReady(run.id, container);
 }
 
+/** What is known of the last run of a container that the runtime has nothing of. */
+function lostRun(pod: Pod, before: ContainerStatus | undefined): Pick<ContainerStatus, 'lastState' | 'restartCount'> {
+  const restartCount = before?.restartCount ?? 0;
+  const { state = {}, lastState = {} } = before ?? {};
+  if (state.terminated !== undefined) return { lastState: { terminated: state.terminated }, restartCount };
+  if (state.running === undefined || lastState.terminated !== undefined) return { lastState, restartCount };
+  const message = 'The container could not be located when the pod was deleted.  The container used to be Running';
+  const terminated = { exitCode: 137, reason: 'ContainerStatusUnknown', message };
+  const restarted = pod.metadata.deletionTimestamp === undefined ? 1 : 0;
+  return { lastState: { terminated }, restartCount: restartCount + restarted };
+}
+
 function withoutRun(inputs: StatusInputs, container: Container): ContainerStatus {
   const { pod, waiting } = inputs;
   const starting = (pod.spec.initContainers ?? []).length > 0 ? 'PodInitializing' : 'ContainerCreating';
   const why = pod.metadata.deletionTimestamp === undefined ? waiting.get(container.name) : undefined;
   const mounts = volumeMounts(container);
+  const before = inputs.before(container.name);
+  // The runtime forgot a run that had ended: its status stays the last word, unless the whole pod starts again.
+  if (before?.state?.terminated !== undefined && why === undefined && !mayRestartAll(pod)) {
+    return { ...before, ready: false };
+  }
   return {
     name: container.name,
     state: { waiting: why === undefined ? { reason: starting } : { reason: why.reason, message: why.message } },
-    lastState: {},
+    ...lostRun(pod, before),
     ready: false,
-    restartCount: 0,
     image: container.image ?? '',
     imageID: '',
     started: false,
@@ -156,6 +172,7 @@ export function computeContainerStatus(
     ...(kind === 'ephemeral' ? {} : { started: running && inputs.isStarted(latest.id, container) }),
     ...(kind === 'ephemeral' ? {} : withResources(inputs, container, running)),
     ...(mounts.length > 0 ? { volumeMounts: mounts } : {}),
+    ...(latest.stopSignal === undefined ? {} : { stopSignal: latest.stopSignal }),
     ...(latest.user === undefined ? {} : { user: { linux: latest.user } }),
   };
 }

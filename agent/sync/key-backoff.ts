@@ -22,10 +22,13 @@ interface Entry {
   updatedMs: number;
 }
 
-/** Delays from `initialMs` to `maxMs`. A failure more than twice `maxMs` after the last one starts over. */
+/** After so long without a failure the next one starts over. */
+const goodAfterMs = 600_000;
+
+/** Delays from `initialMs` to `maxMs`. */
 export function createKeyBackoff(clock: Clock, initialMs: number, maxMs: number): KeyBackoff {
   const entries = new Map<string, Entry>();
-  const expired = (entry: Entry, eventMs: number) => eventMs - entry.updatedMs > 2 * maxMs;
+  const expired = (entry: Entry, eventMs: number) => eventMs - entry.updatedMs > goodAfterMs;
   return {
     waiting(key, eventMs) {
       const entry = entries.get(key);
@@ -36,7 +39,7 @@ export function createKeyBackoff(clock: Clock, initialMs: number, maxMs: number)
     advance(key, eventMs) {
       const entry = entries.get(key);
       const fresh = entry === undefined || expired(entry, eventMs);
-      const delayMs = fresh ? initialMs : Math.min(entry.delayMs * 2, maxMs);
+      const delayMs = fresh ? Math.min(initialMs, maxMs) : Math.min(entry.delayMs * 2, maxMs);
       entries.set(key, { delayMs, updatedMs: clock.now() });
     },
     reset: (key) => void entries.delete(key),

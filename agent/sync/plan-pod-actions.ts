@@ -96,7 +96,7 @@ function planResizes(inputs: PlanInputs, stopping: readonly PodAction[]): PodAct
   return needed ? [{ type: 'resizePod', updates }] : [];
 }
 
-function planRegular(inputs: PlanInputs): PodAction[] {
+function planRegular(inputs: PlanInputs, before: readonly PodAction[]): PodAction[] {
   const { pod, observed } = inputs;
   const kills: PodAction[] = [];
   const starts: PodAction[] = [];
@@ -116,7 +116,7 @@ function planRegular(inputs: PlanInputs): PodAction[] {
   }
   const finished = kept === 0 && kills.length === 0 && starts.length === 0;
   if (finished) return [{ type: 'killPod', reason: 'Completed' }];
-  return [...kills, ...planResizes(inputs, kills), ...starts];
+  return [...kills, ...planResizes(inputs, [...before, ...kills]), ...starts];
 }
 
 /** Plans one pod that is meant to run. An empty list: the pod is as it should be. */
@@ -129,6 +129,7 @@ export function planPodActions(inputs: PlanInputs): PodAction[] {
   if (sandbox.current === undefined) return [...removals, ...planNewSandbox(inputs, sandbox.attempt)];
   const ephemeral = planEphemeral(inputs);
   const init = planInitContainers(inputs, sandbox.current);
-  if (!init.initialized) return [...removals, ...ephemeral, ...init.actions];
-  return [...removals, ...ephemeral, ...init.actions, ...planRegular(inputs)];
+  const first = [...removals, ...ephemeral, ...init.actions];
+  if (!init.initialized) return [...first, ...planResizes(inputs, init.actions)];
+  return [...first, ...planRegular(inputs, init.actions)];
 }

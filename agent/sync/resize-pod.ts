@@ -127,6 +127,7 @@ export function settleResize({ allocation }: Pick<ResizeTools, 'allocation'>, po
       news = true;
     }
   }
-  if (settled && allocation.settled(pod)) news = true;
+  if (!settled) allocation.unsettled(pod);
+  else if (allocation.settled(pod)) news = true;
   return news;
 }

@@ -27,13 +27,12 @@ export async function terminatePod(tools: PodTools, work: PodWork, signal: Abort
   if (isAlive(observed)) {
     if (!hadEnded) tools.statuses.set(pod, statusOf(tools, work, observed, false), { mayRun: true });
     tools.probes.stopFailing(uid);
-    await killPod(
-      tools.execute,
-      pod,
-      observed,
-      graceSecondsOf(pod, work.goneGraceSeconds ?? work.ended?.graceSeconds),
-      signal,
-    );
+    const graceSeconds = graceSecondsOf(pod, work.goneGraceSeconds ?? work.ended?.graceSeconds);
+    await killPod(tools.execute, pod, observed, graceSeconds, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      tools.execute.record(pod, 'Warning', 'FailedKillPod', `error killing pod: ${(error as Error).message}`);
+      throw error;
+    });
     const left = await tools.cache.refresh(uid, signal);
     if (left !== undefined && isAlive(left)) throw new Error(`pod ${pod.metadata.name} still has running containers`);
     observed = left ?? observedOf(tools, work);

@@ -16,11 +16,11 @@ const plugin = 'kubernetes.io/local-volume';
 export function checkNodeAffinity({ bound }: VolumeRequest, node: Node | undefined): void {
   const required = bound?.volume.spec?.nodeAffinity?.required;
   if (required === undefined || node === undefined || nodeSelectorMatches(required, node)) return;
-  throw new VolumeError('no matching NodeSelectorTerms', { step: 'MountVolume.NodeAffinity check' });
+  throw new VolumeError('no matching NodeSelectorTerms', { step: 'MountVolume.NodeAffinity check failed' });
 }
 
 async function kindOfPath(path: string): Promise<'directory' | 'block'> {
-  const step = 'MountVolume.NewMounter initialization';
+  const step = 'MountVolume.NewMounter initialization failed';
   if (path.split('/').includes('..')) throw new VolumeError(`invalid path: ${path}: must not contain '..'`, { step });
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') throw new VolumeError(`path "${path}" does not exist`, { step });
@@ -57,7 +57,7 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
       await mkdir(target, { recursive: true, mode: 0o750 });
       await mounter.mount({ type: fsType, source: device, target, options });
     } catch (error) {
-      throw new VolumeError((error as Error).message, { step: 'MountVolume.MountDevice', cause: error });
+      throw new VolumeError((error as Error).message, { step: 'MountVolume.MountDevice failed', cause: error });
     }
     return target;
   }
@@ -71,7 +71,7 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
       const found = await kindOfPath(path);
       if (isBlock(request)) {
         if (found !== 'block')
-          throw new VolumeError(`path "${path}" is not a block device`, { step: 'MapVolume.SetUpDevice' });
+          throw new VolumeError(`path "${path}" is not a block device`, { step: 'MapVolume.SetUpDevice failed' });
         return linkDevice(request, path);
       }
       const readOnly = bound?.readOnly === true;

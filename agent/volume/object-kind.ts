@@ -30,7 +30,7 @@ export function createObjectKind(
 ): VolumeKind {
   return {
     plugin: 'kubernetes.io/projected',
-    isLive: true,
+    isLive: () => true,
     supports: ({ volume }) => placeOf(volume) !== undefined,
     async setUp({ pod, volume }, signal) {
       const place = placeOf(volume);

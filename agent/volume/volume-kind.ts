@@ -35,7 +35,7 @@ export interface VolumeKind {
   readonly plugin: string;
   supports(request: VolumeRequest): boolean;
   /** True: asked again with every look at the pod, as the volume follows something that changes. */
-  readonly isLive?: boolean;
+  isLive?(request: VolumeRequest): boolean;
   /** Throws VolumeError. */
   setUp(request: VolumeRequest, signal: AbortSignal): Promise<PreparedVolume>;
 }

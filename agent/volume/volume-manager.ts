@@ -107,7 +107,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
   async function setUp(request: VolumeRequest, ready: ReadyVolume | undefined, signal: AbortSignal) {
     const kind = kinds.find(request);
     const hasNews = request.bound !== ready?.request.bound;
-    if (ready !== undefined && kind.isLive !== true && !hasNews) return ready.prepared;
+    if (ready !== undefined && kind.isLive?.(request) !== true && !hasNews) return ready.prepared;
     if (ready === undefined) {
       checkMountOptions(request, kind.plugin);
       kinds.check(request);
@@ -146,10 +146,11 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
         state.blocking.delete(volume.name);
       } catch (error) {
         signal.throwIfAborted();
-        const step = (error instanceof VolumeError ? error.step : undefined) ?? 'MountVolume.SetUp';
-        const message = `${step} failed for volume "${request.specName}" : ${(error as Error).message}`;
+        const step = (error instanceof VolumeError ? error.step : undefined) ?? 'MountVolume.SetUp failed';
+        const message = `${step} for volume "${request.specName}" : ${(error as Error).message}`;
         logger.warn({ err: error, pod: pod.metadata.name, volume: volume.name }, 'a volume is not ready');
-        options.record(pod, 'Warning', 'FailedMount', message);
+        const isWaiting = error instanceof VolumeError && error.isWaiting;
+        if (!isWaiting) options.record(pod, 'Warning', 'FailedMount', message);
         failedMounts.push(volume.name);
         block(state, volume.name, message);
       }

@@ -1,7 +1,6 @@
 // What the resize subresource may change in a pod: processors and memory of containers that go on running.
 import type { Container, Pod, PodSpec, ResourceRequirements } from '#kube/api/generated/core-v1.ts';
 import { computeQosClass, qosClassOf } from '#kube/api/pod-qos.ts';
-import { isSidecar } from '#kube/api/pod-resources.ts';
 import { isMirrorPod } from '#kube/api/pod-state.ts';
 import { type FieldError, forbiddenField, invalidField } from '#kube/errors/field-error.ts';
 import { sameValue } from './field-checks.ts';
@@ -26,7 +25,7 @@ function fixedSpec(spec: PodSpec): unknown {
   return {
     ...spec,
     containers: spec.containers.map(fixed),
-    initContainers: (spec.initContainers ?? []).map((item) => (isSidecar(item) ? fixed(item) : item)),
+    initContainers: (spec.initContainers ?? []).map(fixed),
     resources: fixedResources(spec.resources),
   };
 }

@@ -56,6 +56,7 @@ export function run(name: string, extra: Partial<RuntimeContainer> = {}, restart
       terminationGracePeriodSeconds: 30,
       preStop: undefined,
     },
+    stopSignal: undefined,
     user: undefined,
     ...extra,
   };
