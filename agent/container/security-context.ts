@@ -1,5 +1,12 @@
 // Security contexts of pod and container as the runtime takes them (pkg/kubelet/kuberuntime/security_context.go).
-import type { Container, Pod, SELinuxOptions, SeccompProfile, SecurityContext } from '#kube/api/generated/core-v1.ts';
+import type {
+  AppArmorProfile,
+  Container,
+  Pod,
+  SELinuxOptions,
+  SeccompProfile,
+  SecurityContext,
+} from '#kube/api/generated/core-v1.ts';
 import type { LinuxContainerSecurityContext } from '#proto/generated/cri/runtime/v1/LinuxContainerSecurityContext.ts';
 import type { LinuxSandboxSecurityContext } from '#proto/generated/cri/runtime/v1/LinuxSandboxSecurityContext.ts';
 import type { NamespaceOption } from '#proto/generated/cri/runtime/v1/NamespaceOption.ts';
@@ -60,12 +67,11 @@ export function namespaceOptions(pod: Pod, targetId?: string): NamespaceOption {
 }
 
 function effective(pod: Pod, container: Container): SecurityContext {
-  const { runAsUser, runAsGroup, runAsNonRoot, seLinuxOptions, seccompProfile, appArmorProfile } =
-    pod.spec.securityContext ?? {};
+  const { runAsUser, runAsGroup, runAsNonRoot, seLinuxOptions, seccompProfile } = pod.spec.securityContext ?? {};
   const own = Object.fromEntries(
     Object.entries(container.securityContext ?? {}).filter(([, value]) => value !== undefined && value !== null),
   );
-  return { runAsUser, runAsGroup, runAsNonRoot, seLinuxOptions, seccompProfile, appArmorProfile, ...own };
+  return { runAsUser, runAsGroup, runAsNonRoot, seLinuxOptions, seccompProfile, ...own };
 }
 
 function seccomp(profile: SeccompProfile | undefined, settings: SecuritySettings): SecurityProfile {
@@ -84,8 +90,22 @@ function seccomp(profile: SeccompProfile | undefined, settings: SecuritySettings
   }
 }
 
-function appArmor(context: SecurityContext): SecurityProfile | undefined {
-  const profile = context.appArmorProfile;
+const appArmorAnnotation = 'container.apparmor.security.beta.kubernetes.io/';
+
+/** The profile of a container: its own field, its annotation of older kind, or the pod's. */
+export function appArmorProfileOf(pod: Pod, container: Container): AppArmorProfile | undefined {
+  const own = container.securityContext?.appArmorProfile;
+  if (own !== undefined) return own;
+  const annotation = pod.metadata.annotations?.[`${appArmorAnnotation}${container.name}`] ?? '';
+  if (annotation === 'runtime/default') return { type: 'RuntimeDefault' };
+  if (annotation === 'unconfined') return { type: 'Unconfined' };
+  if (annotation.startsWith('localhost/')) {
+    return { type: 'Localhost', localhostProfile: annotation.slice('localhost/'.length) };
+  }
+  return pod.spec.securityContext?.appArmorProfile;
+}
+
+function appArmor(profile: AppArmorProfile | undefined): SecurityProfile | undefined {
   switch (profile?.type) {
     case 'RuntimeDefault':
       return { profileType: 'RuntimeDefault' };
@@ -137,7 +157,7 @@ export function containerSecurityContext(
   const context = effective(pod, container);
   verifyNonRoot(pod, container, context, user);
   const groups = podGroups(pod);
-  const apparmor = appArmor(context);
+  const apparmor = appArmor(appArmorProfileOf(pod, container));
   const policy = pod.spec.securityContext?.supplementalGroupsPolicy;
   const runAsUser = context.runAsUser ?? user.uid ?? (user.username === '' ? 0 : undefined);
   const { capabilities, seLinuxOptions } = context;

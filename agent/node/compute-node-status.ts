@@ -15,6 +15,7 @@ import { formatTime } from '#kube/api/time.ts';
 import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
 import type { Pressure } from './compute-pressure.ts';
 import { hugepageNames, type MachineFacts } from './machine-facts.ts';
+import type { RuntimeAbilities } from './runtime-health.ts';
 
 /** Names per image in the status, as upstream. */
 const maxNamesPerImage = 5;
@@ -37,6 +38,7 @@ export interface NodeStatusInputs {
   maxImages: number;
   /** Why the node is not ready; empty when it is. */
   problems: string[];
+  abilities: RuntimeAbilities;
   pressure: Pressure;
   nowMs: number;
 }
@@ -123,9 +125,17 @@ function conditionsOf(inputs: NodeStatusInputs, previous: readonly NodeCondition
   return [...previous.filter(({ type }) => !wanted.some(([name]) => name === type)), ...own];
 }
 
+/** What schedulers and the API server may count on, in order. */
+const declaredFeatures = [
+  'ExtendWebSocketsToKubelet',
+  'InPlacePodLevelResourcesVerticalScaling',
+  'InPlacePodVerticalScalingInitContainers',
+  'RestartAllContainersOnContainerExits',
+] as const;
+
 /** Computes the status; conditions of others and transition times come from `previous`. */
 export function computeNodeStatus(inputs: NodeStatusInputs, previous: Node | undefined): NodeStatus {
-  const { facts } = inputs;
+  const { facts, abilities } = inputs;
   const capacity = capacityOf(inputs);
   return {
     addresses: [
@@ -135,6 +145,13 @@ export function computeNodeStatus(inputs: NodeStatusInputs, previous: Node | und
     allocatable: formatList(allocatableOf(inputs, capacity)),
     capacity: formatList(capacity),
     conditions: conditionsOf(inputs, previous?.status?.conditions ?? []),
+    ...(abilities.supplementalGroupsPolicy === undefined
+      ? {}
+      : { features: { supplementalGroupsPolicy: abilities.supplementalGroupsPolicy } }),
+    ...(abilities.handlers.length === 0
+      ? {}
+      : { runtimeHandlers: abilities.handlers.map(({ name, ...features }) => ({ name, features })) }),
+    declaredFeatures: [...declaredFeatures],
     daemonEndpoints: { kubeletEndpoint: { Port: inputs.serverPort } },
     images: imagesOf(inputs.images, inputs.maxImages),
     nodeInfo: {

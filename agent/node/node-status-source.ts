@@ -10,6 +10,7 @@ import { computeNodeStatus } from './compute-node-status.ts';
 import { computePressure } from './compute-pressure.ts';
 import type { MachineFacts } from './machine-facts.ts';
 import { readSignals } from './read-signals.ts';
+import type { RuntimeAbilities } from './runtime-health.ts';
 
 export interface NodeStatusSourceOptions {
   settings: AgentSettings;
@@ -20,6 +21,7 @@ export interface NodeStatusSourceOptions {
   /** As the Node object names it, for example containerd://1.6.20. */
   runtimeVersion: string;
   problems(): string[];
+  abilities(): RuntimeAbilities;
   reader: CgroupStatsReader;
   clock: Clock;
 }
@@ -48,6 +50,7 @@ export function createNodeStatusSource(
       images: await options.images.listImages().catch(() => []),
       maxImages: settings.maxImages,
       problems: options.problems(),
+      abilities: options.abilities(),
       pressure: computePressure(settings.evictionHard, await readSignals(sources)),
       nowMs: options.clock.now(),
     };

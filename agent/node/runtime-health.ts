@@ -8,11 +8,19 @@ const periodMs = 5000;
 const unreadyPeriodMs = 250;
 const unheardLimitMs = 30_000;
 
+/** What the runtime can do, by handler; absent where it does not tell. */
+export interface RuntimeAbilities {
+  handlers: { name: string; userNamespaces: boolean; recursiveReadOnlyMounts: boolean }[];
+  supplementalGroupsPolicy: boolean | undefined;
+}
+
 export interface RuntimeHealth {
   /** Why pods cannot have networks; undefined when they can. */
   networkProblem(): string | undefined;
   /** Everything that keeps the node from being ready, as its condition words it. */
   problems(): string[];
+  /** What the runtime said it can do, when it last answered. */
+  abilities(): RuntimeAbilities;
   /** Asks now. */
   check(signal: AbortSignal): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
@@ -25,6 +33,7 @@ export function createRuntimeHealth(
   logger: Logger,
   changed: () => void,
 ): RuntimeHealth {
+  let abilities: RuntimeAbilities = { handlers: [], supplementalGroupsPolicy: undefined };
   let heardAtMs: number | undefined;
   let runtimeProblem: string | undefined = 'container runtime status check may not have completed yet';
   let network: string | undefined = 'container runtime status check may not have completed yet';
@@ -32,7 +41,15 @@ export function createRuntimeHealth(
   async function check(signal: AbortSignal): Promise<void> {
     const before = `${runtimeProblem}|${network}`;
     try {
-      const { status } = await runtime.status(signal);
+      const { status, features, runtimeHandlers } = await runtime.status(signal);
+      abilities = {
+        handlers: runtimeHandlers.map(({ name, features: own }) => ({
+          name,
+          userNamespaces: own?.userNamespaces === true,
+          recursiveReadOnlyMounts: own?.recursiveReadOnlyMounts === true,
+        })),
+        supplementalGroupsPolicy: features?.supplementalGroupsPolicy,
+      };
       heardAtMs = clock.monotonicMs();
       const describe = (type: string): string | undefined => {
         const condition = status?.conditions.find((item) => item.type === type);
@@ -55,6 +72,7 @@ export function createRuntimeHealth(
   return {
     networkProblem: () => network,
     problems: () => [runtimeProblem, network].filter((problem) => problem !== undefined),
+    abilities: () => abilities,
     check,
     async run(signal) {
       while (!signal.aborted) {

@@ -6,6 +6,7 @@ import { nodeAffinityAllows } from '#kube/api/node-affinity.ts';
 import { amountsOf, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
 import { safeSysctls } from '#kube/api/safe-sysctls.ts';
 import { firstUntolerated } from '#kube/api/taints.ts';
+import { unsupportedAppArmor, unsupportedByNode } from './admit-features.ts';
 
 /** Why a pod is refused; its phase becomes Failed with this reason. */
 export interface Rejection {
@@ -52,13 +53,23 @@ export function lackingResource(pod: Pod, allocatable: ResourceAmounts, others: 
   const taken = used(others);
   for (const [name, amount] of podRequests(pod)) {
     const capacity = allocatable.get(name);
-    if (amount === 0 || capacity === undefined) continue;
+    if (amount === 0) continue;
+    // Extended resources that the node does not know may be the cluster's; others are not there.
+    if (capacity === undefined && !name.startsWith('hugepages-')) continue;
     const before = taken.get(name) ?? 0;
-    if (before + amount <= capacity) continue;
-    const message = `Node didn't have enough resource: ${name}, requested: ${amount}, used: ${before}, capacity: ${capacity}`;
+    if (before + amount <= (capacity ?? 0)) continue;
+    const message = `Node didn't have enough resource: ${name}, requested: ${amount}, used: ${before}, capacity: ${capacity ?? 0}`;
     return { reason: `OutOf${name}`, message };
   }
   return undefined;
+}
+
+/** Settings and abilities of the node. */
+export interface AdmitSettings {
+  /** Names of kernel settings, or beginnings of names that end with a star, that are allowed beside the safe ones. */
+  allowedSysctls?: readonly string[];
+  /** The kernel enforces AppArmor profiles. */
+  appArmor?: boolean;
 }
 
 /** Undefined when the pod may run. `others` are the pods that use the node already. */
@@ -66,11 +77,13 @@ export function admitPod(
   pod: Pod,
   node: Node | undefined,
   others: readonly Pod[],
-  allowedUnsafeSysctls: readonly string[] = [],
+  { allowedSysctls = [], appArmor = true }: AdmitSettings = {},
 ): Rejection | undefined {
-  const sysctl = forbiddenSysctl(pod, allowedUnsafeSysctls);
+  const sysctl = forbiddenSysctl(pod, allowedSysctls);
   if (sysctl !== undefined) return sysctl;
   if (node === undefined) return undefined;
+  const unsupported = unsupportedByNode(pod, node);
+  if (unsupported !== undefined) return { ...unsupported, message: `${rejected}${unsupported.message}` };
   const short = lackingResource(pod, amountsOf(node.status?.allocatable), others);
   if (short !== undefined) return { ...short, message: `${rejected}${short.message}` };
   if (!nodeAffinityAllows(pod.spec, node)) {
@@ -94,5 +107,6 @@ export function admitPod(
       message: `${rejected}Predicate TaintToleration failed: node(s) had untolerated taint(s)`,
     };
   }
-  return undefined;
+  const unenforced = unsupportedAppArmor(pod, { appArmor });
+  return unenforced === undefined ? undefined : { ...unenforced, message: `${rejected}${unenforced.message}` };
 }

@@ -17,6 +17,7 @@ export function wireNode(parts: AgentParts, { direct, images, cgroupReader }: Ru
     images,
     runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
     problems: health.problems,
+    abilities: health.abilities,
     reader: cgroupReader,
     clock,
   });

@@ -15,6 +15,7 @@ import { openAllocationStore } from '../allocation/allocation-store.ts';
 import { parseResolvConf } from '../container/dns-config.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
 import { containerFieldPath } from '../container/pod-containers.ts';
+import { createPodSteps } from '../explain/pod-steps.ts';
 import { createCredentialsSource } from '../image/credentials-source.ts';
 import { createEnsureImage } from '../image/ensure-image.ts';
 import { hugepageNames } from '../node/machine-facts.ts';
@@ -36,7 +37,9 @@ import type { NodeParts } from './wire-node.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 
 const restartBackoffMs = 10_000;
+const imageBackoffMs = { initial: 10_000, max: 300_000 };
 const startingDelayMs = 1000;
+const appArmorSwitch = '/sys/module/apparmor/parameters/enabled';
 
 /** What the tools of pods are connected to. */
 export interface PodConnections {
@@ -112,6 +115,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     cpuCfsQuotaPeriodMs: settings.cpuCfsQuotaPeriodMs,
   };
   const resolvConf = settings.resolvConf === '' ? '' : await readFile(settings.resolvConf, 'utf8').catch(() => '');
+  const appArmor = (await readFile(appArmorSwitch, 'utf8').catch(() => '')).startsWith('Y');
   const { clusterDns, clusterDomain } = settings;
   const legacyLogsDir = settings.podLogsDir === '/var/log/pods' ? '/var/log/containers' : undefined;
 
@@ -124,6 +128,8 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     logger,
   });
 
+  const steps = createPodSteps(clock, agentMetrics.observeStartStep);
+  const imageBackoff = createKeyBackoff(clock, imageBackoffMs.initial, imageBackoffMs.max);
   const tools: PodTools = {
     allocation,
     execute: {
@@ -142,6 +148,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
         clock,
         logger,
         record,
+        backoff: imageBackoff,
         parallelPulls: settings.parallelPulls,
       }),
       container: {
@@ -163,6 +170,8 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       legacyLogsDir,
       started: agentMetrics.observeContainerStarted,
       readHostsFile: () => readFile('/etc/hosts', 'utf8'),
+      steps,
+      imageBackoff,
       backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
       refresh: cache.refresh,
       runtimeHandler,
@@ -177,11 +186,12 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     hostIps,
     async admit(pod, others, signal) {
       const { allowedSysctls } = settings;
-      const rejection = admitPod(pod, reporter.node(), others, allowedSysctls);
+      const abilities = { allowedSysctls, appArmor };
+      const rejection = admitPod(pod, reporter.node(), others, abilities);
       if (rejection === undefined) return undefined;
       // Labels and taints may have changed since the node was last looked at.
       const node = await client.get(nodesResource, { name: nodeName }, { signal });
-      return admitPod(pod, node, others, allowedSysctls);
+      return admitPod(pod, node, others, abilities);
     },
     observeStep: agentMetrics.observePodStep,
     observeStarted: agentMetrics.observePodStarted,

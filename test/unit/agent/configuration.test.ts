@@ -120,6 +120,7 @@ describe('computeNodeStatus', () => {
     images: [],
     maxImages: 50,
     problems: [],
+    abilities: { handlers: [], supplementalGroupsPolicy: undefined },
     pressure: { memory: false, disk: false, pids: false },
     nowMs: Date.parse('2026-01-01T00:00:00Z'),
   };
@@ -244,6 +245,13 @@ describe('admitPod', () => {
     ['refuses one beyond the number of pods', pod('0'), [free, free], 'OutOfpods'],
     ['refuses one for other nodes', pod('0', { nodeSelector: { zone: 'b' } }), [], 'NodeAffinity'],
     ['refuses one whose port is taken', pod('0'), [pod('0')], 'NodePorts'],
+    ['refuses one for another system', pod('0', { os: { name: 'windows' } }), [], 'PodOSNotSupported'],
+    [
+      'refuses a policy for groups that the runtime does not know',
+      pod('0', { securityContext: { supplementalGroupsPolicy: 'Strict' } }),
+      [],
+      'SupplementalGroupsPolicyNotSupported',
+    ],
     ['refuses one that may not stay', pod('0', { tolerations: [] }), [], 'TaintToleration'],
   ];
   for (const [name, candidate, others, reason] of table) {
@@ -254,7 +262,19 @@ describe('admitPod', () => {
     const sysctls = [{ name: 'net.core.somaxconn', value: '1' }];
     const unsafe = pod('0', { securityContext: { sysctls } });
     assert.equal(admitPod(unsafe, node, [])?.reason, 'SysctlForbidden');
-    assert.equal(admitPod(unsafe, node, [], ['net.core.*']), undefined);
+    assert.equal(admitPod(unsafe, node, [], { allowedSysctls: ['net.core.*'] }), undefined);
+  });
+
+  it('refuses a profile that the kernel cannot enforce, in a field or an annotation', () => {
+    const appArmorProfile = { type: 'RuntimeDefault' };
+    const field = pod('0', { securityContext: { appArmorProfile } });
+    assert.equal(admitPod(field, node, [], { appArmor: false })?.reason, 'AppArmor');
+    assert.equal(admitPod(field, node, [], { appArmor: true }), undefined);
+    const annotated = pod('0');
+    annotated.metadata.annotations = { 'container.apparmor.security.beta.kubernetes.io/c': 'localhost/strict' };
+    assert.equal(admitPod(annotated, node, [], { appArmor: false })?.reason, 'AppArmor');
+    const free = pod('0', { securityContext: { appArmorProfile: { type: 'Unconfined' } } });
+    assert.equal(admitPod(free, node, [], { appArmor: false }), undefined);
   });
 
   it('says what was asked for and what there is', () => {
