@@ -6,13 +6,11 @@ import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandbo
 import type { ImageUser } from '../container/security-context.ts';
 import type { ImageService } from '../cri/image-service.ts';
 import { createLimiter } from '../cri/limit-calls.ts';
-import { createKeyBackoff, type KeyDelay } from '../sync/key-backoff.ts';
+import type { KeyBackoff, KeyDelay } from '../sync/key-backoff.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import { parseImageReference, withDefaultTag } from './image-reference.ts';
 import { type RegistryCredential, selectCredentials } from './pull-credentials.ts';
 
-const backoffInitialMs = 10_000;
-const backoffMaxMs = 300_000;
 /** After a failed pull the pod is looked at again, and then shows that it backs off. */
 const recheckMs = 2000;
 
@@ -43,6 +41,8 @@ export interface ImageEnsurerOptions {
   clock: Clock;
   logger: Logger;
   record: RecordPodEvent;
+  /** By pod uid and image: `uid_image`. */
+  backoff: KeyBackoff;
   /** Pulls at once: serializeImagePulls, maxParallelImagePulls. */
   parallelPulls: number;
 }
@@ -72,8 +72,7 @@ function pullPolicy(container: Container, tag: string | undefined, digest: strin
 
 /** Creates the function that pods' containers go through. */
 export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
-  const { images, clock, logger, record } = options;
-  const backoff = createKeyBackoff(clock, backoffInitialMs, backoffMaxMs);
+  const { images, clock, logger, record, backoff } = options;
   const failures = new Map<string, { atMs: number; message: string }>();
   const pulling = createLimiter(options.parallelPulls);
 

@@ -29,6 +29,7 @@ export interface AgentMetrics {
   observeStatusSync(durationMs: number): void;
   observePodStep(operation: 'sync' | 'terminate', durationMs: number): void;
   observePodStarted(sinceSeenMs: number): void;
+  observeStartStep(step: string, durationMs: number): void;
   observeContainerStarted(kind: string): void;
   observeRequest(request: { method: string; path: string; status: number; durationMs: number }): void;
   observeProbe(observation: ProbeObservation): void;
@@ -215,6 +216,12 @@ export function createAgentMetrics(registry: Registry, sources: MetricSources): 
     defaultBuckets,
     requestLabels,
   );
+  const stepTimes = histogram(
+    'berth_pod_start_step_duration_seconds',
+    'Time in seconds from the first attempt at a step of starting a pod or one of its containers until it succeeded.',
+    operationBuckets,
+    ['step'],
+  );
   let lastRelistMs: number | undefined;
 
   const probeRegistry = new Registry();
@@ -251,6 +258,7 @@ export function createAgentMetrics(registry: Registry, sources: MetricSources): 
     },
     observeStatusSync: (durationMs) => statusTimes.observe(durationMs / 1000),
     observePodStep: (operation, durationMs) => workerTimes.observe({ operation_type: operation }, durationMs / 1000),
+    observeStartStep: (step, durationMs) => stepTimes.observe({ step }, durationMs / 1000),
     observePodStarted: (sinceSeenMs) => startTimes.observe(sinceSeenMs / 1000),
     observeContainerStarted: (kind) => started.inc({ container_type: kind }),
     observeRequest({ method, path, durationMs }) {

@@ -31,7 +31,9 @@ const startRetryMs = 10_000;
 /** What the executor needs of the node. */
 export interface ExecuteTools extends StartTools, StopTools, ResizeTools {
   sandbox: SandboxSettings;
+  /** Of containers that ended, and of images that could not be pulled. */
   backoff: KeyBackoff;
+  imageBackoff: KeyBackoff;
   refresh(uid: string, signal: AbortSignal): Promise<PodRuntime | undefined>;
   runtimeHandler(pod: Pod): Promise<string>;
 }
@@ -186,7 +188,9 @@ export async function executePodActions(
         if (isAlive(observed)) await killPod(tools, pod, observed, graceSecondsOf(pod), signal);
         break;
       case 'createSandbox':
-        observed = await createSandbox(tools, target, action.attempt, signal);
+        observed = await tools.steps.run(pod.metadata.uid ?? '', { step: 'sandbox' }, () =>
+          createSandbox(tools, target, action.attempt, signal),
+        );
         target.sandboxReady(observed);
         break;
       case 'killContainer': {

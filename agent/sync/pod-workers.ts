@@ -33,6 +33,10 @@ export interface PodWorkers {
   /** Pods that still may use resources of the node. */
   active(): Pod[];
   all(): Pod[];
+  /** Milliseconds until the pod is looked at again without a change; undefined when that is not planned. */
+  nextStepInMs(podUid: string): number | undefined;
+  /** Looks at the pod at once, and lets what failed before count for nothing. */
+  retry(podUid: string): void;
   /** The stage each pod's worker is in. */
   stages(): PodWork['stage'][];
   /** All sources have told their pods: from now on pods that only the runtime knows are removed. */
@@ -74,6 +78,7 @@ function isSameWork(before: Pod, after: Pod): boolean {
 /** Creates the workers; nothing runs before `run`. */
 export function createPodWorkers(tools: PodTools): PodWorkers {
   const { clock, logger } = tools;
+  const { steps } = tools.execute;
   const works = new Map<string, PodWork>();
   const queue = createWorkQueue<string>({ clock, logger, baseDelayMs: retryBaseMs, maxDelayMs: retryMaxMs });
   let complete = false;
@@ -126,7 +131,9 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     if (work.admitted || work.gone || work.pod.metadata.deletionTimestamp !== undefined || isPodTerminal(work.pod))
       return;
     const rejection =
-      tools.cache.get(uid) === undefined ? await tools.admit(work.pod, othersOf(work), signal) : undefined;
+      tools.cache.get(uid) === undefined
+        ? await steps.run(uid, { step: 'admission' }, () => tools.admit(work.pod, othersOf(work), signal))
+        : undefined;
     if (rejection === undefined) {
       work.admitted = true;
       tools.allocation.admit(work.pod);
@@ -157,8 +164,11 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       work.stage = 'terminating';
     }
     if (work.stage === 'terminating') {
-      await terminatePod(tools, work, signal);
-      await finishPod(tools, work);
+      await steps.run(uid, { step: 'termination' }, async () => {
+        await terminatePod(tools, work, signal);
+        await finishPod(tools, work);
+      });
+      steps.forget(uid);
       work.stage = 'terminated';
       reconsiderWaiting();
     }
@@ -226,6 +236,13 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       queue.add(podUid);
     },
     wake: (podUid) => queue.add(podUid),
+    nextStepInMs: (podUid) => queue.dueInMs(podUid),
+    retry(podUid) {
+      tools.execute.backoff.forget(`${podUid}_`);
+      tools.execute.imageBackoff.forget(`${podUid}_`);
+      queue.forget(podUid);
+      queue.add(podUid);
+    },
     get: (podUid) => works.get(podUid)?.pod,
     active: () =>
       [...works.values()]

@@ -14,7 +14,8 @@ import { legacyLogLink } from '../container/log-paths.ts';
 import type { ContainerKind } from '../container/pod-containers.ts';
 import { RunAsNonRootError } from '../container/security-context.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
-import { type EnsureImage, ImageError } from '../image/ensure-image.ts';
+import type { PodSteps, StepKey } from '../explain/pod-steps.ts';
+import { type EnsureImage, ImageError, type PresentImage } from '../image/ensure-image.ts';
 import type { RegistryCredential } from '../image/pull-credentials.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { hostsFilePath } from '../volume/pod-paths.ts';
@@ -27,6 +28,7 @@ import { type HookTools, runHook } from './run-hook.ts';
 export interface StartTools extends HookTools {
   ensureImage: EnsureImage;
   record: RecordPodEvent;
+  steps: PodSteps;
   mounter: Mounter;
   rootDir: string;
   clusterDomain: string;
@@ -131,38 +133,26 @@ async function linkLog(
   );
 }
 
-/** Starts the container and returns its id. Throws StartError; every failure is recorded as an event. */
-export async function startContainer(
+/** Creates and starts the container. Throws StartError. */
+async function createAndStart(
   tools: StartTools,
   target: StartTarget,
   request: StartRequest,
+  image: PresentImage,
   signal: AbortSignal,
 ): Promise<string> {
   const { pod, sandboxId, sandboxConfig } = target;
-  const { container } = request;
-  const { name } = container;
-  const fail = (reason: string, message: string, cause: unknown, retryAfterMs?: number): StartError => {
-    tools.record(pod, 'Warning', 'Failed', `Error: ${message}`, name);
-    return new StartError(reason, message, { cause, retryAfterMs });
-  };
-
-  const image = await tools
-    .ensureImage(pod, container, sandboxConfig, () => tools.credentials(pod), signal)
-    .catch((error: unknown) => {
-      signal.throwIfAborted();
-      if (error instanceof ImageError) {
-        tools.record(pod, 'Warning', 'Failed', `Error: ${error.reason}`, name);
-        throw new StartError(error.reason, error.message, { cause: error, retryAfterMs: error.retryAfterMs });
-      }
-      throw fail('ImageInspectError', (error as Error).message, error);
-    });
-
-  const config = await prepare(tools, target, request, image.id, image.user).catch((error: unknown) => {
+  const { name } = request.container;
+  const fail = (reason: string, error: unknown): never => {
     signal.throwIfAborted();
+    const { message } = error as Error;
+    tools.record(pod, 'Warning', 'Failed', `Error: ${message}`, name);
+    throw new StartError(reason, message, { cause: error });
+  };
+  const config = await prepare(tools, target, request, image.id, image.user).catch((error: unknown) => {
     const known = error instanceof ContainerConfigError || error instanceof RunAsNonRootError;
-    throw fail(known ? 'CreateContainerConfigError' : 'CreateContainerError', (error as Error).message, error);
+    return fail(known ? 'CreateContainerConfigError' : 'CreateContainerError', error);
   });
-
   await mkdir(join(sandboxConfig.logDirectory ?? '', name), { recursive: true, mode: 0o755 });
   const containerId = await createWithFreeName(
     request.restartCount,
@@ -171,30 +161,53 @@ export async function startContainer(
       return tools.runtime.createContainer(sandboxId, { ...config, metadata }, sandboxConfig, signal);
     },
     (id) => tools.runtime.removeContainer(id, signal),
-  ).catch((error: unknown) => {
-    signal.throwIfAborted();
-    throw fail('CreateContainerError', (error as Error).message, error);
-  });
+  ).catch((error: unknown) => fail('CreateContainerError', error));
   tools.record(pod, 'Normal', 'Created', 'Container created', name);
-
-  await tools.runtime.startContainer(containerId, signal).catch((error: unknown) => {
-    signal.throwIfAborted();
-    throw fail('RunContainerError', (error as Error).message, error);
-  });
+  await tools.runtime.startContainer(containerId, signal).catch((error: unknown) => fail('RunContainerError', error));
   tools.record(pod, 'Normal', 'Started', 'Container started', name);
   tools.started?.(request.kind === 'regular' ? 'container' : `${request.kind}_container`);
   await linkLog(tools, target, config.logPath ?? '', name, containerId);
+  return containerId;
+}
+
+/** Starts the container and returns its id. Throws StartError; every failure is recorded as an event. */
+export async function startContainer(
+  tools: StartTools,
+  target: StartTarget,
+  request: StartRequest,
+  signal: AbortSignal,
+): Promise<string> {
+  const { pod, sandboxConfig } = target;
+  const { container } = request;
+  const { name } = container;
+  const uid = pod.metadata.uid ?? '';
+  const step = <T>(key: StepKey['step'], subject: string | undefined, work: () => Promise<T>) =>
+    tools.steps.run(uid, { step: key, container: name, subject }, work);
+
+  const credentials = () => tools.credentials(pod);
+  const image = await step('pull', container.image, () =>
+    tools.ensureImage(pod, container, sandboxConfig, credentials, signal),
+  ).catch((error: unknown) => {
+    signal.throwIfAborted();
+    if (error instanceof ImageError) {
+      tools.record(pod, 'Warning', 'Failed', `Error: ${error.reason}`, name);
+      throw new StartError(error.reason, error.message, { cause: error, retryAfterMs: error.retryAfterMs });
+    }
+    const { message } = error as Error;
+    tools.record(pod, 'Warning', 'Failed', `Error: ${message}`, name);
+    throw new StartError('ImageInspectError', message, { cause: error });
+  });
+  const containerId = await step('start', undefined, () => createAndStart(tools, target, request, image, signal));
 
   const postStart = container.lifecycle?.postStart;
-  if (postStart !== undefined) {
-    const host = target.podIps[0] ?? '127.0.0.1';
-    try {
-      await runHook(tools, postStart, { container, containerId, host }, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      tools.record(pod, 'Warning', 'FailedPostStartHook', 'PostStartHook failed', name);
-      throw new StartError('PostStartHookError', 'PostStartHook failed', { cause: error, startedId: containerId });
-    }
+  if (postStart === undefined) return containerId;
+  const host = target.podIps[0] ?? '127.0.0.1';
+  try {
+    await step('hook', undefined, () => runHook(tools, postStart, { container, containerId, host }, signal));
+  } catch (error) {
+    signal.throwIfAborted();
+    tools.record(pod, 'Warning', 'FailedPostStartHook', 'PostStartHook failed', name);
+    throw new StartError('PostStartHookError', 'PostStartHook failed', { cause: error, startedId: containerId });
   }
   return containerId;
 }

@@ -68,11 +68,13 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
 
   const problem = usesHostNetwork(pod) ? undefined : tools.networkProblem();
   if (problem !== undefined) {
-    execute.record(pod, 'Warning', 'NetworkNotReady', `network is not ready: ${problem}`);
-    throw new Error(`network is not ready: ${problem}`);
+    const error = new Error(`network is not ready: ${problem}`);
+    execute.record(pod, 'Warning', 'NetworkNotReady', error.message);
+    execute.steps.failed(uid, { step: 'sandbox' }, error);
+    throw error;
   }
   await prepareNode(tools, work);
-  const volumes = await tools.volumes.prepare(pod, signal);
+  const volumes = await execute.steps.run(uid, { step: 'volume' }, () => tools.volumes.prepare(pod, signal));
   const actions = planPodActions({
     pod,
     observed,

@@ -9,6 +9,8 @@ export interface WorkQueue<K> {
   /** Resets the key's backoff. */
   forget(key: K): void;
   retries(key: K): number;
+  /** Milliseconds until the key comes back by itself; undefined when nothing but a change will bring it back. */
+  dueInMs(key: K): number | undefined;
   readonly length: number;
   /**
    * Runs `concurrency` workers until the signal is aborted, then drains. A handler that throws is

@@ -85,6 +85,11 @@ export function createWorkQueue<K>(options: WorkQueueOptions): WorkQueue<K> {
       failures.delete(key);
     },
     retries: (key) => failures.get(key) ?? 0,
+    dueInMs(key) {
+      if (waiting.has(key) || changed.has(key)) return 0;
+      const entry = delayed.get(key);
+      return entry === undefined ? undefined : Math.max(0, entry.dueMs - clock.monotonicMs());
+    },
     get length() {
       return waiting.size;
     },

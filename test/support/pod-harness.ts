@@ -8,6 +8,7 @@ import type { ConfigMap, Node, Pod, Secret, Service } from '#kube/api/generated/
 import { createAllocationManager } from '../../agent/allocation/allocation-manager.ts';
 import { openAllocationStore } from '../../agent/allocation/allocation-store.ts';
 import { createCgroupManager } from '../../agent/cgroup/cgroup-manager.ts';
+import { createPodSteps } from '../../agent/explain/pod-steps.ts';
 import { createEnsureImage } from '../../agent/image/ensure-image.ts';
 import { withSource } from '../../agent/pod-source/api-pod-source.ts';
 import { createProbeManager } from '../../agent/probe/probe-manager.ts';
@@ -143,6 +144,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     clock,
     logger,
   });
+  const imageBackoff = createKeyBackoff(clock, 10_000, 300_000);
   const workers = createPodWorkers({
     execute: {
       allocation,
@@ -155,7 +157,9 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       mounter,
       rootDir,
       clusterDomain: 'cluster.local',
-      ensureImage: createEnsureImage({ images, clock, logger, record, parallelPulls: 1 }),
+      ensureImage: createEnsureImage({ images, clock, logger, record, backoff: imageBackoff, parallelPulls: 1 }),
+      steps: createPodSteps(clock, () => undefined),
+      imageBackoff,
       container: { resources, security: { seccompProfileRoot: join(rootDir, 'seccomp'), seccompDefault: false } },
       sandbox: {
         podLogsDir,
