@@ -6,9 +6,15 @@ import { parseTime } from '#kube/api/time.ts';
 
 /**
  * Epoch milliseconds at which the pod is to be deleted; undefined when it may stay. A taint that nothing tolerates
- * means at once; of several limited tolerations the shortest counts, from when its taint was added.
+ * means at once; of several limited tolerations the shortest counts, from when its taint was added, or where the
+ * taint does not tell, from `firstSeenMs`: when the pod was first found with taints.
  */
-export function evictionTimeMs(pod: Pod, taints: readonly Taint[], nowMs: number): number | undefined {
+export function evictionTimeMs(
+  pod: Pod,
+  taints: readonly Taint[],
+  nowMs: number,
+  firstSeenMs = nowMs,
+): number | undefined {
   let dueMs: number | undefined;
   for (const taint of taints) {
     if (taint.effect !== 'NoExecute') continue;
@@ -18,7 +24,7 @@ export function evictionTimeMs(pod: Pod, taints: readonly Taint[], nowMs: number
       tolerationSeconds === undefined ? [] : [tolerationSeconds],
     );
     if (limits.length < matching.length && limits.length === 0) continue;
-    const sinceMs = parseTime(taint.timeAdded) ?? nowMs;
+    const sinceMs = parseTime(taint.timeAdded) ?? firstSeenMs;
     const taintDueMs = sinceMs + Math.max(0, Math.min(...limits)) * 1000;
     dueMs = dueMs === undefined ? taintDueMs : Math.min(dueMs, taintDueMs);
   }

@@ -16,6 +16,8 @@ import { evictionTimeMs } from './plan-eviction.ts';
 export function createTaintEvictionController(context: ControllerContext): Controller {
   const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue(context);
+  /** Since when pods that may stay for a while are known to have to go; by UID. */
+  const firstSeenMs = new Map<string, number>();
   const isScheduled = (pod: Pod) => (pod.spec?.nodeName ?? '') !== '';
 
   informers.nodes.subscribe({
@@ -32,6 +34,7 @@ export function createTaintEvictionController(context: ControllerContext): Contr
     updated: (previous, pod) => {
       if (isScheduled(pod) && !isScheduled(previous)) queue.add(objectKey(pod));
     },
+    deleted: (pod) => void firstSeenMs.delete(pod.metadata.uid ?? ''),
   });
 
   function enqueueNode(name: string, changed: boolean): void {
@@ -67,8 +70,13 @@ export function createTaintEvictionController(context: ControllerContext): Contr
     const pod = informers.pods.get(key);
     if (pod === undefined || isPodTerminating(pod)) return;
     const node = informers.nodes.get(pod.spec?.nodeName ?? '');
-    const dueMs = evictionTimeMs(pod, node?.spec?.taints ?? [], clock.now());
-    if (dueMs === undefined) return;
+    const { uid = '' } = pod.metadata;
+    const dueMs = evictionTimeMs(pod, node?.spec?.taints ?? [], clock.now(), firstSeenMs.get(uid));
+    if (dueMs === undefined) {
+      firstSeenMs.delete(uid);
+      return;
+    }
+    if (!firstSeenMs.has(uid)) firstSeenMs.set(uid, clock.now());
     if (dueMs > clock.now()) return { requeueAfterMs: dueMs - clock.now() };
     await evict(pod);
   }

@@ -133,6 +133,13 @@ for (const [text, tolerations, dueMs] of evictions) {
   test(text, () => assert.equal(evictionTimeMs(tolerating(...tolerations), [taint], nowMs), dueMs));
 }
 
+test('a limited toleration runs from when its pod was first seen with a taint that has no time', () => {
+  const pod = tolerating({ key: 'k', operator: 'Exists', tolerationSeconds: 5 });
+  const taint = { key: 'k', effect: 'NoExecute' };
+  assert.equal(evictionTimeMs(pod, [taint], nowMs), nowMs + 5000);
+  assert.equal(evictionTimeMs(pod, [taint], nowMs + 5000, nowMs), nowMs + 5000);
+});
+
 test('a taint that does not evict moves nobody', () => {
   assert.equal(evictionTimeMs(tolerating(), [{ key: 'k', effect: 'NoSchedule' }], nowMs), undefined);
 });
