@@ -10,10 +10,11 @@ const maxRedirects = 10;
 /** Where a request goes. */
 export interface HttpTarget {
   url: URL;
-  headers: Record<string, string>;
+  /** Names in lower case; a name may have several values. */
+  headers: Record<string, string[]>;
 }
 
-/** An answer: `body` is cut off at 10 KiB. `redirected` names a target on another host that was not followed. */
+/** An answer: `body` is cut off at 10 KiB. Redirects to other hosts are not followed. */
 export interface HttpAnswer {
   status: number;
   statusText: string;
@@ -32,16 +33,33 @@ export function resolvePort(port: number | string, container: Container): number
   return resolved;
 }
 
+/** The action's own headers and, where it says nothing of them, the usual ones. An empty Accept sends none. */
+function headersOf({ httpHeaders }: HTTPGetAction, userAgent: string): Record<string, string[]> {
+  const headers: Record<string, string[]> = {};
+  for (const { name, value } of httpHeaders ?? []) {
+    const key = name.toLowerCase();
+    headers[key] = [...(headers[key] ?? []), value];
+  }
+  headers['user-agent'] ??= [userAgent];
+  headers['accept'] ??= ['*/*'];
+  if (headers['accept'][0] === '') delete headers['accept'];
+  headers['connection'] = ['close'];
+  return headers;
+}
+
 /** The request of an httpGet action. */
-export function httpTarget(action: HTTPGetAction, container: Container, podHost: string): HttpTarget {
+export function httpTarget(
+  action: HTTPGetAction,
+  container: Container,
+  podHost: string,
+  userAgent = 'kube-probe/1.36',
+): HttpTarget {
   const host = action.host !== undefined && action.host !== '' ? action.host : podHost;
   const scheme = (action.scheme ?? 'HTTP').toLowerCase();
   const authority = `${host.includes(':') ? `[${host}]` : host}:${resolvePort(action.port, container)}`;
   const path = action.path ?? '/';
   const url = new URL(`${scheme}://${authority}${path.startsWith('/') ? path : `/${path}`}`);
-  const headers: Record<string, string> = { 'User-Agent': 'kube-probe/1.36', Accept: '*/*', Connection: 'close' };
-  for (const { name, value } of action.httpHeaders ?? []) headers[name] = value;
-  return { url, headers };
+  return { url, headers: headersOf(action, userAgent) };
 }
 
 async function readBody(response: IncomingMessage): Promise<string> {
@@ -59,7 +77,15 @@ async function readBody(response: IncomingMessage): Promise<string> {
 function get({ url, headers }: HttpTarget, signal: AbortSignal): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     // Servers that end lines with a bare line feed pass a kubelet's probe, so they pass here.
-    const options = { method: 'GET', headers, signal, agent: false as const, insecureHTTPParser: true };
+    // Some names, such as host, are heeded only as single values.
+    const single = Object.entries(headers).map(([name, values]) => [name, values.length === 1 ? values[0] : values]);
+    const options = {
+      method: 'GET',
+      headers: Object.fromEntries(single),
+      signal,
+      agent: false as const,
+      insecureHTTPParser: true,
+    };
     const request =
       url.protocol === 'https:'
         ? httpsRequest(url, { ...options, rejectUnauthorized: false })

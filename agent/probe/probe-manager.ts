@@ -81,10 +81,17 @@ export function createProbeManager(options: ProbeManagerOptions): ProbeManager {
   }
 
   function report(pod: Pod, container: Container, type: ProbeType, result: ProbeResult, durationMs: number): void {
-    const kind = result.result === 'success' ? 'successful' : result.result === 'failure' ? 'failed' : 'unknown';
+    const kind =
+      result.result === 'success' || result.result === 'warning'
+        ? 'successful'
+        : result.result === 'failure'
+          ? 'failed'
+          : 'unknown';
     options.observe?.({ pod, container: container.name, type, result: kind, durationMs });
     if (result.result === 'failure') {
       record(pod, 'Warning', 'Unhealthy', `${titles[type]} probe failed: ${result.output}`, container.name);
+    } else if (result.result === 'warning') {
+      record(pod, 'Warning', 'ProbeWarning', `${titles[type]} probe warning: ${result.output}`, container.name);
     } else if (result.result === 'error') {
       const message = `${titles[type]} probe errored and resulted in unknown state: ${result.output}`;
       record(pod, 'Warning', 'Unhealthy', message, container.name);

@@ -1,8 +1,11 @@
 // What one probe found.
 
-/** `output` is for the event of a failed probe. `error`: the probe itself could not be made, which decides nothing. */
+/**
+ * `output` is for the event. `warning` counts as success; `error`: the probe itself could not be made, which decides
+ * nothing.
+ */
 export interface ProbeResult {
-  result: 'success' | 'failure' | 'error';
+  result: 'success' | 'warning' | 'failure' | 'error';
   output: string;
 }
 

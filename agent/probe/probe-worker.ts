@@ -4,6 +4,8 @@ import type { Clock, Timer } from '#kube/process/clock.ts';
 import type { Verdict } from '../sync/pod-action.ts';
 import type { ProbeResult } from './probe-result.ts';
 
+const maxAttempts = 3;
+
 export type ProbeType = 'liveness' | 'readiness' | 'startup';
 
 export interface ProbeWorkerOptions {
@@ -39,7 +41,7 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
   const stopped = new AbortController();
   let verdict = options.initial;
   let streak = 0;
-  let last: ProbeResult['result'] | undefined;
+  let last: 'success' | 'failure' | undefined;
   let timer: Timer | undefined;
   let running = false;
   /** A startup probe has done its work, or a container waits to be killed. */
@@ -50,17 +52,28 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
     if (!stopped.signal.aborted && !onHold) timer = clock.after(delayMs, () => void tick());
   }
 
-  function settle({ result }: ProbeResult): void {
+  function settle(found: ProbeResult): void {
+    const result = found.result === 'failure' ? 'failure' : 'success';
     streak = result === last ? streak + 1 : 1;
     last = result;
     const threshold = result === 'failure' ? (probe.failureThreshold ?? 3) : (probe.successThreshold ?? 1);
     if (streak < threshold) return;
     const next: Verdict = result === 'failure' ? 'failure' : 'success';
     if (type !== 'readiness' && next === 'failure') onHold = true;
-    if (type === 'startup' && next === 'success') onHold = true;
+    // Done, or the container waits to be killed: its next run has a worker of its own.
+    if (type === 'startup' || (type === 'liveness' && next === 'failure')) onHold = true;
     if (next === verdict) return;
     verdict = next;
     options.changed();
+  }
+
+  /** A probe that could not be made says nothing about the container: it is tried again at once, a few times. */
+  async function runWithRetries(): Promise<ProbeResult> {
+    let result = await options.run(stopped.signal);
+    for (let attempt = 1; result.result === 'error' && attempt < maxAttempts; attempt += 1) {
+      result = await options.run(stopped.signal);
+    }
+    return result;
   }
 
   async function tick(): Promise<void> {
@@ -69,7 +82,7 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
     const startedMs = clock.monotonicMs();
     try {
       if (options.mayRun()) {
-        const result = await options.run(stopped.signal);
+        const result = await runWithRetries();
         options.observed(result);
         if (result.result !== 'error') settle(result);
       }

@@ -1,5 +1,6 @@
 // Makes one probe of a container, of whichever kind.
 import type { Container, Probe } from '#kube/api/generated/core-v1.ts';
+import { expandVariables } from '../container/expand-variables.ts';
 import { isCriDeadlineExceeded } from '../cri/cri-error.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import { probeGrpc } from './grpc/grpc-probe.ts';
@@ -52,7 +53,10 @@ async function probeHttp(
   const request = httpTarget(action, target.container, target.podIp);
   try {
     const answer = await httpGet(request, timeoutMs, signal);
-    if (answer.status >= 200 && answer.status < 400) return { result: 'success', output: answer.body };
+    if (answer.status >= 200 && answer.status < 300) return { result: 'success', output: answer.body };
+    if (answer.status >= 300 && answer.status < 400) {
+      return { result: 'warning', output: `Probe terminated redirects, Response body: ${answer.body}` };
+    }
     return failed(`HTTP probe failed with statuscode: ${answer.status}`);
   } catch (error) {
     signal.throwIfAborted();
@@ -64,6 +68,12 @@ async function probeHttp(
     }
     return failed(`Get "${url.href}": ${dialErrorText(error, url.host)}`);
   }
+}
+
+/** The command with references to variables that the definition itself gives a value. */
+function expandedCommand(command: readonly string[], { env = [] }: Container): string[] {
+  const values = new Map(env.map(({ name, value = '' }) => [name, value]));
+  return command.map((part) => expandVariables(part, (name) => values.get(name)));
 }
 
 /** Runs the probe once. Rejects only when `signal` is aborted. */
@@ -78,7 +88,13 @@ export async function runProbe(
   const { exec, httpGet, tcpSocket, grpc } = probe;
   try {
     if (exec !== undefined) {
-      return await probeExec(tools, exec.command ?? [], target.containerId, timeoutSeconds, signal);
+      return await probeExec(
+        tools,
+        expandedCommand(exec.command ?? [], target.container),
+        target.containerId,
+        timeoutSeconds,
+        signal,
+      );
     }
     if (httpGet !== undefined) return await probeHttp(tools, httpGet, target, timeoutMs, signal);
     if (tcpSocket !== undefined) {

@@ -1,6 +1,6 @@
 // Probes against real listeners on loopback.
 import assert from 'node:assert/strict';
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type IncomingHttpHeaders } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
@@ -30,11 +30,13 @@ const health = {
 
 describe('runProbe', () => {
   const http = createHttpServer((request, response) => {
+    lastHeaders = request.headers;
     if (request.url === '/moved') response.writeHead(302, { location: '/ok' }).end();
     else if (request.url === '/away') response.writeHead(302, { location: 'http://192.0.2.1/' }).end();
     else if (request.url === '/slow') return;
     else response.writeHead(request.url === '/ok' ? 200 : 503).end('body');
   });
+  let lastHeaders: IncomingHttpHeaders = {};
   const closed = createServer();
   const grpc = new GrpcServer();
   let grpcPort = 0;
@@ -82,7 +84,40 @@ describe('runProbe', () => {
     assert.deepEqual(await get('/moved'), ['success', 'body']);
   });
 
-  it('does not follow a redirect to another host', async () => assert.deepEqual(await get('/away'), ['success', '']));
+  it('succeeds with a warning where a redirect leads to another host', async () =>
+    assert.deepEqual(await get('/away'), ['warning', 'Probe terminated redirects, Response body: ']));
+
+  it('sends the headers of the definition, and its own where that says nothing', async () => {
+    const httpHeaders = [
+      { name: 'Host', value: 'example.test' },
+      { name: 'X-Many', value: 'a' },
+      { name: 'x-many', value: 'b' },
+    ];
+    await probe({ httpGet: { path: '/ok', port: portOf(http), httpHeaders } });
+    const { host, accept, 'user-agent': agent, 'x-many': many } = lastHeaders;
+    assert.deepEqual([host, accept, agent, many], ['example.test', '*/*', 'kube-probe/1.36', 'a, b']);
+    const silent = [
+      { name: 'Accept', value: '' },
+      { name: 'User-Agent', value: 'own' },
+    ];
+    await probe({ httpGet: { path: '/ok', port: portOf(http), httpHeaders: silent } });
+    assert.deepEqual([lastHeaders.accept, lastHeaders['user-agent']], [undefined, 'own']);
+  });
+
+  it('replaces references to variables in commands', async () => {
+    const commands: string[][] = [];
+    const runtime = {
+      execSync: async (_: string, command: string[]) => {
+        commands.push(command);
+        return { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), exitCode: 0 };
+      },
+    } as unknown as RuntimeService;
+    const own = container('c', { env: [{ name: 'FILE', value: '/ready' }] });
+    const target = { container: own, containerId: 'id', podIp: '127.0.0.1' };
+    const definition = { exec: { command: ['cat', '$(FILE)', '$(OTHER)'] } };
+    await runProbe({ runtime, httpGet: systemHttpGet }, definition, target, new AbortController().signal);
+    assert.deepEqual(commands, [['cat', '/ready', '$(OTHER)']]);
+  });
 
   it('fails with the status in words', async () => {
     assert.deepEqual(await get('/bad'), ['failure', 'HTTP probe failed with statuscode: 503']);
