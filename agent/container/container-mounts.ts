@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Container, Pod, VolumeMount } from '#kube/api/generated/core-v1.ts';
+import type { Device } from '#proto/generated/cri/runtime/v1/Device.ts';
 import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { containerDirectory, hostsFilePath, subPathDirectory } from '../volume/pod-paths.ts';
@@ -61,6 +62,18 @@ async function volumeMount(
     ...(volume.readOnly || mount.readOnly === true ? { readonly: true } : {}),
     ...propagation(mount.mountPropagation),
   };
+}
+
+/** The raw devices of the container. Throws ContainerConfigError. */
+export function containerDevices(
+  { volumeDevices = [] }: Container,
+  volumes: ReadonlyMap<string, PreparedVolume>,
+): Device[] {
+  return volumeDevices.map(({ name, devicePath }) => {
+    const volume = volumes.get(name);
+    if (volume?.isDevice !== true) throw new ContainerConfigError(`volume "${name}" is not a device`);
+    return { containerPath: devicePath, hostPath: volume.hostPath, permissions: volume.readOnly ? 'r' : 'mrw' };
+  });
 }
 
 async function terminationLog(pod: Pod, container: Container, rootDir: string): Promise<Mount> {

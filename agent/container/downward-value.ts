@@ -77,7 +77,10 @@ export function resourceValue(
   if (side !== 'limits' && side !== 'requests')
     throw new Error(`unsupported container resource : ${selector.resource}`);
   const { limits, requests } = container.resources ?? {};
-  const text = side === 'limits' ? (limits?.[resource] ?? settings.nodeAllocatable[resource]) : requests?.[resource];
+  const text =
+    side === 'limits'
+      ? (limits?.[resource] ?? pod.spec.resources?.limits?.[resource] ?? settings.nodeAllocatable[resource])
+      : requests?.[resource];
   const divisor = parseQuantity(selector.divisor === undefined || selector.divisor === '0' ? '1' : selector.divisor);
   const value = parseQuantity(text ?? '0');
   if (divisor.nano === 0n) throw new Error(`divisor of ${selector.resource} is zero`);

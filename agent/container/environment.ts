@@ -1,12 +1,15 @@
 // The environment of a container: envFrom, env in order, then the services that nothing overrides.
-import type { ConfigMap, Container, EnvVar, Pod, Secret } from '#kube/api/generated/core-v1.ts';
+import type { ConfigMap, Container, EnvVar, FileKeySelector, Pod, Secret } from '#kube/api/generated/core-v1.ts';
 import { type DownwardSettings, fieldValue, resourceValue } from './downward-value.ts';
+import { parseEnvFile } from './env-file.ts';
 import { expandVariables } from './expand-variables.ts';
 
 /** Reads the objects variables come from. Undefined: the object does not exist. */
 export interface EnvironmentSources {
   configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
+  /** The text of a file of one of the pod's volumes; undefined when the file is not there. Throws for unknown volumes. */
+  file?(volumeName: string, path: string): Promise<string | undefined>;
 }
 
 /** A container whose definition refers to something that is not there; reported as CreateContainerConfigError. */
@@ -62,6 +65,21 @@ async function fromSources(
   }
 }
 
+async function fileValue(
+  { volumeName, path, key, optional }: FileKeySelector,
+  sources: EnvironmentSources,
+): Promise<string | undefined> {
+  const text = await sources.file?.(volumeName, path);
+  if (text === undefined) {
+    if (optional) return undefined;
+    throw new ContainerConfigError(`failed to open environment variable file "${path}": no such file`);
+  }
+  const value = parseEnvFile(text, key);
+  if (value !== '') return value;
+  if (optional) return undefined;
+  throw new ContainerConfigError(`environment variable key "${key}" not found in file "${path}"`);
+}
+
 async function valueFrom(
   pod: Pod,
   container: Container,
@@ -70,9 +88,10 @@ async function valueFrom(
   settings: DownwardSettings,
 ): Promise<string | undefined> {
   const namespace = pod.metadata.namespace ?? 'default';
-  const { fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef } = variable.valueFrom ?? {};
+  const { fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef, fileKeyRef } = variable.valueFrom ?? {};
   if (fieldRef !== undefined) return fieldValue(pod, fieldRef, settings);
   if (resourceFieldRef !== undefined) return resourceValue(pod, container, resourceFieldRef, settings);
+  if (fileKeyRef !== undefined) return fileValue(fileKeyRef, sources);
   if (configMapKeyRef !== undefined) {
     const { name = '', key, optional } = configMapKeyRef;
     const configMap = await sources.configMap(namespace, name);

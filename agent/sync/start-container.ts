@@ -12,6 +12,7 @@ import { podHostnameAndDomain } from '../container/hostname.ts';
 import { hostsFile } from '../container/hosts-file.ts';
 import { legacyLogLink } from '../container/log-paths.ts';
 import type { ContainerKind } from '../container/pod-containers.ts';
+import { readVolumeFile } from '../container/read-volume-file.ts';
 import { RunAsNonRootError } from '../container/security-context.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
 import type { PodSteps, StepKey } from '../explain/pod-steps.ts';
@@ -103,7 +104,14 @@ async function prepare(
   const links = pod.spec.enableServiceLinks ?? true;
   const services = serviceEnvironment(tools.services(), pod.metadata.namespace ?? '', links);
   const downward = tools.downward(pod, target.podIps);
-  const environment = await buildEnvironment(pod, container, services, tools.sources(pod), downward);
+  const file = (volume: string, path: string) => {
+    const root = target.volumes.get(volume)?.hostPath;
+    if (root === undefined)
+      throw new ContainerConfigError(`cannot find the volume "${volume}" referenced by FileKeyRef`);
+    return readVolumeFile(root, path);
+  };
+  const sources = { ...tools.sources(pod), file };
+  const environment = await buildEnvironment(pod, container, services, sources, downward);
   await writeHostsFile(tools, target);
   const { rootDir, mounter } = tools;
   const mounts = await containerMounts(pod, container, { rootDir, mounter, volumes: target.volumes, environment });
