@@ -14,6 +14,7 @@ import { type AgentSettings, resolveSettings } from './config/settings.ts';
 import { openCriChannel } from './cri/grpc-channel.ts';
 import { createGrpcImageService } from './cri/grpc-image-service.ts';
 import { createGrpcRuntimeService } from './cri/grpc-runtime-service.ts';
+import { createPullProgress } from './cri/pull-progress.ts';
 import { readMachineFacts } from './node/machine-facts.ts';
 import { findNodeIps } from './node/node-address.ts';
 import { createAgent } from './wiring.ts';
@@ -31,11 +32,14 @@ async function checkMachine(settings: AgentSettings): Promise<void> {
 function connectRuntime(settings: AgentSettings) {
   const channel = openCriChannel(settings.runtimeEndpoint);
   const images = settings.imageEndpoint === settings.runtimeEndpoint ? channel : openCriChannel(settings.imageEndpoint);
+  const pulls = createPullProgress(settings.imageEndpoint);
   const timeoutMs = settings.runtimeRequestTimeoutMs;
   return {
     runtime: createGrpcRuntimeService(channel, timeoutMs),
     images: createGrpcImageService(images, timeoutMs),
+    pullProgress: pulls.progress,
     close: () => {
+      pulls.close();
       channel.close();
       images.close();
     },
@@ -72,7 +76,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   // Events must not hold up anything, nor heartbeats be held up by anything.
   const eventClient = connect(settings.eventQps, settings.eventBurst);
   const heartbeatClient = connect(undefined, undefined);
-  const { runtime, images, close } = connectRuntime(settings);
+  const { runtime, images, pullProgress, close } = connectRuntime(settings);
   try {
     const version = await runtime
       .version(AbortSignal.any([signal, AbortSignal.timeout(runtimeConnectMs)]))
@@ -91,6 +95,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
       facts: await readMachineFacts(settings),
       runtime,
       images,
+      pullProgress,
       runtimeName: version.runtimeName,
       runtimeVersion: version.runtimeVersion,
       client,

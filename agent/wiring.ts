@@ -5,6 +5,7 @@ import { createEventRecorder } from '#kube/events/event-recorder.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
 import { runLogRotation } from './container/log-rotation.ts';
+import { createExplainer } from './explain/explainer.ts';
 import { createPodSources } from './pod-source/pod-sources.ts';
 import { createAgentMetrics } from './server/agent-metrics.ts';
 import { connectServer } from './server/connect-server.ts';
@@ -56,6 +57,17 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const { tools, statuses, volumes, objects, probes, serviceInformer, legacyLogsDir } = podParts;
   const podWorkers = createPodWorkers(tools);
   workers = podWorkers;
+
+  const explainer = createExplainer({
+    clock,
+    steps: tools.execute.steps,
+    warnings: podParts.warnings,
+    pods: podWorkers.active,
+    statusOf: statuses.get,
+    nextStepInMs: podWorkers.nextStepInMs,
+    pulledBytes: parts.pullProgress,
+    setCondition: statuses.setExtraCondition,
+  });
 
   const sources = createPodSources({
     client,
@@ -119,6 +131,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     workers: podWorkers,
     statuses,
     cache,
+    explain: explainer.explain,
   });
 
   return {
@@ -128,6 +141,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
         await runGroup(
           [
             { run: serviceInformer.run },
+            podParts.storage,
             cache,
             statuses,
             health,
@@ -135,6 +149,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             { run: startPods },
             server,
             sources,
+            explainer,
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
           ],

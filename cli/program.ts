@@ -1,6 +1,7 @@
 // The subcommands of berth for people. The components and the processes of a cluster do without it.
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
+import type { ConnectOptions } from './explain/connect.ts';
 import type { UpOptions } from './up/options.ts';
 
 function wholeNumber(text: string): number {
@@ -36,6 +37,23 @@ function createProgram(signal: AbortSignal): Command {
     .action(async (options: { purge: boolean; instance: string }) => {
       const { runDown } = await import('./down/command.ts');
       await runDown(options);
+    });
+  const connected = (command: Command) =>
+    command
+      .option('--kubeconfig <file>', 'of the cluster; KUBECONFIG or the cluster of this machine where absent')
+      .option('--context <name>', 'context of the kubeconfig');
+  connected(program.command('explain').description('say what something waits for').command('pod <namespace/name>'))
+    .description('the one step that keeps a pod from being ready, its age, last error and next retry')
+    .option('-o, --output <format>', 'json')
+    .action(async (name: string, options: ConnectOptions & { output?: string }) => {
+      const { runExplainPod } = await import('./explain/commands.ts');
+      await runExplainPod(name, options, signal);
+    });
+  connected(program.command('retry').description('try something again at once').command('pod <namespace/name>'))
+    .description('forget the backoff of a pod and of its images')
+    .action(async (name: string, options: ConnectOptions) => {
+      const { runRetryPod } = await import('./explain/commands.ts');
+      await runRetryPod(name, options, signal);
     });
   for (const [name, text] of Object.entries({
     agent: 'run the kubelet (its flags: berth agent --help)',

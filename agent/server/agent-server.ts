@@ -10,6 +10,7 @@ import { createAuthorize } from './authorize.ts';
 import { type HttpServerOptions, startHealthServer, startHttpsServer } from './http-server.ts';
 import type { NodeView } from './node-view.ts';
 import { containerLogRoutes } from './routes/container-logs.ts';
+import { type ExplainRouteOptions, explainRoutes } from './routes/explain-routes.ts';
 import { nodeRoutes } from './routes/node-routes.ts';
 import { loadServingCertificate } from './serving-certificate.ts';
 import { serveStream } from './streaming.ts';
@@ -27,6 +28,8 @@ export interface AgentServerOptions {
   problem(): string | undefined;
   /** Routes of metrics and statistics. */
   metricRoutes(server: FastifyInstance): void;
+  explain: ExplainRouteOptions['explain'];
+  retry: ExplainRouteOptions['retry'];
   observe: HttpServerOptions['observe'];
   /** Called when every port is open. */
   listening(): void;
@@ -67,6 +70,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
       authorize: createAuthorize(client, clock, view.nodeName, own),
       routes(instance) {
         nodeRoutes(instance, common());
+        explainRoutes(instance, { view, explain: options.explain, retry: options.retry });
         if (own.debuggingHandlers) containerLogRoutes(instance, view, clock);
         options.metricRoutes(instance);
       },

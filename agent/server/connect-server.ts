@@ -17,6 +17,7 @@ import type { PodWorkers } from '../sync/pod-workers.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
 import { runAgentServer } from './agent-server.ts';
 import type { NodeView } from './node-view.ts';
+import type { ExplainRouteOptions } from './routes/explain-routes.ts';
 import { metricRoutes } from './routes/metric-routes.ts';
 
 /** Relisting that has not succeeded for so long makes the node unhealthy, as kubelet's PLEG check. */
@@ -39,6 +40,7 @@ export interface ServerParts {
   workers: PodWorkers;
   statuses: StatusManager;
   cache: RuntimeCache;
+  explain: ExplainRouteOptions['explain'];
 }
 
 function createView({ nodeName, workers, statuses, cache }: ServerParts): NodeView {
@@ -87,6 +89,7 @@ export function connectServer(parts: ServerParts): {
         problem: () => (stale() ? 'the container runtime has not been relisted for three minutes' : undefined),
         metricRoutes: (server) =>
           metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, rootDir }),
+        retry: workers.retry,
         observe: agentMetrics.observeRequest,
         listening: listening.resolve,
       },

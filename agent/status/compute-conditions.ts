@@ -19,6 +19,9 @@ export interface ConditionInputs {
   restartingAll: boolean | undefined;
 }
 
+/** Of this agent alone: there while a pod waits for something, with what it waits for. */
+export const blockedCondition = 'berth.io/Blocked';
+
 /** The types of condition that the agent writes; all others belong to someone else. */
 export const ownedConditions = [
   'PodReadyToStartContainers',
@@ -29,6 +32,7 @@ export const ownedConditions = [
   'AllContainersRestarting',
   'PodResizePending',
   'PodResizeInProgress',
+  blockedCondition,
 ] as const;
 
 const yes: Verdict = { status: 'True' };

@@ -1,14 +1,18 @@
 // Holds the status of every pod on the node and makes the API server's copy equal to it; deletes pods there when they
 // have ended here. One queue owns the retries.
 import type { Logger } from 'pino';
-import type { Pod, PodStatus } from '#kube/api/generated/core-v1.ts';
+import { findCondition, isConditionTrue, withoutCondition } from '#kube/api/conditions.ts';
+import type { Pod, PodCondition, PodStatus } from '#kube/api/generated/core-v1.ts';
 import { pods } from '#kube/api/generated/resources.ts';
+import { isPodTerminal } from '#kube/api/pod-state.ts';
+import { formatTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
 import { configSourceAnnotation } from '../container/labels.ts';
 import { staticUidOf } from '../pod-source/mirror-pods.ts';
+import { blockedCondition } from './compute-conditions.ts';
 import { mergePodStatus } from './merge-pod-status.ts';
 import { planStatusPatch } from './plan-status-patch.ts';
 
@@ -31,6 +35,8 @@ interface Entry {
   /** What the API server should have. */
   status: PodStatus | undefined;
   changedAtMs: number;
+  /** Shown beside what was computed, until the pod is ready. */
+  extra: PodCondition | undefined;
   /** Nothing of the pod is left on this node. */
   finished: boolean;
 }
@@ -52,12 +58,18 @@ function isStarting({ phase, containerStatuses = [], initContainerStatuses = [] 
   );
 }
 
+function isSameExtra(before: PodCondition | undefined, after: PodCondition | undefined): boolean {
+  return before?.reason === after?.reason && before?.message === after?.message;
+}
+
 /** The statuses of the node's pods. */
 export interface StatusManager {
   /** The API server showed this version of the pod. */
   observe(pod: Pod): void;
   /** Records a computed status. `mayRun`: containers could still be running. */
   set(pod: Pod, status: PodStatus, options: { mayRun: boolean }): void;
+  /** Shows one more condition, of this agent's own types, while the pod is not ready; undefined takes it away. */
+  setExtraCondition(pod: Pod, condition: PodCondition | undefined): void;
   /** The newest status of the pod, sent or not. */
   get(uid: string): PodStatus | undefined;
   /** The pod's containers, volumes and cgroups are gone: its object may be deleted. */
@@ -78,7 +90,7 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
     const uid = keyOf(pod);
     let entry = entries.get(uid);
     if (entry === undefined) {
-      entry = { pod, status: undefined, changedAtMs: 0, finished: false };
+      entry = { pod, status: undefined, changedAtMs: 0, extra: undefined, finished: false };
       entries.set(uid, entry);
     }
     return entry;
@@ -139,10 +151,25 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
       const foreign = entry.pod.status?.conditions ?? [];
       const own = entry.status ?? entry.pod.status;
       const previous = own === undefined ? undefined : { ...own, conditions: [...(own.conditions ?? []), ...foreign] };
-      entry.status = mergePodStatus(previous, status, { mayRun, nowMs: clock.now() });
+      if (isConditionTrue(status.conditions, 'Ready') || isPodTerminal({ status })) entry.extra = undefined;
+      const conditions = [...(status.conditions ?? []), ...(entry.extra === undefined ? [] : [entry.extra])];
+      entry.status = mergePodStatus(previous, { ...status, conditions }, { mayRun, nowMs: clock.now() });
       entry.changedAtMs = clock.monotonicMs();
       const starting = mayRun && entry.pod.metadata.deletionTimestamp === undefined && isStarting(entry.status);
       queue.addAfter(keyOf(pod), starting ? startingDelayMs : 0);
+    },
+    setExtraCondition(pod, condition) {
+      const entry = entries.get(keyOf(pod));
+      if (entry?.status === undefined || isSameExtra(entry.extra, condition)) return;
+      entry.extra = condition;
+      const others = withoutCondition(entry.status.conditions, blockedCondition);
+      const before = findCondition(entry.status.conditions, blockedCondition);
+      const lastTransitionTime = before?.lastTransitionTime ?? formatTime(clock.now());
+      entry.status = {
+        ...entry.status,
+        conditions: condition === undefined ? others : [...others, { ...condition, lastTransitionTime }],
+      };
+      queue.add(keyOf(pod));
     },
     get: (uid) => entries.get(uid)?.status,
     finish(pod) {

@@ -6,6 +6,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
+import type { PullProgress } from '../cri/pull-progress.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { MachineFacts } from '../node/machine-facts.ts';
 
@@ -17,6 +18,7 @@ export interface AgentParts {
   facts: MachineFacts;
   runtime: RuntimeService;
   images: ImageService;
+  pullProgress: PullProgress;
   /** As the runtime calls itself, for example containerd and 1.6.20. */
   runtimeName: string;
   runtimeVersion: string;

@@ -15,6 +15,7 @@ import { openAllocationStore } from '../allocation/allocation-store.ts';
 import { parseResolvConf } from '../container/dns-config.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
 import { containerFieldPath } from '../container/pod-containers.ts';
+import { createWarningLog } from '../explain/explainer.ts';
 import { createPodSteps } from '../explain/pod-steps.ts';
 import { createCredentialsSource } from '../image/credentials-source.ts';
 import { createEnsureImage } from '../image/ensure-image.ts';
@@ -24,17 +25,13 @@ import { createProbeManager } from '../probe/probe-manager.ts';
 import { createStatusManager } from '../status/status-manager.ts';
 import { admitPod } from '../sync/admit-pod.ts';
 import { createKeyBackoff } from '../sync/key-backoff.ts';
-import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { PodTools } from '../sync/pod-work.ts';
-import { createClaimReader } from '../volume/claim-reader.ts';
-import { createMounter } from '../volume/mounter.ts';
 import { createObjectCache } from '../volume/object-cache.ts';
 import { createTokenManager } from '../volume/token-manager.ts';
-import { createVolumeKinds } from '../volume/volume-kinds.ts';
-import { createVolumeManager } from '../volume/volume-manager.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { NodeParts } from './wire-node.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
+import { wireStorage } from './wire-storage.ts';
 
 const restartBackoffMs = 10_000;
 const imageBackoffMs = { initial: 10_000, max: 300_000 };
@@ -53,16 +50,16 @@ export interface PodConnections {
 
 /** Connects the tools of pods. */
 export async function wirePods(parts: AgentParts, connections: PodConnections) {
-  const { settings, nodeName, nodeIps, facts, client, clock, exec, logger } = parts;
+  const { settings, nodeName, nodeIps, facts, client, clock, logger } = parts;
   const { recorder, wake, startedAtMs } = connections;
   const { agentMetrics, direct, runtime, images, cgroups, cache } = connections.runtimeParts;
   const { health, reporter } = connections.nodeParts;
   const hostIps = () => nodeIps;
-  const mounter = createMounter(exec);
-  const record: RecordPodEvent = (pod, type, reason, message, container) => {
+  const warnings = createWarningLog(clock);
+  const record = warnings.watch((pod, type, reason, message, container) => {
     const fieldPath = container === undefined ? undefined : containerFieldPath(pod, container);
     recorder.event(referenceTo(podsResource, pod, fieldPath), type, reason, message);
-  };
+  });
   const { observeStatusSync: observeSync } = agentMetrics;
   const statuses = createStatusManager({ client, clock, logger, startingDelayMs, observeSync });
   const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
@@ -75,20 +72,17 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     nodeAllocatable: reporter.node()?.status?.allocatable ?? {},
   });
 
-  const kinds = createVolumeKinds({
-    rootDir: settings.rootDir,
-    mounter,
+  const storage = wireStorage(parts, {
+    nodeParts: connections.nodeParts,
     sources: {
       objects,
       tokens,
       downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
     },
-    clock,
-    exec,
-    node: reporter.node,
+    record,
+    wake,
   });
-  const claims = createClaimReader(client);
-  const volumes = createVolumeManager({ rootDir: settings.rootDir, mounter, kinds, claims, clock, logger, record });
+  const { mounter, volumes } = storage;
 
   async function runtimeHandler(pod: Pod): Promise<string> {
     const name = pod.spec.runtimeClassName;
@@ -202,7 +196,8 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     release(uid) {
       objects.release(uid);
       tokens.release(uid);
+      warnings.forget(uid);
     },
   };
-  return { tools, statuses, volumes, objects, probes, serviceInformer, legacyLogsDir };
+  return { tools, warnings, statuses, volumes, storage, objects, probes, serviceInformer, legacyLogsDir };
 }

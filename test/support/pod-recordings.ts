@@ -104,6 +104,16 @@ export function comparableCalls(calls: RecordedCall[], rules: [RegExp | string, 
   };
 }
 
+/** A condition that only this agent has. */
+const ownCondition = 'berth.io/Blocked';
+
+function withoutOwnCondition(status: Json): Json {
+  const conditions = status['conditions'] as Json[] | undefined;
+  return conditions === undefined
+    ? status
+    : { ...status, conditions: conditions.filter(({ type }) => type !== ownCondition) };
+}
+
 function withoutNoLimit(status: Json): Json {
   const resources = status['resources'] as { limits?: Json } | undefined;
   if (resources?.limits?.['memory'] !== noLimit) return status;
@@ -117,7 +127,7 @@ export function comparableStatuses(
 ) {
   const result: unknown[] = [];
   for (const { event, status } of versions) {
-    const entry = sortKeys({ event, status: withoutNoLimit(scrub(status, rules) as Json) });
+    const entry = sortKeys({ event, status: withoutOwnCondition(withoutNoLimit(scrub(status, rules) as Json)) });
     // A request to delete, or any other change that is not of the status, repeats it.
     if (JSON.stringify(entry) !== JSON.stringify(result.at(-1))) result.push(entry);
   }

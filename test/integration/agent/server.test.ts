@@ -42,6 +42,7 @@ describe("the agent's server", async () => {
   const runtimes = runtimeOf([running, ended('c', 1, 0)]);
   const pod = podOf({ containers: [container('c'), container('late')] });
   const reviews: { user?: string; resourceAttributes?: { verb: string; subresource: string } }[] = [];
+  const retried: string[] = [];
   let port = 0;
   let healthPort = 0;
   let streams: Server;
@@ -118,6 +119,15 @@ describe("the agent's server", async () => {
         nodeIps: ['127.0.0.1'],
         problem: () => undefined,
         metricRoutes: (server) => void server.get('/metrics', () => 'metrics'),
+        explain: async (pod) => ({
+          namespace: pod.metadata.namespace ?? '',
+          name: pod.metadata.name,
+          uid: pod.metadata.uid ?? '',
+          phase: 'Running',
+          step: 'none',
+          message: 'the pod is ready',
+        }),
+        retry: (uid) => void retried.push(uid),
         observe: () => undefined,
         listening: () => undefined,
       },
@@ -138,12 +148,13 @@ describe("the agent's server", async () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  function get(path: string, identity?: Identity, headers: Record<string, string> = {}) {
+  function get(path: string, identity?: Identity, headers: Record<string, string> = {}, method = 'GET') {
     return new Promise<{ status: number; body: string }>((resolve, reject) => {
       const options = {
         host: '127.0.0.1',
         port,
         path,
+        method,
         rejectUnauthorized: false,
         headers,
         agent: false as const,
@@ -215,6 +226,15 @@ describe("the agent's server", async () => {
   it('lists pods and shows its configuration', async () => {
     assert.equal(JSON.parse((await get('/pods', admin)).body).items[0].metadata.name, 'web');
     assert.equal(JSON.parse((await get('/configz', admin)).body).kubeletconfig.port, port);
+  });
+
+  it('explains a pod, and tries it again at once', async () => {
+    const explained = await get('/explain/shop/web', admin);
+    assert.equal(JSON.parse(explained.body).message, 'the pod is ready');
+    assert.equal((await get('/explain/shop/none', admin)).status, 404);
+    assert.equal((await get('/retry/shop/web', admin, {}, 'POST')).status, 200);
+    assert.equal(retried.length, 1);
+    assert.equal((await get('/explain/shop/web')).status, 401);
   });
 
   it('answers health checks on loopback without identity', async () => {
