@@ -6,6 +6,7 @@ import { type Component, runGroup } from '#kube/process/component.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
 import { runLogRotation } from './container/log-rotation.ts';
 import { createExplainer } from './explain/explainer.ts';
+import { systemFetchText } from './pod-source/manifest-url.ts';
 import { createPodSources } from './pod-source/pod-sources.ts';
 import { createAgentMetrics } from './server/agent-metrics.ts';
 import { connectServer } from './server/connect-server.ts';
@@ -77,6 +78,11 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     node: reporter.node,
     staticPodPath: settings.staticPodPath,
     fileCheckMs: settings.fileCheckMs,
+    staticPodUrl: settings.staticPodUrl,
+    staticPodUrlHeader: settings.staticPodUrlHeader,
+    httpCheckMs: settings.httpCheckMs,
+    fetchText: systemFetchText,
+    servicesSynced: serviceInformer.synced,
     workers: podWorkers,
     statuses,
   });
@@ -91,12 +97,18 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   async function startPods(signal: AbortSignal): Promise<void> {
     await Promise.race([server.listening, aborted(signal)]);
     if (signal.aborted) return;
-    await Promise.all([cache.relist(signal), health.check(signal), serviceInformer.synced]);
+    await Promise.all([cache.relist(signal), health.check(signal)]);
     await cgroups.ensureNode(amountsOf((await nodeStatus(undefined)).allocatable));
-    await sources.begin();
+    await Promise.all([podWorkers.run(signal), tellPods(signal)]);
+  }
+
+  /** Static pods need no API server; it may even be one of them. All others wait for it. */
+  async function tellPods(signal: AbortSignal): Promise<void> {
+    await sources.beginStatic(signal);
+    await Promise.race([sources.begin(), aborted(signal)]);
+    if (signal.aborted) return;
     podWorkers.sourcesReady();
     ready.resolve();
-    await podWorkers.run(signal);
   }
 
   const rotation = {

@@ -59,11 +59,24 @@ function dropIns(directory: string): Fields[] {
   return names.sort().map((name) => loadConfigFile(join(directory, name), file));
 }
 
+/** Headers as a flag has them: name:value pairs with commas between, names more than once where they have more values. */
+function headerMap(text: string): Record<string, string[]> {
+  const headers: Record<string, string[]> = {};
+  for (const pair of text.split(',').filter((item) => item !== '')) {
+    const colon = pair.indexOf(':');
+    if (colon < 1) throw new UsageError(`--manifest-url-header takes name:value pairs, not "${pair}"`);
+    const name = pair.slice(0, colon).trim();
+    headers[name] = [...(headers[name] ?? []), pair.slice(colon + 1)];
+  }
+  return headers;
+}
+
 /** A flag's value as the configuration file would have it. */
 function fieldValue(name: string, value: FlagValue): unknown {
   if (typeof value === 'number' && kubeletFlags.find((flag) => flag.name === name)?.type === 'duration') {
     return `${value}ms`;
   }
+  if (name === 'manifest-url-header' && typeof value === 'string') return headerMap(value);
   if (name.startsWith('eviction-') && typeof value === 'string') return value;
   return value;
 }

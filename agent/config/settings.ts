@@ -44,6 +44,9 @@ export interface AgentSettings {
   podLogsDir: string;
   staticPodPath: string | undefined;
   fileCheckMs: number;
+  staticPodUrl: string | undefined;
+  staticPodUrlHeader: Record<string, string[]>;
+  httpCheckMs: number;
   runtimeEndpoint: string;
   imageEndpoint: string;
   runtimeRequestTimeoutMs: number;
@@ -178,6 +181,11 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     podLogsDir: String(c['podLogsDir']),
     staticPodPath: typeof staticPodPath === 'string' && staticPodPath !== '' ? staticPodPath : undefined,
     fileCheckMs: durationMs(c['fileCheckFrequency']),
+    staticPodUrl: typeof c['staticPodURL'] === 'string' && c['staticPodURL'] !== '' ? c['staticPodURL'] : undefined,
+    staticPodUrlHeader: Object.fromEntries(
+      Object.entries(record(c['staticPodURLHeader'])).map(([name, values]) => [name, list(values)]),
+    ),
+    httpCheckMs: durationMs(c['httpCheckFrequency']),
     runtimeEndpoint: endpoint,
     imageEndpoint: typeof c['imageServiceEndpoint'] === 'string' ? c['imageServiceEndpoint'] : endpoint,
     runtimeRequestTimeoutMs: durationMs(c['runtimeRequestTimeout']),

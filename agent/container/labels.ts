@@ -23,6 +23,12 @@ export const configSeenAnnotation = 'kubernetes.io/config.seen';
 export const configHashAnnotation = 'kubernetes.io/config.hash';
 export const configMirrorAnnotation = 'kubernetes.io/config.mirror';
 
+/** True for pods that the node has from a manifest; their mirrors at the API server are not meant. */
+export function isStaticPod(pod: Pod): boolean {
+  const source = pod.metadata.annotations?.[configSourceAnnotation];
+  return source === 'file' || source === 'http';
+}
+
 /** Labels of a sandbox: the pod's own and its identity. */
 export function sandboxLabels(pod: Pod): Record<string, string> {
   return { ...pod.metadata.labels, ...podIdentity(pod) };

@@ -14,7 +14,7 @@ export function createApiPodInformer(client: ApiClient, nodeName: string, clock:
 }
 
 /** The pod as the agent uses it: marked with its source and the time it was first seen. */
-export function withSource(pod: Pod, source: 'api' | 'file', seen: string): Pod {
+export function withSource(pod: Pod, source: 'api' | 'file' | 'http', seen: string): Pod {
   const annotations = {
     ...pod.metadata.annotations,
     [configSourceAnnotation]: source,

@@ -9,8 +9,10 @@ import { configSeenAnnotation } from '../container/labels.ts';
 import type { StatusManager } from '../status/status-manager.ts';
 import type { PodWorkers } from '../sync/pod-workers.ts';
 import { createApiPodInformer, withSource } from './api-pod-source.ts';
+import { manifestDirectory } from './manifest-directory.ts';
+import { type FetchText, manifestUrl } from './manifest-url.ts';
 import { createMirrorPods, staticUidOf } from './mirror-pods.ts';
-import { createStaticPods } from './static-pods.ts';
+import { createStaticPods, type StaticPods } from './static-pods.ts';
 
 export interface PodSourcesOptions {
   client: ApiClient;
@@ -20,39 +22,61 @@ export interface PodSourcesOptions {
   node(): Node | undefined;
   staticPodPath: string | undefined;
   fileCheckMs: number;
+  staticPodUrl: string | undefined;
+  staticPodUrlHeader: Record<string, string[]>;
+  httpCheckMs: number;
+  fetchText: FetchText;
+  /** Pods of the API server need the variables of services. */
+  servicesSynced: Promise<unknown>;
   workers: PodWorkers;
   statuses: StatusManager;
 }
 
 export interface PodSources {
-  /** Starts telling the workers; resolves when they know every pod there is. */
+  /** Tells the workers the static pods, which run without an API server. */
+  beginStatic(signal: AbortSignal): Promise<void>;
+  /** Starts telling the workers the API server's pods; resolves when they know every pod there is. */
   begin(): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
 }
 
 /** What is left to a pod whose object was removed while it still ran: someone insisted. */
 const forcedGraceSeconds = 1;
+const urlTimeoutMs = 10_000;
+/** How long static pods wait for an API server that may not be there. */
+const mirrorWaitMs = 1000;
 
 /** Creates the sources. */
 export function createPodSources(options: PodSourcesOptions): PodSources {
   const { client, clock, logger, nodeName, workers, statuses } = options;
   const informer = createApiPodInformer(client, nodeName, clock, logger);
   const mirrors = createMirrorPods({ client, clock, logger, node: options.node });
-  const statics = createStaticPods({
-    directory: options.staticPodPath,
-    nodeName,
-    periodMs: options.fileCheckMs,
+  const listener = {
     clock,
     logger,
-    added(pod) {
+    added(found: Pod) {
+      const mirror = informer.list().find((item) => staticUidOf(item) === found.metadata.uid);
+      const pod = mirror?.status === undefined ? found : { ...found, status: mirror.status };
       workers.update(pod);
       mirrors.staticAdded(pod);
     },
-    removed(pod) {
+    removed(pod: Pod) {
       workers.remove(pod.metadata.uid ?? '');
       mirrors.staticRemoved(pod);
     },
-  });
+    isBusy: (uid: string) => workers.get(uid) !== undefined,
+  };
+  const { staticPodPath, staticPodUrl } = options;
+  const statics: StaticPods[] = [];
+  if (staticPodPath !== undefined) {
+    const read = manifestDirectory(staticPodPath, { nodeName }, logger);
+    statics.push(createStaticPods({ ...listener, read, watched: staticPodPath, periodMs: options.fileCheckMs }));
+  }
+  if (staticPodUrl !== undefined) {
+    const { staticPodUrlHeader, fetchText } = options;
+    const read = manifestUrl(staticPodUrl, staticPodUrlHeader, { nodeName }, logger, fetchText, urlTimeoutMs);
+    statics.push(createStaticPods({ ...listener, read, periodMs: options.httpCheckMs }));
+  }
 
   function update(pod: Pod): void {
     statuses.observe(pod);
@@ -76,9 +100,14 @@ export function createPodSources(options: PodSourcesOptions): PodSources {
 
   return {
     async begin() {
+      await Promise.all([informer.synced, options.servicesSynced]);
       informer.subscribe({ added: update, updated: (_, pod) => update(pod), deleted: remove });
-      await Promise.all([informer.synced, statics.refresh()]);
     },
-    run: (signal) => runGroup([{ run: informer.run }, mirrors, statics], signal),
+    async beginStatic(signal) {
+      // What the API server knows of them, if it is there, so that an agent that starts again takes up where it was.
+      await Promise.race([informer.synced, clock.sleep(mirrorWaitMs, signal).catch(() => undefined)]);
+      await Promise.all(statics.map((source) => source.refresh(signal)));
+    },
+    run: (signal) => runGroup([{ run: informer.run }, mirrors, ...statics], signal),
   };
 }

@@ -1,83 +1,109 @@
-// The pods of the manifest directory: read again every few seconds, told as they come, change and go.
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+// The static pods of one source: read again every few seconds, and at once where the source can tell of changes; told
+// as they come, change and go.
+import { watch } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
-import { parseStaticPod } from './parse-static-pod.ts';
+
+/** Reads all pods of the source, first seen at `seen`; undefined when it cannot be asked now. */
+export type ReadManifests = (seen: string, signal: AbortSignal) => Promise<Pod[] | undefined>;
 
 export interface StaticPodsOptions {
-  /** Absent: the node has no manifests. */
-  directory: string | undefined;
-  nodeName: string;
+  read: ReadManifests;
+  /** A file or directory whose changes are followed. */
+  watched?: string | undefined;
   periodMs: number;
   clock: Clock;
   logger: Logger;
   added(pod: Pod): void;
   removed(pod: Pod): void;
+  /** An earlier pod with this uid has not ended yet. */
+  isBusy?(uid: string): boolean;
 }
 
 export interface StaticPods {
-  /** Reads the directory once and tells what changed. */
-  refresh(): Promise<void>;
+  /** Reads the source once and tells what changed. */
+  refresh(signal?: AbortSignal): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
 }
 
-/** Creates the source. A changed manifest is a new pod: the old one goes. */
+/** Files are often written in several steps. */
+const settleMs = 100;
+/** How soon to look again for a pod that waits for an earlier one with its uid. */
+const busyRetryMs = 1000;
+
+/** What makes two readings of a pod the same. */
+function definitionOf({ metadata, spec }: Pod): unknown {
+  const { annotations = {}, ...rest } = metadata;
+  const { 'kubernetes.io/config.seen': _seen, ...kept } = annotations;
+  return { ...rest, annotations: kept, spec };
+}
+
+/** Creates the source. A changed definition is a new pod: the old one goes first. */
 export function createStaticPods(options: StaticPodsOptions): StaticPods {
-  const { directory, nodeName, clock, logger } = options;
+  const { clock, logger, periodMs } = options;
   const known = new Map<string, Pod>();
-  /** Text of manifests that could not be read, so that each is complained about once. */
-  const bad = new Map<string, string>();
+  let wake: (() => void) | undefined;
+  let waiting = false;
 
-  async function readAll(root: string): Promise<Map<string, Pod>> {
-    const found = new Map<string, Pod>();
-    const names = await readdir(root).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
-      throw error;
-    });
-    for (const name of names.filter((item) => !item.startsWith('.')).sort()) {
-      const path = join(root, name);
-      const text = await readFile(path, 'utf8').catch(() => undefined);
-      if (text === undefined) continue;
-      try {
-        const pod = parseStaticPod(text, path, nodeName, new Date(clock.now()).toISOString());
-        found.set(pod.metadata.uid ?? '', pod);
-        bad.delete(path);
-      } catch (error) {
-        if (bad.get(path) !== text) logger.error({ err: error, path }, 'cannot use a static pod manifest');
-        bad.set(path, text);
-      }
-    }
-    return found;
-  }
-
-  async function refresh(): Promise<void> {
-    if (directory === undefined) return;
-    const found = await readAll(directory);
+  async function refresh(signal: AbortSignal = new AbortController().signal): Promise<void> {
+    const pods = await options.read(new Date(clock.now()).toISOString(), signal);
+    if (pods === undefined) return;
+    const found = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
     for (const [uid, pod] of known) {
-      if (found.has(uid)) continue;
+      const now = found.get(uid);
+      if (now !== undefined && isDeepStrictEqual(definitionOf(now), definitionOf(pod))) continue;
       known.delete(uid);
       options.removed(pod);
     }
+    waiting = false;
     for (const [uid, pod] of found) {
       if (known.has(uid)) continue;
+      if (options.isBusy?.(uid) === true) {
+        waiting = true;
+        continue;
+      }
       known.set(uid, pod);
       options.added(pod);
+    }
+  }
+
+  async function follow(path: string, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for await (const _ of watch(path, { signal })) wake?.();
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (!signal.aborted && code !== 'ENOENT')
+          logger.warn({ err: error, path }, 'cannot follow changes of static pods');
+      }
+      await clock.sleep(periodMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** Until something happened to the source, or it is time to look. */
+  async function pause(signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    wake = () => woken.abort();
+    await clock.sleep(waiting ? busyRetryMs : periodMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined);
+    wake = undefined;
+    if (woken.signal.aborted) await clock.sleep(settleMs, signal).catch(() => undefined);
+  }
+
+  async function poll(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(signal);
+      if (signal.aborted) return;
+      await refresh(signal).catch((error: unknown) => logger.error({ err: error }, 'cannot read static pods'));
     }
   }
 
   return {
     refresh,
     async run(signal) {
-      while (!signal.aborted && directory !== undefined) {
-        await clock.sleep(options.periodMs, signal).catch(() => undefined);
-        if (signal.aborted) return;
-        await refresh().catch((error: unknown) => logger.error({ err: error, directory }, 'cannot read static pods'));
-      }
-      if (!signal.aborted) {
-        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-      }
+      const { watched } = options;
+      await Promise.all([poll(signal), watched === undefined ? undefined : follow(watched, signal)]);
     },
   };
 }

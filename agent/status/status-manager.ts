@@ -10,7 +10,7 @@ import type { ApiClient } from '#kube/client/types.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
-import { configSourceAnnotation } from '../container/labels.ts';
+import { isStaticPod } from '../container/labels.ts';
 import { staticUidOf } from '../pod-source/mirror-pods.ts';
 import { blockedCondition } from './compute-conditions.ts';
 import { mergePodStatus } from './merge-pod-status.ts';
@@ -46,8 +46,8 @@ function keyOf(pod: Pod): string {
   return staticUidOf(pod) ?? pod.metadata.uid ?? '';
 }
 
-function isStaticPod(pod: Pod): boolean {
-  return pod.metadata.annotations?.[configSourceAnnotation] === 'file' && staticUidOf(pod) === undefined;
+function isManifestPod(pod: Pod): boolean {
+  return isStaticPod(pod) && staticUidOf(pod) === undefined;
 }
 
 /** Nothing of the pod has run or failed yet. */
@@ -113,7 +113,7 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
     if (entry?.status === undefined) return;
     const { name, namespace, uid: objectUid = '' } = entry.pod.metadata;
     // A static pod has no object of its own; its status goes to its mirror, once there is one.
-    if (isStaticPod(entry.pod)) return;
+    if (isManifestPod(entry.pod)) return;
     const patch = planStatusPatch(objectUid, entry.pod.status, entry.status);
     if (patch !== undefined) {
       const { changedAtMs } = entry;

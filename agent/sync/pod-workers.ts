@@ -5,6 +5,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { isPodTerminal } from '#kube/api/pod-state.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
+import { isStaticPod } from '../container/labels.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
 import { type EndReason, newPodWork, type PodTools, type PodWork } from './pod-work.ts';
 import { graceSecondsOf } from './stop-container.ts';
@@ -17,6 +18,7 @@ const concurrency = 1000;
 const orphanGraceSeconds = 1;
 const retryBaseMs = 500;
 const retryMaxMs = 60_000;
+const earlierRetryMs = 500;
 /** Resizes that wait are looked at again even where nothing seems to have changed. */
 const resizeRetryMs = 180_000;
 
@@ -146,7 +148,20 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     work.stage = 'terminated';
   }
 
+  /** A static pod starts when the one of its name that it replaces has ended. */
+  function waitsForEarlier(work: PodWork): boolean {
+    if (work.admitted || !isStaticPod(work.pod)) return false;
+    const { name, namespace } = work.pod.metadata;
+    for (const other of works.values()) {
+      if (other === work) return false;
+      const same = other.pod.metadata.name === name && other.pod.metadata.namespace === namespace;
+      if (same && isStaticPod(other.pod) && other.stage !== 'terminated') return true;
+    }
+    return false;
+  }
+
   async function step(uid: string, work: PodWork, signal: AbortSignal): Promise<number | undefined> {
+    if (work.stage === 'running' && !work.gone && waitsForEarlier(work)) return earlierRetryMs;
     // Nothing may be made a second time while the runtime owes the answer.
     if (tools.cache.isPending(uid)) throw new Error('the runtime does not tell the state of the pod');
     if (work.stage === 'running') await admit(uid, work, signal);
