@@ -16,14 +16,11 @@ export class VolumeError extends Error {
   readonly code = 'VOLUME';
   /** What failed, in upstream's words, such as "MountVolume.MountDevice failed"; absent: "MountVolume.SetUp failed". */
   readonly step: string | undefined;
-  /** Nothing went wrong: something else has to happen first, and no event tells it. */
-  readonly isWaiting: boolean;
 
-  constructor(message: string, options: ErrorOptions & { step?: string; isWaiting?: boolean } = {}) {
+  constructor(message: string, options: ErrorOptions & { step?: string } = {}) {
     super(message, options);
     this.name = 'VolumeError';
     this.step = options.step;
-    this.isWaiting = options.isWaiting === true;
   }
 }
 

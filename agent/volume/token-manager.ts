@@ -16,16 +16,21 @@ export interface TokenSpec {
   expirationSeconds: number;
 }
 
+/** A token, and until when it can be used. */
+export interface IssuedToken {
+  token: string;
+  expiresAtMs: number;
+}
+
 export interface TokenManager {
+  issue(pod: Pod, spec: TokenSpec, signal?: AbortSignal): Promise<IssuedToken>;
   token(pod: Pod, spec: TokenSpec, signal?: AbortSignal): Promise<string>;
   /** Drops the tokens of a pod that is gone. */
   release(podUid: string): void;
 }
 
-interface Held {
-  token: string;
+interface Held extends IssuedToken {
   issuedAtMs: number;
-  expiresAtMs: number;
 }
 
 /** Creates the manager; `random` spreads renewals. */
@@ -61,21 +66,24 @@ export function createTokenManager(client: ApiClient, clock: Clock, random: () =
     return { token, issuedAtMs, expiresAtMs };
   }
 
+  async function issue(pod: Pod, spec: TokenSpec, signal?: AbortSignal): Promise<IssuedToken> {
+    const key = `${pod.metadata.uid}|${pod.spec.serviceAccountName}|${spec.audience ?? ''}|${spec.expirationSeconds}`;
+    const current = held.get(key);
+    if (current !== undefined && isFresh(current)) return current;
+    try {
+      const next = await request(pod, spec, signal);
+      held.set(key, next);
+      return next;
+    } catch (error) {
+      // A token that is still valid serves until the API server can be reached again.
+      if (current !== undefined && clock.now() < current.expiresAtMs) return current;
+      throw error;
+    }
+  }
+
   return {
-    async token(pod, spec, signal) {
-      const key = `${pod.metadata.uid}|${pod.spec.serviceAccountName}|${spec.audience ?? ''}|${spec.expirationSeconds}`;
-      const current = held.get(key);
-      if (current !== undefined && isFresh(current)) return current.token;
-      try {
-        const next = await request(pod, spec, signal);
-        held.set(key, next);
-        return next.token;
-      } catch (error) {
-        // A token that is still valid serves until the API server can be reached again.
-        if (current !== undefined && clock.now() < current.expiresAtMs) return current.token;
-        throw error;
-      }
-    },
+    issue,
+    token: async (pod, spec, signal) => (await issue(pod, spec, signal)).token,
     release(podUid) {
       for (const key of held.keys()) if (key.startsWith(`${podUid}|`)) held.delete(key);
     },

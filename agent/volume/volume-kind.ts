@@ -36,8 +36,8 @@ export interface VolumeKind {
   supports(request: VolumeRequest): boolean;
   /** True: asked again with every look at the pod, as the volume follows something that changes. */
   isLive?(request: VolumeRequest): boolean;
-  /** Throws VolumeError. */
-  setUp(request: VolumeRequest, signal: AbortSignal): Promise<PreparedVolume>;
+  /** Throws VolumeError. `progress` is told what is waited for. */
+  setUp(request: VolumeRequest, signal: AbortSignal, progress: (waitingFor: string) => void): Promise<PreparedVolume>;
 }
 
 /** The pod's uid, which every pod on a node has. */

@@ -42,6 +42,8 @@ export interface VolumeManager {
   prepare(pod: Pod, signal: AbortSignal): Promise<Map<string, PreparedVolume>>;
   /** The volumes that could not be prepared when the pod was last looked at. */
   blocking(podUid: string): BlockingVolume[];
+  /** Uids of pods that wait for a volume. */
+  waiting(): string[];
   /** Unmounts and removes the pod's volumes; termination messages stay to be read again. */
   teardown(podUid: string): Promise<void>;
   /** Removes all files of a pod that is gone. */
@@ -64,9 +66,10 @@ interface PodVolumes {
 /** Volumes that some container mounts or gets as a device; images are mounted with their containers. */
 function usedVolumes(pod: Pod): Volume[] {
   const used = new Set(
-    containersOf(pod).flatMap(({ container: { volumeMounts = [], volumeDevices = [] } }) =>
-      [...(volumeMounts ?? []), ...(volumeDevices ?? [])].map(({ name }) => name),
-    ),
+    containersOf(pod).flatMap(({ container: { volumeMounts = [], volumeDevices = [], env = [] } }) => [
+      ...[...(volumeMounts ?? []), ...(volumeDevices ?? [])].map(({ name }) => name),
+      ...(env ?? []).flatMap(({ valueFrom }) => valueFrom?.fileKeyRef?.volumeName ?? []),
+    ]),
   );
   return (pod.spec.volumes ?? []).filter(({ name, image }) => used.has(name) && image === undefined);
 }
@@ -104,15 +107,45 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
     }
   }
 
-  async function setUp(request: VolumeRequest, ready: ReadyVolume | undefined, signal: AbortSignal) {
+  async function setUp(request: VolumeRequest, state: PodVolumes, signal: AbortSignal): Promise<PreparedVolume> {
     const kind = kinds.find(request);
-    const hasNews = request.bound !== ready?.request.bound;
-    if (ready !== undefined && kind.isLive?.(request) !== true && !hasNews) return ready.prepared;
+    const { name } = request.volume;
+    const ready = state.ready.get(name);
+    const progress = (waitingFor: string) => block(state, name, waitingFor);
     if (ready === undefined) {
+      progress(state.blocking.get(name)?.error ?? 'is being prepared');
       checkMountOptions(request, kind.plugin);
       kinds.check(request);
+      checkSoleUse(request);
+      return kind.setUp(request, signal, progress);
     }
-    return kind.setUp(request, signal);
+    if (kind.isLive?.(request) !== true) return ready.prepared;
+    try {
+      return await kind.setUp(request, signal, () => undefined);
+    } catch (error) {
+      signal.throwIfAborted();
+      // It can be used as it is; what could not be brought up to date is tried again with the next look at the pod.
+      reportFailure(request, error);
+      return ready.prepared;
+    }
+  }
+
+  /** Throws when another pod of this node has a volume that only one pod may have. */
+  function checkSoleUse({ pod, bound, specName }: VolumeRequest): void {
+    if (bound?.volume.spec.accessModes?.includes('ReadWriteOncePod') !== true) return;
+    const holders = [...pods].filter(([uid]) => uid !== uidOf(pod)).map(([, state]) => state);
+    if (!holders.some(({ ready }) => [...ready.values()].some(({ request }) => request.specName === specName))) return;
+    const message = 'volume uses the ReadWriteOncePod access mode and is already in use by another pod';
+    throw new VolumeError(message, { step: 'MountVolume failed' });
+  }
+
+  /** Tells the pod's events, and answers what it told. */
+  function reportFailure({ pod, volume, specName }: VolumeRequest, error: unknown): string {
+    const step = (error instanceof VolumeError ? error.step : undefined) ?? 'MountVolume.SetUp failed';
+    const message = `${step} for volume "${specName}" : ${(error as Error).message}`;
+    logger.warn({ err: error, pod: pod.metadata.name, volume: volume.name }, 'a volume is not ready');
+    options.record(pod, 'Warning', 'FailedMount', message);
+    return message;
   }
 
   function block(state: PodVolumes, volume: string, error: string): void {
@@ -138,7 +171,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
         return;
       }
       try {
-        const result = await setUp(request, ready, signal);
+        const result = await setUp(request, state, signal);
         prepared.set(volume.name, result);
         const isOld = ready !== undefined && request.bound === ready.request.bound;
         const checkedAtMs = isOld ? ready.checkedAtMs : clock.monotonicMs();
@@ -146,13 +179,8 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
         state.blocking.delete(volume.name);
       } catch (error) {
         signal.throwIfAborted();
-        const step = (error instanceof VolumeError ? error.step : undefined) ?? 'MountVolume.SetUp failed';
-        const message = `${step} for volume "${request.specName}" : ${(error as Error).message}`;
-        logger.warn({ err: error, pod: pod.metadata.name, volume: volume.name }, 'a volume is not ready');
-        const isWaiting = error instanceof VolumeError && error.isWaiting;
-        if (!isWaiting) options.record(pod, 'Warning', 'FailedMount', message);
         failedMounts.push(volume.name);
-        block(state, volume.name, message);
+        block(state, volume.name, reportFailure(request, error));
       }
     }
 
@@ -194,6 +222,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
   return {
     prepare,
     blocking: (podUid) => [...(pods.get(podUid)?.blocking.values() ?? [])],
+    waiting: () => [...pods].filter(([, { blocking }]) => blocking.size > 0).map(([uid]) => uid),
     teardown,
     async removeDirectory(podUid) {
       await teardown(podUid);

@@ -1,8 +1,8 @@
 // NodeRestriction: a node writes only its own Node, Lease, CSINode, pods and their tokens.
 import { isDeepStrictEqual } from 'node:util';
 import type { TokenRequest } from '#kube/api/generated/authentication-v1.ts';
-import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
-import { nodes, pods } from '#kube/api/generated/resources.ts';
+import type { Node, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
+import { nodes, persistentvolumeclaims, pods } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { forbidden } from '../registry/status-errors.ts';
 import { nodeNameOf } from './node-identity.ts';
@@ -113,6 +113,24 @@ function admitToken(request: AdmissionRequest, self: string): void {
     throw forbidden(resource, name, 'node requested token bound to a pod scheduled on a different node');
 }
 
+/** A node tells a claim only the size of its volume, and how far resizing is. */
+function admitClaim({ verb, subresource, object, previous, name }: AdmissionRequest): void {
+  const refuse = (why: string) => forbidden(persistentvolumeclaims, name, why);
+  if (verb !== 'update') throw refuse(`unexpected operation ${JSON.stringify(verb)}`);
+  if (subresource !== 'status') {
+    throw refuse(`unexpected PVC subresource ${JSON.stringify(subresource)}, only 'status' is allowed`);
+  }
+  const rest = (claim: KubeObject | undefined) => {
+    const { capacity, conditions, allocatedResources, allocatedResourceStatuses, ...status } =
+      (claim as PersistentVolumeClaim | undefined)?.status ?? {};
+    const { managedFields, resourceVersion, ...metadata } = claim?.metadata ?? {};
+    return { ...claim, metadata, status };
+  };
+  if (!isDeepStrictEqual(rest(object), rest(previous))) {
+    throw refuse('is not allowed to update fields other than status.quantity and status.conditions');
+  }
+}
+
 export const nodeRestriction: AdmissionPlugin = {
   name: 'NodeRestriction',
   mutate: (request) => {
@@ -127,6 +145,9 @@ export const nodeRestriction: AdmissionPlugin = {
         return;
       case '/Pod':
         admitPod(request, self);
+        return;
+      case '/PersistentVolumeClaim':
+        admitClaim(request);
         return;
       case '/ServiceAccount':
         if (subresource === 'token') admitToken(request, self);

@@ -2,11 +2,11 @@
 import { fileURLToPath } from 'node:url';
 import { credentials, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import type { ProtoGrpcType } from '#proto/generated/csi/csi.ts';
 import type { NodeExpandVolumeRequest } from '#proto/generated/csi/csi/v1/NodeExpandVolumeRequest.ts';
 import type { NodeGetVolumeStatsResponse__Output } from '#proto/generated/csi/csi/v1/NodeGetVolumeStatsResponse.ts';
 import type { NodePublishVolumeRequest } from '#proto/generated/csi/csi/v1/NodePublishVolumeRequest.ts';
 import type { NodeStageVolumeRequest } from '#proto/generated/csi/csi/v1/NodeStageVolumeRequest.ts';
+import type { ProtoGrpcType } from '#proto/generated/csi/csi.ts';
 import { callUnary, protoOptions } from '../../cri/grpc-channel.ts';
 import { mapCsiError } from './csi-error.ts';
 

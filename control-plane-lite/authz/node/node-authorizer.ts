@@ -68,7 +68,11 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
 
   const authorizeReferenced = (node: string, access: ResourceAttributes): Decision => {
     const { resource, namespace, name, verb, subresource } = access;
-    if (verb !== 'get' && verb !== 'list' && verb !== 'watch') return noOpinion('can only read resources of this type');
+    // Who grows a filesystem tells the claim its size.
+    const isSizeWrite =
+      resource === 'persistentvolumeclaims' && subresource === 'status' && (verb === 'update' || verb === 'patch');
+    if (verb !== 'get' && verb !== 'list' && verb !== 'watch' && !isSizeWrite)
+      return noOpinion('can only read resources of this type');
     if (subresource !== '' && !(resource === 'persistentvolumeclaims' && subresource === 'status')) {
       return noOpinion('cannot read subresource');
     }

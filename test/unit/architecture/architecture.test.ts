@@ -56,7 +56,10 @@ const allowed: Record<string, string[]> = {
 
 /** Packages that may be used only below these folders; tests stand in for peers and may use them too. */
 const packageHomes: [RegExp, RegExp][] = [
-  [/^@grpc\//, /^(agent\/(cri|device-plugin|volume\/csi|probe\/grpc)|control-plane-lite\/storage\/etcd)(\/|\.|-)/],
+  [
+    /^@grpc\//,
+    /^(agent\/(cri|device-plugin|volume\/csi|probe\/grpc|plugin-registration)|control-plane-lite\/storage\/etcd)(\/|\.|-)/,
+  ],
   [/^fastify$/, /^(agent\/server|proxy\/health|control-plane-lite\/apiserver)\//],
   [/^execa$/, /^kube\/process\/exec\.ts$/],
   [/^systeminformation$/, /^agent\/node\//],
