@@ -3,6 +3,7 @@ import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import type { ContainerConfig } from '#proto/generated/cri/runtime/v1/ContainerConfig.ts';
 import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
 import { Signal } from '#proto/generated/cri/runtime/v1/Signal.ts';
+import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
 import { containerResources, type ResourceSettings } from './container-resources.ts';
 import { expandVariables } from './expand-variables.ts';
 import { containerAnnotations, containerLabels } from './labels.ts';
@@ -25,6 +26,13 @@ export interface ContainerInputs {
   mounts: Mount[];
   /** The container whose processes an ephemeral container shares. */
   targetId?: string | undefined;
+  /** The pod's own users, where it has them. */
+  users?: UserNamespace | undefined;
+}
+
+/** The mount with its owners seen through the pod's own users. */
+function mapped(mount: Mount, users: UserNamespace | undefined): Mount {
+  return { ...mount, uidMappings: users?.uids ?? [], gidMappings: users?.gids ?? [] };
 }
 
 /** The signal that asks the container to end, where the definition names one that the runtime interface knows. */
@@ -50,7 +58,7 @@ export function containerConfig(
     ...((args ?? []).length > 0 ? { args: (args ?? []).map(expand) } : {}),
     ...(container.workingDir === undefined ? {} : { workingDir: container.workingDir }),
     envs: [...environment].map(([key, value]) => ({ key, value: Buffer.from(value) })),
-    mounts: inputs.mounts,
+    mounts: inputs.users === undefined ? inputs.mounts : inputs.mounts.map((mount) => mapped(mount, inputs.users)),
     labels: containerLabels(pod, container),
     annotations: containerAnnotations(pod, container, restartCount),
     logPath: containerLogPath(container.name, restartCount),
@@ -60,7 +68,7 @@ export function containerConfig(
     ...stopSignal(container),
     linux: {
       resources: containerResources(pod, container, settings.resources),
-      securityContext: containerSecurityContext(pod, container, inputs.imageUser, settings.security, inputs.targetId),
+      securityContext: containerSecurityContext(pod, container, inputs.imageUser, settings.security, inputs),
     },
   };
 }

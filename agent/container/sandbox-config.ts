@@ -3,6 +3,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { amountsOf, podLimits, podRequests } from '#kube/api/pod-resources.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
 import type { PortMapping } from '#proto/generated/cri/runtime/v1/PortMapping.ts';
+import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
 import { type ResourceSettings, sandboxResources } from './container-resources.ts';
 import { computeDnsConfig, type DnsSettings } from './dns-config.ts';
 import { sandboxHostname } from './hostname.ts';
@@ -18,17 +19,30 @@ export interface SandboxSettings {
   resources: ResourceSettings;
 }
 
+/** One port of the node, once: what is listed twice is one mapping. */
 function portMappings(pod: Pod): PortMapping[] {
-  return containersOf(pod).flatMap(({ kind, container }) =>
-    kind === 'ephemeral'
-      ? []
-      : (container.ports ?? []).map(({ containerPort, hostPort, protocol, hostIP }) => ({
-          containerPort,
-          ...(hostPort === undefined ? {} : { hostPort }),
-          ...(protocol === 'UDP' || protocol === 'SCTP' ? { protocol } : {}),
-          ...(hostIP === undefined ? {} : { hostIp: hostIP }),
-        })),
-  );
+  const mappings = new Map<string, PortMapping>();
+  for (const { kind, container } of containersOf(pod)) {
+    if (kind === 'ephemeral') continue;
+    for (const { name, containerPort, hostPort, protocol, hostIP } of container.ports ?? []) {
+      const mapping: PortMapping = {
+        containerPort,
+        ...(hostPort === undefined ? {} : { hostPort }),
+        ...(protocol === 'UDP' || protocol === 'SCTP' ? { protocol } : {}),
+        ...(hostIP === undefined ? {} : { hostIp: hostIP }),
+      };
+      const key = `${container.name}|${name ?? ''}|${JSON.stringify(mapping)}`;
+      if (!mappings.has(key)) mappings.set(key, mapping);
+    }
+  }
+  return [...mappings.values()];
+}
+
+/** A setting's name with dots for slashes; where the first separator is a slash, dots stand for slashes. */
+function dotted(name: string): string {
+  const first = name.search(/[./]/);
+  if (first < 0 || name[first] === '.') return name;
+  return name.replace(/[./]/g, (separator) => (separator === '/' ? '.' : '/'));
 }
 
 /** Builds the request. Throws when the pod's full host name is too long. */
@@ -37,13 +51,13 @@ export function sandboxConfig(
   attempt: number,
   cgroupParent: string,
   settings: SandboxSettings,
+  users?: UserNamespace,
 ): PodSandboxConfig {
-  if (pod.spec.hostUsers === false) {
-    throw new Error('pods with user namespaces of their own (hostUsers: false) are not supported on this node');
-  }
   const { name, namespace = 'default', uid = '' } = pod.metadata;
   const mappings = usesHostNetwork(pod) ? [] : portMappings(pod);
-  const sysctls = Object.fromEntries((pod.spec.securityContext?.sysctls ?? []).map((item) => [item.name, item.value]));
+  const sysctls = Object.fromEntries(
+    (pod.spec.securityContext?.sysctls ?? []).map(({ name, value }) => [dotted(name), value]),
+  );
   const overhead = amountsOf(pod.spec.overhead);
   return {
     metadata: { name, uid, namespace, ...(attempt === 0 ? {} : { attempt }) },
@@ -56,7 +70,7 @@ export function sandboxConfig(
     annotations: { ...pod.metadata.annotations },
     linux: {
       cgroupParent,
-      securityContext: sandboxSecurityContext(pod),
+      securityContext: sandboxSecurityContext(pod, users),
       ...(Object.keys(sysctls).length > 0 ? { sysctls } : {}),
       overhead: overhead.size > 0 ? sandboxResources(overhead, overhead, settings.resources) : {},
       resources: sandboxResources(podRequests(pod), podLimits(pod), settings.resources),

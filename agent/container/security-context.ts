@@ -12,6 +12,8 @@ import type { LinuxSandboxSecurityContext } from '#proto/generated/cri/runtime/v
 import type { NamespaceOption } from '#proto/generated/cri/runtime/v1/NamespaceOption.ts';
 import type { SELinuxOption } from '#proto/generated/cri/runtime/v1/SELinuxOption.ts';
 import type { SecurityProfile } from '#proto/generated/cri/runtime/v1/SecurityProfile.ts';
+import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
+import { ContainerConfigError } from './environment.ts';
 import { containersOf, usesHostNetwork } from './pod-containers.ts';
 
 const maskedPaths = [
@@ -55,14 +57,14 @@ export class RunAsNonRootError extends Error {
 }
 
 /** Namespaces shared with the pod or the node. `targetId` is the container an ephemeral one debugs. */
-export function namespaceOptions(pod: Pod, targetId?: string): NamespaceOption {
+export function namespaceOptions(pod: Pod, targetId?: string, users?: UserNamespace): NamespaceOption {
   const pid = pod.spec.hostPID ? 'NODE' : pod.spec.shareProcessNamespace ? 'POD' : targetId ? 'TARGET' : 'CONTAINER';
   return {
     network: usesHostNetwork(pod) ? 'NODE' : 'POD',
     pid,
     ipc: pod.spec.hostIPC ? 'NODE' : 'POD',
     ...(pid === 'TARGET' && targetId !== undefined ? { targetId } : {}),
-    usernsOptions: { mode: 'NODE' },
+    usernsOptions: users ?? { mode: 'NODE' },
   };
 }
 
@@ -79,10 +81,10 @@ function seccomp(profile: SeccompProfile | undefined, settings: SecuritySettings
     case 'RuntimeDefault':
       return { profileType: 'RuntimeDefault' };
     case 'Localhost':
-      return {
-        profileType: 'Localhost',
-        localhostRef: `${settings.seccompProfileRoot}/${profile.localhostProfile ?? ''}`,
-      };
+      if ((profile.localhostProfile ?? '') === '') {
+        throw new ContainerConfigError('localhostProfile must be set if seccompProfile type is Localhost.');
+      }
+      return { profileType: 'Localhost', localhostRef: `${settings.seccompProfileRoot}/${profile.localhostProfile}` };
     case 'Unconfined':
       return { profileType: 'Unconfined' };
     default:
@@ -146,13 +148,21 @@ function verifyNonRoot(pod: Pod, container: Container, context: SecurityContext,
   }
 }
 
+/** Where a container runs beside others. */
+export interface ContainerPlace {
+  /** The container whose processes an ephemeral one sees. */
+  targetId?: string | undefined;
+  /** The pod's own users. */
+  users?: UserNamespace | undefined;
+}
+
 /** The security context of one container. Throws RunAsNonRootError. */
 export function containerSecurityContext(
   pod: Pod,
   container: Container,
   user: ImageUser,
   settings: SecuritySettings,
-  targetId?: string,
+  place: ContainerPlace = {},
 ): LinuxContainerSecurityContext {
   const context = effective(pod, container);
   verifyNonRoot(pod, container, context, user);
@@ -162,7 +172,7 @@ export function containerSecurityContext(
   const runAsUser = context.runAsUser ?? user.uid ?? (user.username === '' ? 0 : undefined);
   const { capabilities, seLinuxOptions } = context;
   return {
-    namespaceOptions: namespaceOptions(pod, targetId),
+    namespaceOptions: namespaceOptions(pod, place.targetId, place.users),
     ...(capabilities === undefined
       ? {}
       : { capabilities: { addCapabilities: capabilities.add ?? [], dropCapabilities: capabilities.drop ?? [] } }),
@@ -181,12 +191,12 @@ export function containerSecurityContext(
 }
 
 /** The security context of a pod's sandbox. */
-export function sandboxSecurityContext(pod: Pod): LinuxSandboxSecurityContext {
+export function sandboxSecurityContext(pod: Pod, users?: UserNamespace): LinuxSandboxSecurityContext {
   const context = pod.spec.securityContext;
   const groups = podGroups(pod);
   const privileged = containersOf(pod).some(({ container }) => container.securityContext?.privileged === true);
   return {
-    namespaceOptions: namespaceOptions(pod),
+    namespaceOptions: namespaceOptions(pod, undefined, users),
     ...(context?.seLinuxOptions === undefined ? {} : { selinuxOptions: seLinux(context.seLinuxOptions) }),
     ...(context?.runAsUser === undefined ? {} : { runAsUser: { value: context.runAsUser } }),
     ...(context?.runAsGroup === undefined ? {} : { runAsGroup: { value: context.runAsGroup } }),

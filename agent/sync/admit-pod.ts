@@ -3,7 +3,7 @@
 
 import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
 import { nodeAffinityAllows } from '#kube/api/node-affinity.ts';
-import { amountsOf, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { amountsOf, isSidecar, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
 import { safeSysctls } from '#kube/api/safe-sysctls.ts';
 import { firstUntolerated } from '#kube/api/taints.ts';
 import { unsupportedAppArmor, unsupportedByNode } from './admit-features.ts';
@@ -36,7 +36,8 @@ function used(pods: readonly Pod[]): ResourceAmounts {
 }
 
 function hostPorts(pod: Pod): string[] {
-  return pod.spec.containers.flatMap(({ ports }) =>
+  const running = [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter(isSidecar)];
+  return running.flatMap(({ ports }) =>
     (ports ?? []).flatMap(({ hostPort, protocol = 'TCP', hostIP = '' }) =>
       hostPort === undefined || hostPort === 0 ? [] : [`${hostIP === '0.0.0.0' ? '' : hostIP}/${protocol}/${hostPort}`],
     ),

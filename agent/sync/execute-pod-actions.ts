@@ -6,6 +6,7 @@ import { computeDnsConfig } from '../container/dns-config.ts';
 import { formatPod, usesHostNetwork } from '../container/pod-containers.ts';
 import { restartCountOfLogs } from '../container/restart-count-of-logs.ts';
 import { type SandboxSettings, sandboxConfig } from '../container/sandbox-config.ts';
+import type { UserNamespaces } from '../container/user-namespaces.ts';
 import { isCriNotFound } from '../cri/cri-error.ts';
 import {
   isAlive,
@@ -36,6 +37,7 @@ export interface ExecuteTools extends StartTools, StopTools, ResizeTools {
   imageBackoff: KeyBackoff;
   refresh(uid: string, signal: AbortSignal): Promise<PodRuntime | undefined>;
   runtimeHandler(pod: Pod): Promise<string>;
+  userNamespaces: UserNamespaces;
 }
 
 /** The pod as it is before the actions. */
@@ -104,10 +106,11 @@ async function createSandbox(
       tools.record(pod, 'Warning', reason, message);
     }
     const handler = await tools.runtimeHandler(pod);
+    const users = await tools.userNamespaces.of(pod, handler);
     await createWithFreeName(
       attempt,
       (number) => {
-        const config = sandboxConfig(pod, number, target.cgroupParent, tools.sandbox);
+        const config = sandboxConfig(pod, number, target.cgroupParent, tools.sandbox, users);
         return tools.runtime.runPodSandbox(config, handler, signal);
       },
       (id) => tools.runtime.removePodSandbox(id, signal),
@@ -152,10 +155,13 @@ export async function executePodActions(
     const ephemeral = pod.spec.ephemeralContainers?.find((item) => item.name === container.name);
     const targetName = ephemeral?.targetContainerName;
     const targetId = targetName === undefined ? undefined : latestContainer(observed, targetName)?.id;
+    const users =
+      pod.spec.hostUsers === false ? await tools.userNamespaces.of(pod, await tools.runtimeHandler(pod)) : undefined;
     const place = {
       pod,
+      users,
       sandboxId: sandbox.id,
-      sandboxConfig: sandboxConfig(pod, sandbox.attempt, target.cgroupParent, tools.sandbox),
+      sandboxConfig: sandboxConfig(pod, sandbox.attempt, target.cgroupParent, tools.sandbox, users),
       podIps: usesHostNetwork(pod) ? tools.downward(pod, []).hostIps : sandbox.ips,
       volumes: target.volumes,
     };

@@ -4,6 +4,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Container, Pod, Service } from '#kube/api/generated/core-v1.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
+import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
 import { type ContainerSettings, containerConfig } from '../container/container-config.ts';
 import { containerMounts } from '../container/container-mounts.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
@@ -52,6 +53,8 @@ export interface StartTarget {
   sandboxConfig: PodSandboxConfig;
   podIps: string[];
   volumes: ReadonlyMap<string, PreparedVolume>;
+  /** The pod's own users, where it has them. */
+  users?: UserNamespace | undefined;
 }
 
 /** Which run of which container. */
@@ -119,7 +122,7 @@ async function prepare(
   return containerConfig(
     pod,
     container,
-    { restartCount, imageRef: imageId, imageUser, environment, mounts, targetId },
+    { restartCount, imageRef: imageId, imageUser, environment, mounts, targetId, users: target.users },
     tools.container,
   );
 }

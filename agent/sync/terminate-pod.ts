@@ -77,6 +77,7 @@ export async function removePod(tools: PodTools, work: PodWork, signal: AbortSig
     await ignoreMissing(runtime.removePodSandbox(id, signal));
   }
   await tools.volumes.removeDirectory(uid);
+  tools.execute.userNamespaces.release(uid);
   await rm(podLogsDirectory(tools.podLogsDir, namespace, name, uid), { recursive: true, force: true });
   await tools.cache.refresh(uid, signal);
   tools.statuses.forget(uid);

@@ -15,6 +15,7 @@ import { openAllocationStore } from '../allocation/allocation-store.ts';
 import { parseResolvConf } from '../container/dns-config.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
 import { containerFieldPath } from '../container/pod-containers.ts';
+import { createUserNamespaces } from '../container/user-namespaces.ts';
 import { createWarningLog } from '../explain/explainer.ts';
 import { createPodSteps } from '../explain/pod-steps.ts';
 import { createCredentialsSource } from '../image/credentials-source.ts';
@@ -169,6 +170,11 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
       refresh: cache.refresh,
       runtimeHandler,
+      userNamespaces: createUserNamespaces({
+        rootDir: settings.rootDir,
+        maxPods: settings.maxPods,
+        isSupported: (name) => health.abilities().handlers.find((item) => item.name === name)?.userNamespaces === true,
+      }),
     },
     cache,
     statuses,

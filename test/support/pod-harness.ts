@@ -8,6 +8,7 @@ import type { ConfigMap, Node, Pod, Secret, Service } from '#kube/api/generated/
 import { createAllocationManager } from '../../agent/allocation/allocation-manager.ts';
 import { openAllocationStore } from '../../agent/allocation/allocation-store.ts';
 import { createCgroupManager } from '../../agent/cgroup/cgroup-manager.ts';
+import { createUserNamespaces } from '../../agent/container/user-namespaces.ts';
 import { createPodSteps } from '../../agent/explain/pod-steps.ts';
 import { createEnsureImage } from '../../agent/image/ensure-image.ts';
 import { withSource } from '../../agent/pod-source/api-pod-source.ts';
@@ -181,6 +182,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       backoff: createKeyBackoff(clock, 10_000, 300_000),
       refresh: cache.refresh,
       runtimeHandler: async () => '',
+      userNamespaces: createUserNamespaces({ rootDir, maxPods: 110, isSupported: () => false }),
     },
     cache,
     statuses,

@@ -1,0 +1,82 @@
+// Ranges of user and group ids for pods with a user namespace of their own. A range is kept in a file of the pod, in
+// kubelet's format, so that a restart gives it to no other pod (pkg/kubelet/userns).
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import type { IDMapping } from '#proto/generated/cri/runtime/v1/IDMapping.ts';
+import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
+
+/** As many as a pod needs to have all ids that images use. */
+const idsPerPod = 65_536;
+const fileName = 'userns';
+
+export interface UserNamespacesOptions {
+  /** The agent's directory, which holds those of the pods. */
+  rootDir: string;
+  maxPods: number;
+  /** Whether the runtime's handler can give pods user namespaces; an empty name is the default handler. */
+  isSupported(handler: string): boolean;
+}
+
+export interface UserNamespaces {
+  /** Undefined for pods that share the node's. Throws where the runtime cannot do what the pod asks for. */
+  of(pod: Pod, handler: string): Promise<UserNamespace | undefined>;
+  release(podUid: string): void;
+}
+
+function blockOf(text: string): number | undefined {
+  try {
+    const decoded = JSON.parse(text) as { uidMappings?: { hostId?: unknown }[] };
+    const first = decoded.uidMappings?.[0]?.hostId;
+    return typeof first === 'number' && first % idsPerPod === 0 ? first / idsPerPod : undefined;
+  } catch {
+    // Cut short while it was written: the pod has not started with it.
+    return undefined;
+  }
+}
+
+/** The lowest block that no pod has; block 0 holds the node's own users. */
+export function freeBlock(taken: ReadonlySet<number>, maxPods: number): number | undefined {
+  for (let block = 1; block <= maxPods; block += 1) if (!taken.has(block)) return block;
+  return undefined;
+}
+
+/** Creates the allocator; the ranges of pods on disk are read when one is first needed. */
+export function createUserNamespaces(options: UserNamespacesOptions): UserNamespaces {
+  const podsDir = join(options.rootDir, 'pods');
+  const blocks = new Map<string, number>();
+  let loaded: Promise<void> | undefined;
+
+  async function load(): Promise<void> {
+    for (const uid of await readdir(podsDir).catch(() => [])) {
+      const text = await readFile(join(podsDir, uid, fileName), 'utf8').catch(() => '');
+      const block = blockOf(text);
+      if (block !== undefined) blocks.set(uid, block);
+    }
+  }
+
+  return {
+    async of(pod, handler) {
+      if (pod.spec.hostUsers !== false) return undefined;
+      if (!options.isSupported(handler)) {
+        const who = handler === '' ? 'runtime' : `RuntimeClass handler "${handler}"`;
+        throw new Error(`can't set \`spec.hostUsers: false\`, ${who} does not support user namespaces`);
+      }
+      loaded ??= load();
+      await loaded;
+      const uid = pod.metadata.uid ?? '';
+      const known = blocks.get(uid);
+      const block = known ?? freeBlock(new Set(blocks.values()), options.maxPods);
+      if (block === undefined) throw new Error('no range of user ids is left for another pod');
+      blocks.set(uid, block);
+      const mapping: IDMapping = { hostId: block * idsPerPod, containerId: 0, length: idsPerPod };
+      if (known === undefined) {
+        const path = join(podsDir, uid, fileName);
+        await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+        await writeFile(path, JSON.stringify({ uidMappings: [mapping], gidMappings: [mapping] }), { mode: 0o600 });
+      }
+      return { mode: 'POD', uids: [mapping], gids: [mapping] };
+    },
+    release: (podUid) => void blocks.delete(podUid),
+  };
+}
