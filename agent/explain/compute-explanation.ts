@@ -39,8 +39,15 @@ function retryAt({ dueAtMs }: ExplainInputs): { nextRetry?: string } {
   return dueAtMs === undefined ? {} : { nextRetry: formatTime(dueAtMs) };
 }
 
+/** The step's own words, or, of volumes, the newest event about one of them: it says more. */
+function lastErrorOf({ warnings }: ExplainInputs, { step, lastError }: StepState): { message: string } | undefined {
+  const warning = step === 'volume' && lastError !== undefined ? warnings.get('') : undefined;
+  return warning === undefined ? lastError : warning;
+}
+
 function explainStep(inputs: ExplainInputs, state: StepState): Finding {
-  const { step, container, subject, lastError } = state;
+  const { step, container, subject } = state;
+  const lastError = lastErrorOf(inputs, state);
   const what = subject === undefined ? doing[step] : `${doing[step]} ${subject}`;
   const text = state.running || lastError === undefined ? what : `${what}: ${lastError.message}`;
   return {

@@ -11,7 +11,7 @@ import type { Explanation } from './explanation.ts';
 import type { PodSteps } from './pod-steps.ts';
 
 /** Pods that become ready in a moment do not get one. */
-const blockedAfterMs = 3000;
+const blockedAfterMs = 2000;
 const periodMs = 1000;
 
 /** The newest warning of each pod and container. */

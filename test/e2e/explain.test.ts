@@ -42,7 +42,7 @@ describe('explaining a pod', { skip, concurrency: 8 }, () => {
         const text = await kubectl('get', 'pod', name, '-o', path);
         return text === '' ? undefined : (JSON.parse(text) as { reason: string; message: string });
       },
-      limitMs,
+      2 * limitMs,
     );
     assert.equal(condition.reason, reason);
     assert.match(condition.message, message);

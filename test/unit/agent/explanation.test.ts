@@ -170,10 +170,10 @@ describe('computeExplanation', () => {
 });
 
 describe('conditionOf', () => {
-  it('shows what has been blocking for three seconds', () => {
-    const early = explain({ steps: [state('sandbox', { sinceMs: nowMs - 2000 })] });
+  it('shows what has been blocking for two seconds', () => {
+    const early = explain({ steps: [state('sandbox', { sinceMs: nowMs - 1900 })] });
     assert.equal(conditionOf(early, nowMs), undefined);
-    const late = explain({ steps: [state('pull', { container: 'c', subject: 'x:1', sinceMs: nowMs - 3000 })] });
+    const late = explain({ steps: [state('pull', { container: 'c', subject: 'x:1', sinceMs: nowMs - 2000 })] });
     assert.deepEqual(conditionOf(late, nowMs), {
       type: 'berth.io/Blocked',
       status: 'True',
