@@ -10,6 +10,7 @@ import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { ProbeResult } from './probe-result.ts';
 import { type ProbeType, type ProbeWorker, startProbeWorker } from './probe-worker.ts';
 import { type ProbeTools, runProbe } from './run-probe.ts';
+import { createExecSharing, mayShareExec } from './share-exec.ts';
 
 /** One result, for metrics. */
 export interface ProbeObservation {
@@ -67,6 +68,7 @@ function statusBefore(pod: Pod, run: RuntimeContainer) {
 /** Creates the manager; probes start with the first `sync`. */
 export function createProbeManager(options: ProbeManagerOptions): ProbeManager {
   const { clock, record } = options;
+  const sharing = createExecSharing(clock);
   /** By pod uid, then by container id and type. */
   const pods = new Map<string, Map<string, ProbeWorker>>();
   const byContainer = new Map<string, Map<ProbeType, ProbeWorker>>();
@@ -118,7 +120,8 @@ export function createProbeManager(options: ProbeManagerOptions): ProbeManager {
         type === 'startup' || container.startupProbe === undefined || verdictOf(run.id, 'startup') === 'success',
       run: (signal) => {
         startedMs = clock.monotonicMs();
-        return runProbe(options, probe, { container, containerId: run.id, podIp }, signal);
+        const execute = () => runProbe(options, probe, { container, containerId: run.id, podIp }, signal);
+        return mayShareExec(pod, probe) ? sharing.run({ containerId: run.id, type, probe }, execute) : execute();
       },
       observed: (result) => report(pod, container, type, result, clock.monotonicMs() - startedMs),
       changed: () => {
@@ -139,7 +142,10 @@ export function createProbeManager(options: ProbeManagerOptions): ProbeManager {
     own?.get(key)?.stop();
     own?.delete(key);
     const id = key.slice(0, key.indexOf('|'));
-    if (![...(own?.keys() ?? [])].some((other) => other.startsWith(`${id}|`))) byContainer.delete(id);
+    if (![...(own?.keys() ?? [])].some((other) => other.startsWith(`${id}|`))) {
+      byContainer.delete(id);
+      sharing.forget(id);
+    }
     if (own?.size === 0) pods.delete(uid);
   }
 

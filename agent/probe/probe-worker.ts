@@ -44,11 +44,13 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
   let last: 'success' | 'failure' | undefined;
   let timer: Timer | undefined;
   let running = false;
+  let dueMs = 0;
   /** A startup probe has done its work, or a container waits to be killed. */
   let onHold = type === 'startup' && verdict === 'success';
 
   function schedule(delayMs: number): void {
     timer?.cancel();
+    dueMs = clock.monotonicMs() + delayMs;
     if (!stopped.signal.aborted && !onHold) timer = clock.after(delayMs, () => void tick());
   }
 
@@ -79,7 +81,10 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
   async function tick(): Promise<void> {
     if (running) return;
     running = true;
-    const startedMs = clock.monotonicMs();
+    const nowMs = clock.monotonicMs();
+    // From where it was due, not from where it began: being late a little does not add up.
+    const late = nowMs - dueMs;
+    const startedMs = late >= 0 && late < periodMs ? dueMs : nowMs;
     try {
       if (options.mayRun()) {
         const result = await runWithRetries();

@@ -171,7 +171,7 @@ describe('computeExplanation', () => {
 
 describe('conditionOf', () => {
   it('shows what has been blocking for two seconds', () => {
-    const early = explain({ steps: [state('sandbox', { sinceMs: nowMs - 1900 })] });
+    const early = explain({ steps: [state('sandbox', { sinceMs: nowMs - 1000 })] });
     assert.equal(conditionOf(early, nowMs), undefined);
     const late = explain({ steps: [state('pull', { container: 'c', subject: 'x:1', sinceMs: nowMs - 2000 })] });
     assert.deepEqual(conditionOf(late, nowMs), {
