@@ -111,10 +111,15 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       .map(({ pod }) => pod);
   }
 
+  /** From now on the newest definition counts: never in the middle of a step, whose report would speak for both. */
+  function take(work: PodWork): void {
+    work.pod = tools.allocation.allocated(work.wanted);
+  }
+
   /** Gives the pod what it asks for now, where the node can. */
   function reconsider(work: PodWork): boolean {
     const changed = tools.allocation.consider(work.wanted, othersOf(work));
-    if (changed) work.pod = tools.allocation.allocated(work.wanted);
+    if (changed) take(work);
     return changed;
   }
 
@@ -198,6 +203,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
   async function sync(uid: string, signal: AbortSignal): Promise<void | { requeueAfterMs: number }> {
     const work = workOf(uid);
     if (work === undefined) return undefined;
+    take(work);
     const own = work.abort.signal;
     const startedMs = clock.monotonicMs();
     const operation = work.stage === 'running' ? 'sync' : 'terminate';
@@ -229,8 +235,10 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
         const sooner = endsSooner(work.wanted, pod);
         const same = isSameWork(work.wanted, pod);
         work.wanted = pod;
-        work.pod = tools.allocation.allocated(pod);
-        if (same) return;
+        if (same) {
+          if (work.pod.metadata.generation === pod.metadata.generation) take(work);
+          return;
+        }
         if (sooner) interrupt(work);
       }
       queue.add(uid);
@@ -258,7 +266,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       queue.forget(podUid);
       queue.add(podUid);
     },
-    get: (podUid) => works.get(podUid)?.pod,
+    get: (podUid) => works.get(podUid)?.wanted,
     active: () =>
       [...works.values()]
         .filter((work) => work.stage === 'running' || work.stage === 'terminating')
