@@ -62,7 +62,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
   }
 
   if (own.enabled) {
-    const streaming = { runtime, findPod: findRuntime, idleTimeoutMs: own.streamIdleTimeoutMs, logger };
+    const streaming = { runtime, findPod: findRuntime, idleTimeoutMs: own.streamIdleTimeoutMs, clock, logger };
     const server = await startHttpsServer({
       settings: own,
       certificate: await loadServingCertificate(own, view.nodeName, options.nodeIps, clock.now()),

@@ -1,16 +1,24 @@
-// exec, attach and port-forward: finds the container, asks the runtime for a stream, joins the caller to it.
+// exec, attach and port-forward: finds the container, asks the runtime for a stream, joins the caller to it: SPDY as
+// it is, WebSocket by translation.
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
+import type { Clock } from '#kube/process/clock.ts';
+import { isWebSocketRequest, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { UpgradeRefusedError } from './spdy/upgrade-to-spdy.ts';
 import { passUpgrade, refuseUpgrade, upgradeProblem } from './upgrade-proxy.ts';
+import { selectChannelProtocol } from './websocket/channel-protocol.ts';
+import { servePortForwardTunnel, tunnelledProtocols } from './websocket/serve-port-forward-tunnel.ts';
+import { type CommandStreams, serveRemoteCommand } from './websocket/serve-remote-command.ts';
 
 export interface StreamingOptions {
   runtime: RuntimeService;
   /** What the runtime has of a pod; undefined when the pod is not on this node. */
   findPod(namespace: string, name: string, uid: string | undefined): PodRuntime | undefined;
   idleTimeoutMs: number;
+  clock: Clock;
   logger: Logger;
 }
 
@@ -62,6 +70,17 @@ function ports(query: URLSearchParams): number[] {
     .filter((port) => Number.isInteger(port) && port > 0 && port < 65536);
 }
 
+/** The streams of exec and attach that a query asks for, in the words of kubectl and of older clients. */
+function commandStreams(query: URLSearchParams): CommandStreams {
+  const tty = isSet(query, 'tty');
+  return {
+    tty,
+    stdin: isSet(query, 'input', 'stdin'),
+    stdout: isSet(query, 'output', 'stdout'),
+    stderr: isSet(query, 'error', 'stderr') && !tty,
+  };
+}
+
 async function streamUrl(options: StreamingOptions, target: StreamTarget, query: URLSearchParams): Promise<string> {
   const { runtime } = options;
   const pod = options.findPod(target.namespace, target.pod, target.uid);
@@ -73,15 +92,38 @@ async function streamUrl(options: StreamingOptions, target: StreamTarget, query:
   }
   const container = pod.containers.find(({ name, state }) => name === target.container && state === 'running');
   if (container === undefined) throw new StreamError(500, `container not found ("${target.container}")`);
-  const tty = isSet(query, 'tty');
-  const stdin = isSet(query, 'input', 'stdin');
-  const stdout = isSet(query, 'output', 'stdout');
-  const stderr = isSet(query, 'error', 'stderr') && !tty;
+  const streams = commandStreams(query);
+  const { stdin, stdout, stderr } = streams;
   if (!stdin && !stdout && !stderr) throw new StreamError(400, 'you must specify at least 1 of stdin, stdout, stderr');
-  const streams = { containerId: container.id, tty, stdin, stdout, stderr };
-  return target.kind === 'attach'
-    ? runtime.attach(streams)
-    : runtime.exec({ ...streams, cmd: query.getAll('command') });
+  const asked = { containerId: container.id, ...streams };
+  return target.kind === 'attach' ? runtime.attach(asked) : runtime.exec({ ...asked, cmd: query.getAll('command') });
+}
+
+/** Serves a WebSocket by translation. False when this is none, or one that the runtime's own server understands. */
+async function serveWebSocket(
+  options: StreamingOptions,
+  { kind }: StreamTarget,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  query: URLSearchParams,
+  location: () => Promise<URL>,
+): Promise<boolean> {
+  if (!isWebSocketRequest(request)) return false;
+  const offered = offeredProtocols(request);
+  if (kind === 'portForward') {
+    const protocols = tunnelledProtocols(offered);
+    if (protocols.length === 0) return false;
+    await servePortForwardTunnel(request, socket, head, await location(), protocols, options);
+    return true;
+  }
+  const protocol = selectChannelProtocol(offered);
+  if (protocol === undefined) {
+    throw new StreamError(400, `unable to upgrade: none of the subprotocols ${offered.join(', ')} is known`);
+  }
+  const streams = commandStreams(query);
+  await serveRemoteCommand(request, socket, head, await location(), streams, protocol, options);
+  return true;
 }
 
 /** Serves one upgrade request that has been authorized. False when the path is not a stream's. */
@@ -94,19 +136,17 @@ export async function serveStream(
   const url = new URL(request.url ?? '/', 'http://localhost');
   const target = parseStreamPath(url.pathname);
   if (target === undefined) return false;
-  const problem = upgradeProblem(request);
-  if (problem !== undefined) {
-    refuseUpgrade(socket, 400, 'Bad Request', problem);
-    return true;
-  }
+  const location = async () => new URL(await streamUrl(options, target, url.searchParams));
   try {
-    const location = new URL(await streamUrl(options, target, url.searchParams));
-    passUpgrade(request, socket, head, location, options.idleTimeoutMs);
+    if (await serveWebSocket(options, target, request, socket, head, url.searchParams, location)) return true;
+    const problem = upgradeProblem(request);
+    if (problem !== undefined) throw new StreamError(400, problem);
+    passUpgrade(request, socket, head, await location(), options.idleTimeoutMs);
   } catch (error) {
-    const status = error instanceof StreamError ? error.status : 500;
-    if (!(error instanceof StreamError))
-      options.logger.warn({ err: error, path: url.pathname }, 'cannot open a stream');
-    refuseUpgrade(socket, status, STATUS_CODES[status] ?? 'Error', (error as Error).message);
+    const isKnown = error instanceof StreamError || error instanceof UpgradeRefusedError;
+    const status = isKnown ? error.status : 500;
+    if (!isKnown) options.logger.warn({ err: error, path: url.pathname }, 'cannot open a stream');
+    if (!socket.destroyed) refuseUpgrade(socket, status, STATUS_CODES[status] ?? 'Error', (error as Error).message);
   }
   return true;
 }

@@ -13,7 +13,7 @@ const dropped = new Set([
   'x-forwarded-proto',
   'x-forwarded-uri',
 ]);
-/** WebSocket subprotocols that CRI streaming servers speak. */
+/** WebSocket subprotocols of port-forward that CRI streaming servers speak. */
 const understood = new Set([
   'v4.channel.k8s.io',
   'v4.base64.channel.k8s.io',

@@ -6,6 +6,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { pods } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { failure, type StatusError } from '#kube/errors/status-error.ts';
+import { isWebSocketRequest } from '#kube/websocket/accept-websocket.ts';
 import type { KeyPair } from '../../pki/certificate-authority.ts';
 import { badRequest, notFound } from '../../registry/status-errors.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
@@ -14,6 +15,7 @@ import { readBody } from '../http/read-body.ts';
 import { agentLogPath, agentStreamPath } from './agent-requests.ts';
 import { agentUrl, parseProxiedName, podUrl, serviceUrl } from './backend-address.ts';
 import { copyAnswer, forwardUpgrade, type ProxyTarget, requestBackend } from './forward.ts';
+import { selectLogProtocol, sendLogMessages } from './log-websocket.ts';
 
 export interface AgentIdentity {
   client: KeyPair;
@@ -104,18 +106,29 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
     },
   };
 
-  const log: ResourceHandler = async (api, exchange) => {
+  /** The agent's answer to a request for a log; undefined for a pod that has no node yet. */
+  const openLog = async (api: ApiContext, exchange: Exchange): Promise<IncomingMessage | undefined> => {
     const pod = podOf(api, exchange);
     const path = agentLogPath(pod, exchange.info.query);
     const node = pod.spec?.nodeName ?? '';
-    if (node === '') {
-      exchange.response.writeHead(204).end();
-      return;
-    }
+    if (node === '') return undefined;
     const target = { ...agentTarget(api, node, path), headers: { accept: '*/*', 'accept-encoding': 'identity' } };
     const answer = await requestBackend(exchange.request, target, lifetimeOf(api, exchange));
     if ((answer.statusCode ?? 500) >= 300) throw await refusalOf(answer);
-    await copyAnswer(answer, exchange.response);
+    return answer;
+  };
+
+  const log: ResourceHandler = async (api, exchange) => {
+    const answer = await openLog(api, exchange);
+    if (answer === undefined) exchange.response.writeHead(204).end();
+    else await copyAnswer(answer, exchange.response);
+  };
+
+  const logMessages = async (api: ApiContext, exchange: Exchange, socket: Duplex, head: Buffer): Promise<void> => {
+    const protocol = selectLogProtocol(exchange.request);
+    const answer = await openLog(api, exchange);
+    if (answer === undefined) exchange.response.writeHead(204).end();
+    else await sendLogMessages(answer, exchange.request, socket, head, protocol);
   };
 
   const plain = (key: string): ResourceHandler => {
@@ -140,6 +153,9 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
     plain: { 'pods/log': log, ...Object.fromEntries(Object.keys(targets).map((key) => [key, plain(key)])) },
     upgrade: (api, exchange, socket, head) => {
       const { plural, subresource } = exchange.info;
+      if (plural === 'pods' && subresource === 'log' && isWebSocketRequest(exchange.request)) {
+        return logMessages(api, exchange, socket, head);
+      }
       const target = targets[`${plural}/${subresource}`];
       if (target === undefined) return undefined;
       return (async () => {

@@ -289,7 +289,7 @@ describe("the agent's server", async () => {
   it('refuses protocols that the runtime does not speak, so that clients fall back', async () => {
     const headers = {
       Upgrade: 'websocket',
-      'Sec-WebSocket-Protocol': 'v5.channel.k8s.io',
+      'Sec-WebSocket-Protocol': 'v9.channel.k8s.io',
       'Sec-WebSocket-Key': 'x',
       'Sec-WebSocket-Version': '13',
     };
