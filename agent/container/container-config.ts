@@ -1,6 +1,7 @@
 // The request for a container (pkg/kubelet/kuberuntime/kuberuntime_container.go).
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import type { ContainerConfig } from '#proto/generated/cri/runtime/v1/ContainerConfig.ts';
+import type { Device } from '#proto/generated/cri/runtime/v1/Device.ts';
 import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
 import { Signal } from '#proto/generated/cri/runtime/v1/Signal.ts';
 import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
@@ -24,6 +25,7 @@ export interface ContainerInputs {
   imageUser: ImageUser;
   environment: ReadonlyMap<string, string>;
   mounts: Mount[];
+  devices?: Device[];
   /** The container whose processes an ephemeral container shares. */
   targetId?: string | undefined;
   /** The pod's own users, where it has them. */

@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Container, Pod, VolumeMount } from '#kube/api/generated/core-v1.ts';
+import type { Container, Pod, Volume, VolumeMount } from '#kube/api/generated/core-v1.ts';
 import type { Device } from '#proto/generated/cri/runtime/v1/Device.ts';
 import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
+import type { ImageSource } from '../volume/image-volume.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { containerDirectory, hostsFilePath, subPathDirectory } from '../volume/pod-paths.ts';
 import { bindSubPath, subPathTarget } from '../volume/sub-path.ts';
@@ -18,6 +19,10 @@ export interface MountInputs {
   mounter: Mounter;
   volumes: ReadonlyMap<string, PreparedVolume>;
   environment: ReadonlyMap<string, string>;
+  /** Makes an image volume ready for this container; throws what keeps it from that. */
+  image(volume: Volume): Promise<{ source: ImageSource; imageId: string }>;
+  /** Whether the pod's runtime can make all below a mount read-only. */
+  recursiveReadOnly: boolean;
 }
 
 function propagation(mode: string | undefined): Pick<Mount, 'propagation'> {
@@ -33,6 +38,40 @@ function subPathOf(mount: VolumeMount, environment: ReadonlyMap<string, string>)
   return mount.subPath ?? '';
 }
 
+/** Whether all below the mount is to be read-only too (KEP 3857). Throws where that is asked for and cannot be. */
+export function isRecursivelyReadOnly(mount: VolumeMount, isSupported: boolean): boolean {
+  const { name, recursiveReadOnly: mode = 'Disabled', readOnly, mountPropagation = 'None' } = mount;
+  if (mode === 'Disabled') return false;
+  const refuse = (why: string) =>
+    new ContainerConfigError(`volume "${name}" requested recursiveReadOnly mode, but it is not ${why}`);
+  if (readOnly !== true) throw refuse('read-only');
+  if (mountPropagation !== 'None') throw refuse(`compatible with propagation "${mountPropagation}"`);
+  if (mode === 'Enabled' && !isSupported) throw refuse('supported by the runtime');
+  return isSupported;
+}
+
+/** The part of the volume at `root` that the mount names, bound where nobody can exchange it. */
+async function subPathOnHost(
+  pod: Pod,
+  container: Container,
+  index: number,
+  mount: VolumeMount,
+  root: string,
+  inputs: MountInputs,
+): Promise<string> {
+  try {
+    const subPath = subPathOf(mount, inputs.environment);
+    if (subPath === '') return root;
+    const directory = subPathDirectory(inputs.rootDir, pod.metadata.uid ?? '', mount.name, container.name);
+    const target = subPathTarget(directory, index);
+    await bindSubPath(root, subPath, target, inputs.mounter);
+    return target;
+  } catch (error) {
+    const message = `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}"`;
+    throw new ContainerConfigError(message, { cause: error });
+  }
+}
+
 async function volumeMount(
   pod: Pod,
   container: Container,
@@ -40,27 +79,28 @@ async function volumeMount(
   mount: VolumeMount,
   inputs: MountInputs,
 ): Promise<Mount> {
+  const containerPath = mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`;
+  const isRecursive = isRecursivelyReadOnly(mount, inputs.recursiveReadOnly);
+  const flags = { ...propagation(mount.mountPropagation), ...(isRecursive ? { recursiveReadOnly: true } : {}) };
+  const ofImage = pod.spec.volumes?.find(({ name, image }) => name === mount.name && image !== undefined);
+  if (ofImage !== undefined) {
+    const { source, imageId } = await inputs.image(ofImage);
+    if (source.type === 'runtime') {
+      const imageSubPath = subPathOf(mount, inputs.environment);
+      const image = { image: imageId, userSpecifiedImage: ofImage.image?.reference ?? '' };
+      return { containerPath, image, readonly: true, ...(imageSubPath === '' ? {} : { imageSubPath }), ...flags };
+    }
+    const hostPath = await subPathOnHost(pod, container, index, mount, source.hostPath, inputs);
+    return { containerPath, hostPath, readonly: true, ...flags };
+  }
   const volume = inputs.volumes.get(mount.name);
   if (volume === undefined) throw new ContainerConfigError(`volume "${mount.name}" is not mounted`);
-  let { hostPath } = volume;
-  try {
-    const subPath = subPathOf(mount, inputs.environment);
-    if (subPath !== '') {
-      const directory = subPathDirectory(inputs.rootDir, pod.metadata.uid ?? '', mount.name, container.name);
-      const target = subPathTarget(directory, index);
-      await bindSubPath(hostPath, subPath, target, inputs.mounter);
-      hostPath = target;
-    }
-  } catch (error) {
-    const message = `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}"`;
-    throw new ContainerConfigError(message, { cause: error });
-  }
-  const containerPath = mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`;
+  const hostPath = await subPathOnHost(pod, container, index, mount, volume.hostPath, inputs);
   return {
     containerPath,
     hostPath,
     ...(volume.readOnly || mount.readOnly === true ? { readonly: true } : {}),
-    ...propagation(mount.mountPropagation),
+    ...flags,
   };
 }
 

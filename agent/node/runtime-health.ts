@@ -1,5 +1,6 @@
 // Whether the container runtime works and pods can have networks, asked every few seconds.
 import type { Logger } from 'pino';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 
@@ -12,6 +13,13 @@ const unheardLimitMs = 30_000;
 export interface RuntimeAbilities {
   handlers: { name: string; userNamespaces: boolean; recursiveReadOnlyMounts: boolean }[];
   supplementalGroupsPolicy: boolean | undefined;
+}
+
+/** Whether the runtime of the pod makes all below a mount read-only; of a runtime class: whether every one does. */
+export function recursiveReadOnly(pod: Pod, { handlers }: RuntimeAbilities): boolean {
+  const named = (pod.spec.runtimeClassName ?? '') !== '';
+  const possible = named ? handlers : handlers.filter(({ name }) => name === '');
+  return possible.length > 0 && possible.every(({ recursiveReadOnlyMounts }) => recursiveReadOnlyMounts);
 }
 
 export interface RuntimeHealth {

@@ -31,18 +31,21 @@ export interface StatusInputs {
   isStarted(containerId: string, container: Container): boolean;
   /** The pod with the resources that its containers run with; absent: those of its definition. */
   actuated?: Pod;
+  /** Whether the pod's runtime can make all below a mount read-only. */
+  recursiveReadOnly?: boolean;
   /** For example containerd. */
   runtimeName: string;
   /** The status told before: it remembers how a run ended that the runtime no longer has. */
   before(name: string): ContainerStatus | undefined;
 }
 
-function volumeMounts(container: Container): VolumeMountStatus[] {
+function volumeMounts(container: Container, canRecurse: boolean): VolumeMountStatus[] {
+  const isRecursive = (mode: string | undefined) => mode === 'Enabled' || (mode === 'IfPossible' && canRecurse);
   return (container.volumeMounts ?? []).map(({ name, mountPath, readOnly, recursiveReadOnly }) => ({
     name,
     mountPath,
     ...(readOnly === true
-      ? { readOnly, recursiveReadOnly: recursiveReadOnly === 'Enabled' ? 'Enabled' : 'Disabled' }
+      ? { readOnly, recursiveReadOnly: isRecursive(recursiveReadOnly) ? 'Enabled' : 'Disabled' }
       : {}),
   }));
 }
@@ -115,7 +118,7 @@ function withoutRun(inputs: StatusInputs, container: Container): ContainerStatus
   const { pod, waiting } = inputs;
   const starting = (pod.spec.initContainers ?? []).length > 0 ? 'PodInitializing' : 'ContainerCreating';
   const why = pod.metadata.deletionTimestamp === undefined ? waiting.get(container.name) : undefined;
-  const mounts = volumeMounts(container);
+  const mounts = volumeMounts(container, inputs.recursiveReadOnly === true);
   const before = inputs.before(container.name);
   // The runtime forgot a run that had ended: its status stays the last word, unless the whole pod starts again.
   if (before?.state?.terminated !== undefined && why === undefined && !mayRestartAll(pod)) {
@@ -143,7 +146,7 @@ export function computeContainerStatus(
   const runs = observed.containers.filter((item) => item.name === container.name);
   const [latest, previous] = runs;
   if (latest === undefined) return withoutRun(inputs, container);
-  const mounts = volumeMounts(container);
+  const mounts = volumeMounts(container, inputs.recursiveReadOnly === true);
   let state = stateOf(latest, runtimeName);
   let lastState: ContainerState =
     previous === undefined ? (inputs.before(container.name)?.lastState ?? {}) : stateOf(previous, runtimeName);

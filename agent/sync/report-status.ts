@@ -18,6 +18,7 @@ export function statusOf(tools: PodTools, work: PodWork, observed: PodRuntime, t
     isReady: (id, container) => tools.probes.isReady(id, container),
     isStarted: (id, container) => tools.probes.isStarted(id, container),
     runtimeName: tools.runtimeName,
+    recursiveReadOnly: tools.execute.recursiveReadOnly(work.pod),
     hostIps: tools.hostIps(),
     actuated: tools.allocation.actuated(work.pod),
     resizeConditions: terminal ? [] : tools.allocation.conditions(work.pod.metadata.uid ?? ''),

@@ -2,11 +2,11 @@
 // (pkg/kubelet/kuberuntime/kuberuntime_container.go: startContainer).
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Container, Pod, Service } from '#kube/api/generated/core-v1.ts';
+import type { Container, Pod, Service, Volume } from '#kube/api/generated/core-v1.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
 import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
 import { type ContainerSettings, containerConfig } from '../container/container-config.ts';
-import { containerMounts } from '../container/container-mounts.ts';
+import { containerDevices, containerMounts } from '../container/container-mounts.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
 import { buildEnvironment, ContainerConfigError, type EnvironmentSources } from '../container/environment.ts';
 import { podHostnameAndDomain } from '../container/hostname.ts';
@@ -19,6 +19,7 @@ import { serviceEnvironment } from '../container/service-environment.ts';
 import type { PodSteps, StepKey } from '../explain/pod-steps.ts';
 import { type EnsureImage, ImageError, type PresentImage } from '../image/ensure-image.ts';
 import type { RegistryCredential } from '../image/pull-credentials.ts';
+import type { ImageVolumes } from '../volume/image-volume.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { hostsFilePath } from '../volume/pod-paths.ts';
 import type { PreparedVolume } from '../volume/volume-manager.ts';
@@ -32,6 +33,9 @@ export interface StartTools extends HookTools {
   record: RecordPodEvent;
   steps: PodSteps;
   mounter: Mounter;
+  imageVolumes: ImageVolumes;
+  /** Whether the pod's runtime can make all below a mount read-only. */
+  recursiveReadOnly(pod: Pod): boolean;
   rootDir: string;
   clusterDomain: string;
   container: ContainerSettings;
@@ -101,6 +105,7 @@ async function prepare(
   request: StartRequest,
   imageId: string,
   imageUser: { uid: number | undefined; username: string },
+  signal: AbortSignal,
 ) {
   const { pod } = target;
   const { container } = request;
@@ -117,14 +122,30 @@ async function prepare(
   const environment = await buildEnvironment(pod, container, services, sources, downward);
   await writeHostsFile(tools, target);
   const { rootDir, mounter } = tools;
-  const mounts = await containerMounts(pod, container, { rootDir, mounter, volumes: target.volumes, environment });
+  const { volumes } = target;
+  const recursiveReadOnly = tools.recursiveReadOnly(pod);
+  const image = (volume: Volume) => prepareImage(tools, target, volume, signal);
+  const inputs = { rootDir, mounter, volumes, environment, image, recursiveReadOnly };
+  const mounts = await containerMounts(pod, container, inputs);
+  const devices = containerDevices(container, volumes);
   const { restartCount, targetId } = request;
   return containerConfig(
     pod,
     container,
-    { restartCount, imageRef: imageId, imageUser, environment, mounts, targetId, users: target.users },
+    { restartCount, imageRef: imageId, imageUser, environment, mounts, devices, targetId, users: target.users },
     tools.container,
   );
+}
+
+/** Pulls the image of a volume like one of a container, and makes its files available. Throws ImageError. */
+async function prepareImage(tools: StartTools, target: StartTarget, volume: Volume, signal: AbortSignal) {
+  const { pod, sandboxConfig } = target;
+  const { reference, pullPolicy } = volume.image ?? {};
+  const policy = pullPolicy === undefined ? {} : { imagePullPolicy: pullPolicy };
+  const asContainer: Container = { name: '', image: reference ?? '', ...policy };
+  const { id } = await tools.ensureImage(pod, asContainer, sandboxConfig, () => tools.credentials(pod), signal);
+  const source = await tools.imageVolumes.prepare(pod.metadata.uid ?? '', volume.name, id, signal);
+  return { source, imageId: id };
 }
 
 async function linkLog(
@@ -160,7 +181,12 @@ async function createAndStart(
     tools.record(pod, 'Warning', 'Failed', `Error: ${message}`, name);
     throw new StartError(reason, message, { cause: error });
   };
-  const config = await prepare(tools, target, request, image.id, image.user).catch((error: unknown) => {
+  const config = await prepare(tools, target, request, image.id, image.user, signal).catch((error: unknown) => {
+    if (error instanceof ImageError) {
+      const { reason, message, retryAfterMs } = error;
+      tools.record(pod, 'Warning', 'Failed', `Error: ${reason}`, name);
+      throw new StartError(reason, message, { cause: error, retryAfterMs });
+    }
     const known = error instanceof ContainerConfigError || error instanceof RunAsNonRootError;
     return fail(known ? 'CreateContainerConfigError' : 'CreateContainerError', error);
   });

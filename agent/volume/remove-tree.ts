@@ -65,3 +65,11 @@ export async function removeTree(path: string): Promise<void> {
     await parent.close();
   }
 }
+
+/** Names in a directory; none where it is missing. */
+export async function listDirectory(directory: string): Promise<string[]> {
+  return readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+    throw error;
+  });
+}

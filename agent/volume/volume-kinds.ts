@@ -7,6 +7,7 @@ import type { CsiVolumes } from './csi/csi-volumes.ts';
 import { createEmptyDirKind } from './empty-dir.ts';
 import { createFormatDevice } from './format-device.ts';
 import { hostPathKind } from './host-path.ts';
+import type { ImageVolumes } from './image-volume.ts';
 import { checkNodeAffinity, createLocalKind } from './local-kind.ts';
 import { createMemoryDirectories } from './memory-directories.ts';
 import type { Mounter } from './mounter.ts';
@@ -24,6 +25,8 @@ export interface VolumeKindsOptions {
   exec: Exec;
   /** Volumes of drivers that run beside the agent; absent where there are none. */
   csi?: CsiVolumes | undefined;
+  /** Images as volumes, which start with their containers and end with their pod. */
+  images?: ImageVolumes | undefined;
   /** This node as last seen. */
   node(): Node | undefined;
 }
@@ -41,7 +44,7 @@ export interface VolumeKinds {
 
 /** Creates the list. */
 export function createVolumeKinds(options: VolumeKindsOptions): VolumeKinds {
-  const { rootDir, mounter, sources, clock, exec, csi, node } = options;
+  const { rootDir, mounter, sources, clock, exec, csi, images, node } = options;
   const memory = createMemoryDirectories(rootDir, mounter);
   const allocatable = () => amountsOf(node()?.status?.allocatable).get('memory') ?? 0;
   const kinds: readonly VolumeKind[] = [
@@ -61,7 +64,10 @@ export function createVolumeKinds(options: VolumeKindsOptions): VolumeKinds {
       );
     },
     check: (request) => checkNodeAffinity(request, node()),
-    release: async (podUid) => csi?.release(podUid),
+    async release(podUid) {
+      await images?.release(podUid);
+      await csi?.release(podUid);
+    },
     remove: (podUid) => memory.remove(podUid),
   };
 }

@@ -1,6 +1,5 @@
 // Prepares the volumes of pods, keeps those that follow something up to date, and takes everything away again. What is
 // on disk is the only state that counts: after a restart the same call finds its own work done.
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Pod, Volume } from '#kube/api/generated/core-v1.ts';
@@ -11,7 +10,7 @@ import { checkMountOptions } from './mount-options.ts';
 import type { Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
 import { podDirectory } from './pod-paths.ts';
-import { removeTree } from './remove-tree.ts';
+import { listDirectory, removeTree } from './remove-tree.ts';
 import { type PreparedVolume, uidOf, type VolumeRequest } from './volume-kind.ts';
 import type { VolumeKinds } from './volume-kinds.ts';
 
@@ -228,13 +227,6 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       await teardown(podUid);
       await removeTree(podDirectory(rootDir, podUid));
     },
-    async listPods() {
-      try {
-        return await readdir(join(rootDir, 'pods'));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-        throw error;
-      }
-    },
+    listPods: () => listDirectory(join(rootDir, 'pods')),
   };
 }

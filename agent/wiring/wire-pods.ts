@@ -21,6 +21,7 @@ import { createPodSteps } from '../explain/pod-steps.ts';
 import { createCredentialsSource } from '../image/credentials-source.ts';
 import { createEnsureImage } from '../image/ensure-image.ts';
 import { hugepageNames } from '../node/machine-facts.ts';
+import { recursiveReadOnly } from '../node/runtime-health.ts';
 import { systemHttpGet } from '../probe/http-get.ts';
 import { createProbeManager } from '../probe/probe-manager.ts';
 import { createStatusManager } from '../status/status-manager.ts';
@@ -136,6 +137,8 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       logger,
       record,
       mounter,
+      imageVolumes: storage.images,
+      recursiveReadOnly: (pod) => recursiveReadOnly(pod, health.abilities()),
       rootDir: settings.rootDir,
       clusterDomain,
       ensureImage: createEnsureImage({

@@ -11,6 +11,7 @@ import { createCsiDrivers } from '../volume/csi/csi-drivers.ts';
 import { createCsiNodeObject } from '../volume/csi/csi-node-object.ts';
 import { createCsiVolumes } from '../volume/csi/csi-volumes.ts';
 import { createStagedVolumes } from '../volume/csi/staged-volumes.ts';
+import { createImageVolumes } from '../volume/image-volume.ts';
 import { createMounter } from '../volume/mounter.ts';
 import type { PayloadSources } from '../volume/resolve-payload.ts';
 import { createVolumeKinds } from '../volume/volume-kinds.ts';
@@ -63,7 +64,10 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
     record,
     logger,
   });
-  const kinds = createVolumeKinds({ rootDir, mounter, sources, clock, exec, csi, node: reporter.node });
+  const { runtimeName, runtimeVersion } = parts;
+  const runtimeEndpoint = settings.runtimeEndpoint;
+  const images = createImageVolumes({ rootDir, mounter, exec, runtimeName, runtimeVersion, runtimeEndpoint });
+  const kinds = createVolumeKinds({ rootDir, mounter, sources, clock, exec, csi, images, node: reporter.node });
   const claims = createClaimReader(client);
   const volumes = createVolumeManager({ rootDir, mounter, kinds, claims, clock, logger, record });
   const registry = createPluginRegistry({
@@ -92,6 +96,7 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
   return {
     mounter,
     volumes,
+    images,
     async run(signal: AbortSignal) {
       try {
         await runGroup([{ run: described.run }, { run: runDrivers }], signal);

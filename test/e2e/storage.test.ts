@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { persistentvolumeclaims, persistentvolumes } from '#kube/api/generated/resources.ts';
 import { clustersUnavailable } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { type NodeCluster, script, startNodeCluster } from '../support/node-cluster.ts';
+import { busyboxImage, type NodeCluster, script, startNodeCluster } from '../support/node-cluster.ts';
 import { claimDraft, claimVolume, onlyOnNode, volumeDraft } from '../support/storage-objects.ts';
 
 describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () => {
@@ -95,6 +95,32 @@ describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () 
     await eventually('the event', async () => {
       const events = await node.events(namespace, 'waits');
       return events.some(({ reason, message }) => reason === 'FailedMount' && message === expected);
+    });
+  });
+
+  const imageSpec = (text: string, pullPolicy: string, reference = busyboxImage, mount: object = {}) => ({
+    volumes: [{ name: 'v', image: { reference, pullPolicy } }],
+    containers: [script(text, { volumeMounts: [{ name: 'v', mountPath: '/v', ...mount }] })],
+  });
+
+  it('mounts the files of an image, for reading only', async () => {
+    const namespace = await node.namespace();
+    const text = 'ls /v/bin/busybox; touch /v/x 2>/dev/null || echo refused';
+    assert.equal(await node.output(namespace, { spec: imageSpec(text, 'IfNotPresent') }), '/v/bin/busybox\nrefused\n');
+  });
+
+  it('mounts a directory of an image', async () => {
+    const namespace = await node.namespace();
+    const spec = imageSpec('ls /v/busybox', 'Never', busyboxImage, { subPath: 'bin' });
+    assert.equal(await node.output(namespace, { spec }), '/v/busybox\n');
+  });
+
+  it('lets a container wait for the image of a volume', async () => {
+    const namespace = await node.namespace();
+    await node.createPod(namespace, { name: 'waits', spec: imageSpec('true', 'Never', 'localhost/no/such:1') });
+    await node.waitForPod(namespace, 'waits', 'it waits', ({ status }) => {
+      const waiting = status?.containerStatuses?.[0]?.state?.waiting;
+      return waiting?.reason === 'ErrImageNeverPull';
     });
   });
 });

@@ -156,6 +156,8 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       logger,
       record,
       mounter,
+      imageVolumes: { prepare: async () => ({ type: 'runtime' }), release: async () => undefined },
+      recursiveReadOnly: () => false,
       rootDir,
       clusterDomain: 'cluster.local',
       ensureImage: createEnsureImage({ images, clock, logger, record, backoff: imageBackoff, parallelPulls: 1 }),

@@ -6,7 +6,7 @@ import type { NodePublishVolumeRequest } from '#proto/generated/csi/csi/v1/NodeP
 import type { NodeStageVolumeRequest } from '#proto/generated/csi/csi/v1/NodeStageVolumeRequest.ts';
 import type { Mounter } from '../mounter.ts';
 import { VolumeError } from '../payload.ts';
-import { removeTree } from '../remove-tree.ts';
+import { listDirectory, removeTree } from '../remove-tree.ts';
 import { type PreparedVolume, uidOf } from '../volume-kind.ts';
 import type { Attachments, VolumeIdentity } from './attachments.ts';
 import type { CsiDrivers } from './csi-drivers.ts';
@@ -14,7 +14,6 @@ import { isCsiNotFound } from './csi-error.ts';
 import { blockPaths, csiDevicesOfPod } from './csi-paths.ts';
 import { type CsiTask, inStep } from './csi-task.ts';
 import type { CsiSource } from './plan-csi-volume.ts';
-import { namesIn } from './staged-volumes.ts';
 import { readVolumeData, type VolumeData, writeVolumeData } from './volume-data.ts';
 
 export interface BlockVolumesOptions {
@@ -74,9 +73,9 @@ export function createBlockVolumes(options: BlockVolumesOptions): BlockVolumes {
   }
 
   async function isUsed(specName: string, exceptPod: string): Promise<boolean> {
-    for (const podUid of await namesIn(join(rootDir, 'pods'))) {
+    for (const podUid of await listDirectory(join(rootDir, 'pods'))) {
       if (podUid === exceptPod) continue;
-      if ((await namesIn(csiDevicesOfPod(rootDir, podUid))).includes(specName)) return true;
+      if ((await listDirectory(csiDevicesOfPod(rootDir, podUid))).includes(specName)) return true;
     }
     return false;
   }
@@ -110,7 +109,7 @@ export function createBlockVolumes(options: BlockVolumesOptions): BlockVolumes {
     },
     async release(podUid, drivers, locked, attachments) {
       const links = csiDevicesOfPod(rootDir, podUid);
-      for (const specName of await namesIn(links)) {
+      for (const specName of await listDirectory(links)) {
         const paths = blockPaths(rootDir, specName);
         const data = await readVolumeData(paths.data);
         if (data === undefined) continue;

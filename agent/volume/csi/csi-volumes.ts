@@ -10,7 +10,7 @@ import type { Informer } from '#kube/informer/types.ts';
 import { createKeyLock } from '../key-lock.ts';
 import { isMountPoint, type Mounter } from '../mounter.ts';
 import { VolumeError } from '../payload.ts';
-import { removeTree } from '../remove-tree.ts';
+import { listDirectory, removeTree } from '../remove-tree.ts';
 import type { TokenManager } from '../token-manager.ts';
 import { type PreparedVolume, uidOf, type VolumeKind } from '../volume-kind.ts';
 import { applyFsGroup } from '../volume-ownership.ts';
@@ -30,7 +30,7 @@ import {
   podInfo,
   volumeCapability,
 } from './plan-csi-volume.ts';
-import { namesIn, type StagedVolumes } from './staged-volumes.ts';
+import type { StagedVolumes } from './staged-volumes.ts';
 import { readVolumeData, type VolumeData, writeVolumeData } from './volume-data.ts';
 
 export interface CsiVolumesOptions {
@@ -244,7 +244,7 @@ export function createCsiVolumes(options: CsiVolumesOptions): CsiVolumes {
     },
     async release(podUid) {
       const root = csiVolumesOfPod(rootDir, podUid);
-      for (const name of await namesIn(root)) {
+      for (const name of await listDirectory(root)) {
         const directory = join(root, name);
         const data = await readVolumeData(directory);
         if (data !== undefined) await releaseVolume(podUid, directory, data);

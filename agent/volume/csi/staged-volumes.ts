@@ -1,10 +1,10 @@
 // Volumes as their drivers have them on this node, once for all pods: staged with the first pod, unstaged after the
 // last. Which pods use one is read from the disk, so that nothing is forgotten with the agent.
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeStageVolumeRequest } from '#proto/generated/csi/csi/v1/NodeStageVolumeRequest.ts';
 import { isMountPoint, type Mounter } from '../mounter.ts';
-import { removeTree } from '../remove-tree.ts';
+import { listDirectory, removeTree } from '../remove-tree.ts';
 import type { VolumeIdentity } from './attachments.ts';
 import { isCsiNotFound } from './csi-error.ts';
 import type { CsiNodeClient } from './csi-node-client.ts';
@@ -25,14 +25,6 @@ export interface StagedVolumes {
   isUsed(volume: VolumeIdentity, exceptPod?: string): Promise<boolean>;
   /** All that are staged. */
   list(): Promise<VolumeIdentity[]>;
-}
-
-/** Names in a directory; none where it is missing. */
-export async function namesIn(directory: string): Promise<string[]> {
-  return readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
-    throw error;
-  });
 }
 
 /** Creates the view; callers hold the volume's lock. */
@@ -67,10 +59,10 @@ export function createStagedVolumes(rootDir: string, mounter: Mounter): StagedVo
       await removeTree(directory);
     },
     async isUsed({ driver, handle }, exceptPod) {
-      for (const podUid of await namesIn(join(rootDir, 'pods'))) {
+      for (const podUid of await listDirectory(join(rootDir, 'pods'))) {
         if (podUid === exceptPod) continue;
         const volumes = csiVolumesOfPod(rootDir, podUid);
-        for (const name of await namesIn(volumes)) {
+        for (const name of await listDirectory(volumes)) {
           const data = await readVolumeData(join(volumes, name));
           if (data?.driverName === driver && data.volumeHandle === handle) return true;
         }
@@ -79,9 +71,9 @@ export function createStagedVolumes(rootDir: string, mounter: Mounter): StagedVo
     },
     async list() {
       const found: VolumeIdentity[] = [];
-      for (const driver of await namesIn(root)) {
+      for (const driver of await listDirectory(root)) {
         if (driver === 'volumeDevices' || driver === volumeDataFile) continue;
-        for (const name of await namesIn(join(root, driver))) {
+        for (const name of await listDirectory(join(root, driver))) {
           const data = await readVolumeData(join(root, driver, name));
           if (data !== undefined) found.push({ driver: data.driverName, handle: data.volumeHandle });
         }
