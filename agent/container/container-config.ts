@@ -61,6 +61,7 @@ export function containerConfig(
     ...(container.workingDir === undefined ? {} : { workingDir: container.workingDir }),
     envs: [...environment].map(([key, value]) => ({ key, value: Buffer.from(value) })),
     mounts: inputs.users === undefined ? inputs.mounts : inputs.mounts.map((mount) => mapped(mount, inputs.users)),
+    ...((inputs.devices ?? []).length > 0 ? { devices: inputs.devices } : {}),
     labels: containerLabels(pod, container),
     annotations: containerAnnotations(pod, container, restartCount),
     logPath: containerLogPath(container.name, restartCount),
