@@ -1,6 +1,7 @@
 // Keeps container logs within bounds: a log that has grown too large is put aside, the runtime opens a new one, older
-// ones are compressed and the oldest removed.
-import { createReadStream, createWriteStream } from 'node:fs';
+// ones are compressed and the oldest removed. A log that nobody writes to costs nothing but a watch of its file; one
+// that grows is looked at as often as its growth asks for.
+import { createReadStream, createWriteStream, existsSync, watch } from 'node:fs';
 import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -9,7 +10,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
-import { planRotatedLogs, rotatedName } from './plan-log-rotation.ts';
+import { computeNextLookMs, planRotatedLogs, rotatedName } from './plan-log-rotation.ts';
 
 export interface LogRotationOptions {
   runtime: RuntimeService;
@@ -19,7 +20,34 @@ export interface LogRotationOptions {
   /** Zero or less: logs are not rotated. */
   maxBytes: number;
   maxFiles: number;
+  /** The longest time between two looks at a log. */
   periodMs: number;
+  /** Calls back once when the file changes; returns how to stop waiting. */
+  watchFile?(path: string, changed: () => void): () => void;
+}
+
+/** What is known of a running container's log. */
+interface WatchedLog {
+  sizeBytes: number;
+  lookedAtMs: number;
+  nextLookMs: number;
+  unwatch: (() => void) | undefined;
+}
+
+/** How often new containers are looked for; in memory, without asking anybody. */
+const roundMs = 1000;
+/** A file that changed is looked at this much later, to see how fast it grows. */
+const changedLookMs = 250;
+
+function watchOnce(path: string, changed: () => void): () => void {
+  const watcher = watch(path, { persistent: false });
+  const end = () => {
+    watcher.close();
+    changed();
+  };
+  watcher.once('change', end);
+  watcher.once('error', end);
+  return () => watcher.close();
 }
 
 async function compress(path: string): Promise<void> {
@@ -29,13 +57,15 @@ async function compress(path: string): Promise<void> {
   await rm(path);
 }
 
-async function rotate({ runtime, clock, maxFiles }: LogRotationOptions, container: RuntimeContainer): Promise<void> {
+/** False when a log was put aside in this very second already: the names of both would be the same. */
+async function rotate({ runtime, clock, maxFiles }: LogRotationOptions, container: RuntimeContainer): Promise<boolean> {
   const directory = dirname(container.logPath);
   const log = basename(container.logPath);
+  const aside = join(directory, rotatedName(log, clock.now()));
+  if (existsSync(aside)) return false;
   const plan = planRotatedLogs(log, await readdir(directory), maxFiles);
   for (const name of plan.remove) await rm(join(directory, name), { force: true });
   for (const name of plan.compress) await compress(join(directory, name));
-  const aside = join(directory, rotatedName(log, clock.now()));
   await rename(container.logPath, aside);
   try {
     await runtime.reopenContainerLog(container.id);
@@ -44,21 +74,69 @@ async function rotate({ runtime, clock, maxFiles }: LogRotationOptions, containe
     await rename(aside, container.logPath);
     throw error;
   }
+  return true;
 }
 
-/** Looks at the logs of running containers every period, until the signal is aborted. */
+/** Looks at the logs of running containers, until the signal is aborted. */
 export async function runLogRotation(options: LogRotationOptions, signal: AbortSignal): Promise<void> {
-  const { clock, logger, maxBytes } = options;
+  const { clock, logger, maxBytes, periodMs, watchFile = watchOnce } = options;
   if (maxBytes <= 0) return;
+  const logs = new Map<string, WatchedLog>();
+  let wake = Promise.withResolvers<void>();
+
+  async function look(container: RuntimeContainer, log: WatchedLog): Promise<void> {
+    const { logPath } = container;
+    log.unwatch?.();
+    log.unwatch = undefined;
+    const now = clock.monotonicMs();
+    let sizeBytes = (await stat(logPath).catch(() => undefined))?.size ?? 0;
+    const grown = { sizeBytes, grownBytes: sizeBytes - log.sizeBytes, elapsedMs: now - log.lookedAtMs };
+    log.nextLookMs = now + computeNextLookMs(grown, maxBytes, periodMs);
+    if (sizeBytes >= maxBytes) {
+      if (await rotate(options, container)) sizeBytes = 0;
+      else log.nextLookMs = now + roundMs;
+    }
+    const isQuiet = sizeBytes === log.sizeBytes;
+    Object.assign(log, { sizeBytes, lookedAtMs: now });
+    if (!isQuiet || !existsSync(logPath)) return;
+    log.unwatch = watchFile(logPath, () => {
+      log.unwatch = undefined;
+      log.nextLookMs = Math.min(log.nextLookMs, clock.monotonicMs() + changedLookMs);
+      wake.resolve();
+    });
+  }
+
   while (!signal.aborted) {
-    await clock.sleep(options.periodMs, signal).catch(() => undefined);
-    for (const container of options.pods().flatMap(({ containers }) => containers)) {
-      if (signal.aborted || container.state !== 'running' || container.logPath === '') continue;
-      const size = (await stat(container.logPath).catch(() => undefined))?.size ?? 0;
-      if (size < maxBytes) continue;
-      await rotate(options, container).catch((error: unknown) => {
+    const running = options
+      .pods()
+      .flatMap(({ containers }) => containers)
+      .filter(({ state, logPath }) => state === 'running' && logPath !== '');
+    const ids = new Set(running.map(({ id }) => id));
+    for (const [id, log] of logs) {
+      if (ids.has(id)) continue;
+      log.unwatch?.();
+      logs.delete(id);
+    }
+    for (const container of running) {
+      if (signal.aborted) break;
+      const now = clock.monotonicMs();
+      const log = logs.get(container.id) ?? { sizeBytes: 0, lookedAtMs: now, nextLookMs: now, unwatch: undefined };
+      logs.set(container.id, log);
+      if (log.nextLookMs > now) continue;
+      log.nextLookMs = now + periodMs;
+      await look(container, log).catch((error: unknown) => {
         logger.warn({ err: error, log: container.logPath }, 'cannot rotate a container log');
       });
     }
+    wake = Promise.withResolvers<void>();
+    const next = Math.min(...[...logs.values()].map(({ nextLookMs }) => nextLookMs)) - clock.monotonicMs();
+    const waited = new AbortController();
+    const sleeping = clock.sleep(
+      Math.max(Math.min(next, roundMs, periodMs), 10),
+      AbortSignal.any([signal, waited.signal]),
+    );
+    await Promise.race([sleeping.catch(() => undefined), wake.promise]);
+    waited.abort();
   }
+  for (const log of logs.values()) log.unwatch?.();
 }

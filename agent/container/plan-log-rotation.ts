@@ -28,3 +28,25 @@ export function rotatedName(log: string, nowMs: number): string {
   const digits = new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15).replace('T', '-');
   return `${log}.${digits}`;
 }
+
+/** What two looks at a log have shown. */
+export interface LogGrowth {
+  sizeBytes: number;
+  grownBytes: number;
+  elapsedMs: number;
+}
+
+/** The shortest time between two looks at a log that is written at full speed. */
+const shortestLookMs = 200;
+
+/** In how many milliseconds to look again: at half of the time in which the log would grow too large. */
+export function computeNextLookMs(
+  { sizeBytes, grownBytes, elapsedMs }: LogGrowth,
+  maxBytes: number,
+  periodMs: number,
+): number {
+  if (grownBytes <= 0) return periodMs;
+  const bytesPerMs = grownBytes / Math.max(elapsedMs, 1);
+  const halfwayMs = Math.max(maxBytes - sizeBytes, 0) / bytesPerMs / 2;
+  return Math.min(Math.max(halfwayMs, shortestLookMs), periodMs);
+}

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { pino } from 'pino';
+import { runLogRotation } from '../../../agent/container/log-rotation.ts';
+import { computeNextLookMs } from '../../../agent/container/plan-log-rotation.ts';
+import type { RuntimeService } from '../../../agent/cri/runtime-service.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+import { run, runtimeOf } from './fixtures.ts';
+
+describe('computeNextLookMs', () => {
+  const cases: [string, number, number, number, number][] = [
+    ['waits for a period when nothing was written', 500, 0, 1000, 10_000],
+    ['waits for a period when little was written', 500, 1, 1000, 10_000],
+    ['looks again at half of the time that is left', 500, 100, 1000, 2500],
+    ['looks five times a second at the most', 500, 500, 10, 200],
+  ];
+  for (const [name, sizeBytes, grownBytes, elapsedMs, expected] of cases) {
+    it(name, () => assert.equal(computeNextLookMs({ sizeBytes, grownBytes, elapsedMs }, 1000, 10_000), expected));
+  }
+});
+
+/** File work takes real time between the steps of the fake clock. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 30));
+
+describe('log rotation', () => {
+  async function withRotation(
+    body: (rotation: { log: string; pass(ms: number): Promise<void>; names(): string[] }) => Promise<void>,
+  ): Promise<void> {
+    const directory = mkdtempSync(join(tmpdir(), 'log-rotation-'));
+    const log = join(directory, '0.log');
+    writeFileSync(log, '');
+    const clock = createFakeClock(Date.parse('2026-01-01T00:00:00Z'));
+    const runtime = { reopenContainerLog: async () => writeFileSync(log, '') } as unknown as RuntimeService;
+    const stop = new AbortController();
+    const pods = () => [runtimeOf([run('c', { logPath: log })])];
+    const options = {
+      runtime,
+      pods,
+      clock,
+      logger: pino({ level: 'silent' }),
+      maxBytes: 100,
+      maxFiles: 4,
+      periodMs: 10_000,
+    };
+    const rotating = runLogRotation(options, stop.signal);
+    await settled();
+    try {
+      await body({
+        log,
+        names: () => readdirSync(directory).sort(),
+        async pass(ms) {
+          for (let left = ms; left > 0; left -= 250) {
+            await clock.advance(Math.min(left, 250));
+            await settled();
+          }
+        },
+      });
+    } finally {
+      stop.abort();
+      await clock.advance(1);
+      await rotating;
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+
+  it('puts a quiet log aside soon after it grew too large, long before the period is over', () =>
+    withRotation(async ({ log, pass, names }) => {
+      await pass(1000);
+      writeFileSync(log, 'x'.repeat(150));
+      await settled();
+      await pass(750);
+      assert.equal(readFileSync(log, 'utf8'), '');
+      assert.equal(names().length, 2);
+    }));
+
+  it('compresses older ones and keeps as many files as it may', () =>
+    withRotation(async ({ log, pass, names }) => {
+      for (let round = 0; round < 6; round += 1) {
+        appendFileSync(log, `${round}`.repeat(150));
+        await settled();
+        await pass(1250);
+      }
+      const rotated = names().slice(1);
+      assert.equal(names().length, 4);
+      assert.deepEqual(
+        rotated.map((name) => name.endsWith('.gz')),
+        [true, true, false],
+      );
+      const directory = join(log, '..');
+      const [first = ''] = rotated;
+      assert.equal(gunzipSync(readFileSync(join(directory, first))).toString(), '3'.repeat(150));
+    }));
+
+  it('never puts two logs aside under one name', () =>
+    withRotation(async ({ log, pass, names }) => {
+      writeFileSync(log, 'a'.repeat(150));
+      await settled();
+      await pass(500);
+      assert.equal(names().length, 2);
+      writeFileSync(log, 'b'.repeat(150));
+      await pass(250);
+      assert.equal(readFileSync(log, 'utf8'), 'b'.repeat(150), 'it waits for another second');
+      await pass(2000);
+      const [, one = '', two = ''] = names();
+      assert.equal(gunzipSync(readFileSync(join(log, '..', one))).toString(), 'a'.repeat(150));
+      assert.equal(readFileSync(join(log, '..', two), 'utf8'), 'b'.repeat(150));
+      assert.equal(readFileSync(log, 'utf8'), '');
+    }));
+});
