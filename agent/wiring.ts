@@ -170,6 +170,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
       } finally {
         probes.close();
         await objects.close();
+        await podParts.trustBundles.close();
         // What cannot be told quickly is not worth a slow end.
         await Promise.race([recorder.flushed(), clock.sleep(flushLimitMs)]);
         stopEvents.abort(new Error('the agent ends'));

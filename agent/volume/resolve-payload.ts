@@ -4,8 +4,9 @@ import type { DownwardSettings } from '../container/downward-value.ts';
 import { containersOf } from '../container/pod-containers.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { configMapPayload, downwardPayload, secretPayload } from './object-payload.ts';
-import { type Payload, VolumeError } from './payload.ts';
+import { type Payload, type PayloadFile, VolumeError } from './payload.ts';
 import type { TokenManager } from './token-manager.ts';
+import type { TrustBundles } from './trust-bundles.ts';
 
 const defaultMode = 0o644;
 const defaultTokenSeconds = 3600;
@@ -14,7 +15,7 @@ const defaultTokenSeconds = 3600;
 export interface PayloadSources {
   objects: ObjectCache;
   tokens: TokenManager;
-  /** Certificates of a ClusterTrustBundle projection are not offered where this is absent. */
+  trustBundles: TrustBundles;
   downward(pod: Pod): DownwardSettings;
 }
 
@@ -25,6 +26,13 @@ function commonUser(pod: Pod): number | undefined {
     .map(({ container }) => container.securityContext?.runAsUser ?? pod.spec.securityContext?.runAsUser);
   const [first] = users;
   return users.every((user) => user === first) ? first : undefined;
+}
+
+/** A file for the pod's user alone, or through the group for the pod. */
+function personalFile(pod: Pod, text: string, mode: number): PayloadFile {
+  const uid = commonUser(pod);
+  const own = uid !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
+  return { content: Buffer.from(text), mode: own ? 0o600 : mode, uid };
 }
 
 async function configMapFiles(
@@ -70,12 +78,12 @@ async function projectionFiles(
   if (serviceAccountToken !== undefined) {
     const { audience, expirationSeconds = defaultTokenSeconds, path } = serviceAccountToken;
     const token = await sources.tokens.token(pod, { audience, expirationSeconds }, signal);
-    const uid = commonUser(pod);
-    // A token is for its user alone, or through the group for the pod.
-    const own = uid !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
-    return new Map([[path, { content: Buffer.from(token), mode: own ? 0o600 : mode, uid }]]);
+    return new Map([[path, personalFile(pod, token, mode)]]);
   }
-  if (clusterTrustBundle !== undefined) throw new VolumeError('clusterTrustBundle projections are not supported');
+  if (clusterTrustBundle !== undefined) {
+    const anchors = await sources.trustBundles.anchors(pod.metadata.uid ?? '', clusterTrustBundle);
+    return new Map([[clusterTrustBundle.path, personalFile(pod, anchors, mode)]]);
+  }
   throw new VolumeError('a source of the projected volume names nothing that this node supports');
 }
 

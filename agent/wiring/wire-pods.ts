@@ -30,12 +30,14 @@ import { createKeyBackoff } from '../sync/key-backoff.ts';
 import type { PodTools } from '../sync/pod-work.ts';
 import { createObjectCache } from '../volume/object-cache.ts';
 import { createTokenManager } from '../volume/token-manager.ts';
+import { createTrustBundles } from '../volume/trust-bundles.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { NodeParts } from './wire-node.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 import { wireStorage } from './wire-storage.ts';
 
 const restartBackoffMs = 10_000;
+const sandboxBackoffMs = { initial: 500, max: 60_000 };
 const imageBackoffMs = { initial: 10_000, max: 300_000 };
 const startingDelayMs = 1000;
 const appArmorSwitch = '/sys/module/apparmor/parameters/enabled';
@@ -66,6 +68,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
   const statuses = createStatusManager({ client, clock, logger, startingDelayMs, observeSync });
   const objects = createObjectCache({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
   const tokens = createTokenManager(client, clock);
+  const trustBundles = createTrustBundles({ client, clock, logger, changed: (uids) => uids.forEach(wake) });
   const serviceInformer = createInformer({ client, resource: servicesResource, clock, logger });
 
   const downward = (pod: Pod, podIps: string[]): DownwardSettings => ({
@@ -79,6 +82,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     sources: {
       objects,
       tokens,
+      trustBundles,
       downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
     },
     record,
@@ -170,6 +174,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       readHostsFile: () => readFile('/etc/hosts', 'utf8'),
       steps,
       imageBackoff,
+      sandboxBackoff: createKeyBackoff(clock, sandboxBackoffMs.initial, sandboxBackoffMs.max),
       backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
       refresh: cache.refresh,
       runtimeHandler,
@@ -205,8 +210,9 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     release(uid) {
       objects.release(uid);
       tokens.release(uid);
+      trustBundles.release(uid);
       warnings.forget(uid);
     },
   };
-  return { tools, warnings, statuses, volumes, storage, objects, probes, serviceInformer, legacyLogsDir };
+  return { tools, warnings, statuses, volumes, storage, trustBundles, objects, probes, serviceInformer, legacyLogsDir };
 }

@@ -107,6 +107,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
     release: () => undefined,
     close: async () => undefined,
   };
+  const trustBundles = { anchors: async () => '', release: () => undefined, close: async () => undefined };
   const mounter = createFakeMounter();
   const downward = (_: Pod, podIps: string[]) => ({ hostIps: [options.hostIp], podIps, nodeAllocatable: {} });
   const probes = createProbeManager({
@@ -163,6 +164,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       ensureImage: createEnsureImage({ images, clock, logger, record, backoff: imageBackoff, parallelPulls: 1 }),
       steps: createPodSteps(clock, () => undefined),
       imageBackoff,
+      sandboxBackoff: createKeyBackoff(clock, 500, 60_000),
       container: { resources, security: { seccompProfileRoot: join(rootDir, 'seccomp'), seccompDefault: false } },
       sandbox: {
         podLogsDir,
@@ -194,7 +196,7 @@ export async function startPodHarness(options: HarnessOptions): Promise<PodHarne
       kinds: createVolumeKinds({
         rootDir,
         mounter,
-        sources: { objects, tokens, downward: (pod) => downward(pod, []) },
+        sources: { objects, tokens, trustBundles, downward: (pod) => downward(pod, []) },
         clock,
         exec: async (file) => assert.fail(`nothing should start ${file}`),
         node: () => undefined,
