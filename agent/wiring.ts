@@ -1,10 +1,13 @@
 // Builds the agent out of its parts. Together with the files of wiring/ the only place that constructs them and
 // connects one to another.
+import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
 import { createEventRecorder } from '#kube/events/event-recorder.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
+import { podLogsDirectory } from './container/log-paths.ts';
 import { runLogRotation } from './container/log-rotation.ts';
+import { runLocalStorageEviction } from './eviction/local-storage-eviction.ts';
 import { createExplainer } from './explain/explainer.ts';
 import { systemFetchText } from './pod-source/manifest-url.ts';
 import { createPodSources } from './pod-source/pod-sources.ts';
@@ -133,6 +136,18 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     podCidr: () => reporter.node()?.spec?.podCIDR,
     setPodCidr: (cidr: string, stop: AbortSignal) => direct.updateRuntimeConfig(cidr, stop),
   };
+  const localStorage = {
+    volumes,
+    runtime: direct,
+    pods: podWorkers.active,
+    runtimeOf: cache.get,
+    logsOf: ({ metadata: { namespace = '', name, uid = '' } }: Pod) =>
+      podLogsDirectory(settings.podLogsDir, namespace, name, uid),
+    end: podWorkers.end,
+    record: tools.execute.record,
+    clock,
+    logger,
+  };
   const server = connectServer({
     ...parts,
     runtime: direct,
@@ -143,6 +158,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     workers: podWorkers,
     statuses,
     cache,
+    volumeStats: podParts.storage.stats,
     explain: explainer.explain,
   });
 
@@ -164,6 +180,9 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             explainer,
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
+            ...(settings.localStorage
+              ? [{ run: (stop: AbortSignal) => runLocalStorageEviction(localStorage, stop) }]
+              : []),
           ],
           signal,
         );

@@ -14,6 +14,7 @@ import type { CgroupStatsReader } from '../stats/cgroup-stats.ts';
 import { createSampler } from '../stats/sampler.ts';
 import type { StatusManager } from '../status/status-manager.ts';
 import type { PodWorkers } from '../sync/pod-workers.ts';
+import type { VolumeStatsSource } from '../volume/volume-stats.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
 import { runAgentServer } from './agent-server.ts';
 import type { NodeView } from './node-view.ts';
@@ -40,6 +41,7 @@ export interface ServerParts {
   workers: PodWorkers;
   statuses: StatusManager;
   cache: RuntimeCache;
+  volumeStats: VolumeStatsSource;
   explain: ExplainRouteOptions['explain'];
 }
 
@@ -79,7 +81,7 @@ export function connectServer(parts: ServerParts): {
     groupPaths: cgroups.groupPaths,
   });
   const stale = () => clock.monotonicMs() - cache.lastRelistMs > relistLimitMs;
-  const { facts, runtime, images, metrics, agentMetrics } = parts;
+  const { facts, runtime, images, metrics, agentMetrics, volumeStats } = parts;
   const { rootDir } = settings;
   const run = (signal: AbortSignal) =>
     runAgentServer(
@@ -88,7 +90,7 @@ export function connectServer(parts: ServerParts): {
         view,
         problem: () => (stale() ? 'the container runtime has not been relisted for three minutes' : undefined),
         metricRoutes: (server) =>
-          metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, rootDir }),
+          metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, volumeStats, rootDir }),
         retry: workers.retry,
         observe: agentMetrics.observeRequest,
         listening: listening.resolve,

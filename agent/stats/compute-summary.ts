@@ -1,5 +1,6 @@
 // /stats/summary: the statistics of node, pods and containers as one object (k8s.io/kubelet/pkg/apis/stats/v1alpha1).
 import type { ContainerStats__Output } from '#proto/generated/cri/runtime/v1/ContainerStats.ts';
+import type { VolumeStats } from '../volume/volume-stats.ts';
 import type { CgroupStats } from './cgroup-stats.ts';
 import type { InterfaceStats } from './process-stats.ts';
 import { podCgroups } from './render-resource.ts';
@@ -26,6 +27,8 @@ export interface SummaryInputs {
   containerStats: ContainerStats__Output[];
   /** Bytes of a container's logs. */
   logBytes(containerId: string): number | undefined;
+  /** Volumes of a pod. */
+  volumes(podUid: string): readonly VolumeStats[];
   maxPids: number;
   processes: number;
 }
@@ -100,6 +103,10 @@ function containerSummary(cgroup: SampledCgroup, inputs: SummaryInputs, time: st
   };
 }
 
+function volumeSummary({ isLocal: _, abnormal, ...volume }: VolumeStats, time: string): Json {
+  return { time, ...volume, ...(abnormal === undefined ? {} : { volumeHealthStats: { abnormal } }) };
+}
+
 function podSummary(cgroup: SampledCgroup, sample: NodeSample, inputs: SummaryInputs, time: string): Json {
   const { pod, stats } = cgroup;
   const own = sample.cgroups.filter((item) => item.pod === pod && item !== cgroup);
@@ -111,6 +118,8 @@ function podSummary(cgroup: SampledCgroup, sample: NodeSample, inputs: SummaryIn
     const { rootfs, logs } = item as { rootfs?: { usedBytes?: number }; logs?: { usedBytes?: number } };
     return sum + (rootfs?.usedBytes ?? 0) + (logs?.usedBytes ?? 0);
   }, 0);
+  const volumes = inputs.volumes(pod?.uid ?? '');
+  const inVolumes = volumes.filter(({ isLocal }) => isLocal).reduce((sum, { usedBytes }) => sum + usedBytes, 0);
   const { usedBytes: _, inodesUsed: __, ...disk } = inputs.nodeFs ?? { usedBytes: 0, inodesUsed: 0 };
   const started = pod?.sandboxes[0]?.createdAtMs ?? stats.createdAtMs;
   return {
@@ -120,7 +129,8 @@ function podSummary(cgroup: SampledCgroup, sample: NodeSample, inputs: SummaryIn
     cpu: cpu(cgroup, time),
     memory: memory(stats, time),
     network: network(interfaces, time),
-    'ephemeral-storage': { time, ...disk, usedBytes: used },
+    ...(volumes.length > 0 ? { volume: volumes.map((volume) => volumeSummary(volume, time)) } : {}),
+    'ephemeral-storage': { time, ...disk, usedBytes: used + inVolumes },
     process_stats: { process_count: own.reduce((sum, item) => sum + item.stats.processes.length, 0) },
     swap: { time, swapUsageBytes: stats.memory.swap },
   };
@@ -133,7 +143,7 @@ export function computeSummary(sample: NodeSample, inputs: SummaryInputs, onlyCp
   const pods = podCgroups(sample).map((cgroup) => podSummary(cgroup, sample, inputs, time));
   if (onlyCpuAndMemory) {
     for (const pod of pods) {
-      for (const key of ['network', 'ephemeral-storage', 'process_stats']) delete pod[key];
+      for (const key of ['network', 'volume', 'ephemeral-storage', 'process_stats']) delete pod[key];
       for (const container of pod['containers'] as Json[]) for (const key of ['rootfs', 'logs']) delete container[key];
     }
   }

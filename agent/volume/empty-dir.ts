@@ -5,6 +5,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { podLimits } from '#kube/api/pod-resources.ts';
 import { quantityValue } from '#kube/api/quantity.ts';
 import { containersOf } from '../container/pod-containers.ts';
+import { measureShare } from './measure-usage.ts';
 import { isMountPoint, type Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
 import { pluginDirectory, volumeDirectory } from './pod-paths.ts';
@@ -71,6 +72,7 @@ export function createEmptyDirKind(
     supports: ({ volume }) =>
       volume.emptyDir !== undefined ||
       Object.keys(volume).every((key) => key === 'name' || volume[key as never] === null),
+    measure: (_, { hostPath }) => measureShare(hostPath),
     async setUp({ pod, volume }) {
       const { medium = '', sizeLimit } = volume.emptyDir ?? {};
       const hostPath = volumeDirectory(rootDir, uidOf(pod), plugin, volume.name);

@@ -4,6 +4,7 @@ import { mkdir, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Node } from '#kube/api/generated/core-v1.ts';
 import { nodeSelectorMatches } from '#kube/api/node-affinity.ts';
+import { measureFilesystem } from './measure-usage.ts';
 import { isMountPoint, type Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
 import { deviceDirectory, volumeDirectory } from './pod-paths.ts';
@@ -65,6 +66,7 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
   return {
     plugin,
     supports: ({ bound }) => bound?.volume.spec?.local !== undefined,
+    measure: async (_, { hostPath, isDevice }) => (isDevice === true ? undefined : measureFilesystem(hostPath)),
     async setUp(request) {
       const { pod, bound, specName } = request;
       const { path } = bound?.volume.spec?.local ?? { path: '' };

@@ -1,5 +1,6 @@
 // NFS volumes, inline or behind a claim: mounted once for each pod (pkg/volume/nfs).
 import { mkdir } from 'node:fs/promises';
+import { measureFilesystem } from './measure-usage.ts';
 import { isMountPoint, type Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
 import { volumeDirectory } from './pod-paths.ts';
@@ -17,6 +18,7 @@ export function createNfsKind(rootDir: string, mounter: Mounter): VolumeKind {
   return {
     plugin,
     supports: (request) => sourceOf(request) !== undefined,
+    measure: (_, { hostPath }) => measureFilesystem(hostPath),
     async setUp(request, signal) {
       const source = sourceOf(request);
       if (source === undefined) throw new VolumeError(`volume "${request.specName}" is not on NFS`);

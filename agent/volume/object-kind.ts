@@ -5,6 +5,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import type { Volume } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { writeAtomically } from './atomic-writer.ts';
+import { measureShare } from './measure-usage.ts';
 import type { MemoryDirectories } from './memory-directories.ts';
 import { VolumeError } from './payload.ts';
 import { volumeDirectory } from './pod-paths.ts';
@@ -32,6 +33,7 @@ export function createObjectKind(
     plugin: 'kubernetes.io/projected',
     isLive: () => true,
     supports: ({ volume }) => placeOf(volume) !== undefined,
+    measure: (_, { hostPath }) => measureShare(hostPath),
     async setUp({ pod, volume }, signal) {
       const place = placeOf(volume);
       const payload = await resolvePayload(pod, volume, sources, signal);

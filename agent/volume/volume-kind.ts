@@ -1,5 +1,6 @@
 // What every kind of volume answers, and what it is asked with.
 import type { PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '#kube/api/generated/core-v1.ts';
+import type { VolumeUsage } from './measure-usage.ts';
 
 /** A volume ready to be mounted into containers. */
 export interface PreparedVolume {
@@ -38,6 +39,8 @@ export interface VolumeKind {
   isLive?(request: VolumeRequest): boolean;
   /** Throws VolumeError. `progress` is told what is waited for. */
   setUp(request: VolumeRequest, signal: AbortSignal, progress: (waitingFor: string) => void): Promise<PreparedVolume>;
+  /** How full a prepared volume is; undefined where nobody can tell. Absent: of this kind nobody can. */
+  measure?(request: VolumeRequest, prepared: PreparedVolume): Promise<VolumeUsage | undefined>;
 }
 
 /** The pod's uid, which every pod on a node has. */

@@ -6,6 +6,7 @@ import type { Pod, Volume } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { containersOf } from '../container/pod-containers.ts';
 import type { ClaimReader } from './claim-reader.ts';
+import type { VolumeUsage } from './measure-usage.ts';
 import { checkMountOptions } from './mount-options.ts';
 import type { Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
@@ -41,6 +42,8 @@ export interface VolumeManager {
   prepare(pod: Pod, signal: AbortSignal): Promise<Map<string, PreparedVolume>>;
   /** The volumes that could not be prepared when the pod was last looked at. */
   blocking(podUid: string): BlockingVolume[];
+  /** The pod's volumes that are ready, each with how to measure it. */
+  mounted(podUid: string): MountedVolume[];
   /** Uids of pods that wait for a volume. */
   waiting(): string[];
   /** Unmounts and removes the pod's volumes; termination messages stay to be read again. */
@@ -49,6 +52,13 @@ export interface VolumeManager {
   removeDirectory(podUid: string): Promise<void>;
   /** Uids of the pods that have a directory. */
   listPods(): Promise<string[]>;
+}
+
+/** A volume that is ready. */
+export interface MountedVolume {
+  request: VolumeRequest;
+  /** Undefined where nobody can tell. */
+  measure(): Promise<VolumeUsage | undefined>;
 }
 
 interface ReadyVolume {
@@ -221,6 +231,11 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
   return {
     prepare,
     blocking: (podUid) => [...(pods.get(podUid)?.blocking.values() ?? [])],
+    mounted: (podUid) =>
+      [...(pods.get(podUid)?.ready.values() ?? [])].map(({ request, prepared }) => ({
+        request,
+        measure: async () => kinds.find(request).measure?.(request, prepared),
+      })),
     waiting: () => [...pods].filter(([, { blocking }]) => blocking.size > 0).map(([uid]) => uid),
     teardown,
     async removeDirectory(podUid) {

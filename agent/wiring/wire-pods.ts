@@ -211,6 +211,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       objects.release(uid);
       tokens.release(uid);
       trustBundles.release(uid);
+      storage.stats.forget(uid);
       warnings.forget(uid);
     },
   };

@@ -16,6 +16,7 @@ import { createMounter } from '../volume/mounter.ts';
 import type { PayloadSources } from '../volume/resolve-payload.ts';
 import { createVolumeKinds } from '../volume/volume-kinds.ts';
 import { createVolumeManager } from '../volume/volume-manager.ts';
+import { createVolumeStats } from '../volume/volume-stats.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { NodeParts } from './wire-node.ts';
 
@@ -97,6 +98,7 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
     mounter,
     volumes,
     images,
+    stats: createVolumeStats(volumes, clock, logger),
     async run(signal: AbortSignal) {
       try {
         await runGroup([{ run: described.run }, { run: runDrivers }], signal);

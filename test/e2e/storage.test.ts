@@ -123,4 +123,62 @@ describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () 
       return waiting?.reason === 'ErrImageNeverPull';
     });
   });
+
+  it('tells how full volumes are', async () => {
+    const path = await newDirectory();
+    const { namespace } = await boundClaim({ local: { path }, ...onlyOnNode(node.nodeName) });
+    const { volumes, volumeMounts } = claimVolume('data');
+    const fill = 'dd if=/dev/zero of=/own/f bs=1M count=3 2>/dev/null; trap exit TERM; sleep 3600 & wait';
+    const mounts = [...volumeMounts, { name: 'own', mountPath: '/own' }];
+    const spec = {
+      volumes: [...volumes, { name: 'own', emptyDir: {} }],
+      containers: [script(fill, { volumeMounts: mounts })],
+    };
+    await node.createPod(namespace, { name: 'full', spec });
+    await node.waitReady(namespace, 'full');
+    interface Summary {
+      pods: {
+        podRef: { name: string; namespace: string };
+        volume?: { name: string; usedBytes: number; pvcRef?: object }[];
+      }[];
+    }
+    const proxy = `/api/v1/nodes/${node.nodeName}/proxy`;
+    const { pods } = await node.client.raw<Summary>({ method: 'GET', path: `${proxy}/stats/summary` });
+    const own = pods.find(({ podRef }) => podRef.namespace === namespace)?.volume ?? [];
+    assert.ok((own.find(({ name }) => name === 'own')?.usedBytes ?? 0) >= 3 * 1024 * 1024);
+    assert.deepEqual(own.find(({ name }) => name === 'v')?.pvcRef, { name: 'data', namespace });
+    const metrics = await node.client.raw<string>({ method: 'GET', path: `${proxy}/metrics` });
+    assert.match(
+      metrics,
+      new RegExp(`kubelet_volume_stats_capacity_bytes{namespace="${namespace}",persistentvolumeclaim="data"} [0-9]+`),
+    );
+  });
+
+  for (const [what, spec, message] of [
+    [
+      'a volume larger than its limit',
+      { volumes: [{ name: 'v', emptyDir: { sizeLimit: '1Mi' } }] },
+      'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ',
+    ],
+    [
+      'a container that writes more than its limit',
+      { volumes: [{ name: 'v', emptyDir: {} }], limits: { 'ephemeral-storage': '1Mi' }, path: '/written' },
+      'Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ',
+    ],
+  ] as const) {
+    it(`evicts ${what}`, async () => {
+      const namespace = await node.namespace();
+      const { limits = {}, path = '/v/f' } = { limits: undefined, path: undefined, ...spec };
+      const text = `dd if=/dev/zero of=${path} bs=1M count=4 2>/dev/null; trap exit TERM; sleep 3600 & wait`;
+      const fields = { volumeMounts: [{ name: 'v', mountPath: '/v' }], resources: { limits } };
+      await node.createPod(namespace, {
+        name: 'greedy',
+        spec: { volumes: [...spec.volumes], containers: [script(text, fields)] },
+      });
+      const { status } = await node.waitEnded(namespace, 'greedy');
+      assert.deepEqual([status?.phase, status?.reason, status?.message], ['Failed', 'Evicted', message]);
+      const events = await node.events(namespace, 'greedy');
+      assert.ok(events.some((event) => event.reason === 'Evicted' && event.message === message));
+    });
+  }
 });

@@ -11,8 +11,10 @@ import { readNumber, readText } from '../../stats/read-file.ts';
 import { renderCadvisor } from '../../stats/render-cadvisor.ts';
 import { renderResource } from '../../stats/render-resource.ts';
 import type { Sample } from '../../stats/sampler.ts';
+import type { VolumeStats, VolumeStatsSource } from '../../volume/volume-stats.ts';
 import type { AgentMetrics } from '../agent-metrics.ts';
 import type { NodeView } from '../node-view.ts';
+import { registerVolumeMetrics } from '../volume-metrics.ts';
 
 const textType = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -24,6 +26,7 @@ export interface MetricRouteOptions {
   images: ImageService;
   metrics: ComponentMetrics;
   agentMetrics: AgentMetrics;
+  volumeStats: VolumeStatsSource;
   rootDir: string;
 }
 
@@ -71,6 +74,7 @@ export function countProcessors(cpuinfo: string, logical: number): { sockets: nu
 /** Registers the routes. */
 export function metricRoutes(server: FastifyInstance, options: MetricRouteOptions): void {
   const { sample, view, facts, metrics, agentMetrics } = options;
+  registerVolumeMetrics(metrics.registry, view, options.volumeStats);
   const processors = countProcessors(readText('/proc/cpuinfo'), facts.cpus);
   const bootedAtMs = Number(/^btime (\d+)$/m.exec(readText('/proc/stat'))?.[1] ?? 0) * 1000;
 
@@ -81,6 +85,12 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
       imageFsStats(options.images),
       onlyCpuAndMemory ? [] : options.runtime.listContainerStats().catch(() => []),
     ]);
+    const volumes = new Map<string, readonly VolumeStats[]>();
+    if (!onlyCpuAndMemory) {
+      await Promise.all(
+        view.pods().map(async ({ metadata: { uid = '' } }) => volumes.set(uid, await options.volumeStats.of(uid))),
+      );
+    }
     const logs = new Map(
       view.allRuntimes().flatMap(({ containers }) => containers.map(({ id, logPath }) => [id, logPath] as const)),
     );
@@ -94,6 +104,7 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
         imageFs,
         containerStats,
         logBytes: (id) => statSync(logs.get(id) ?? '', { throwIfNoEntry: false })?.size,
+        volumes: (uid) => volumes.get(uid) ?? [],
         maxPids: readNumber('/proc/sys/kernel/pid_max'),
         processes: Number(/\/(\d+)/.exec(readText('/proc/loadavg'))?.[1] ?? 0),
       },

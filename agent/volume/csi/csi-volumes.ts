@@ -22,6 +22,7 @@ import { attachmentName, csiPlugin, csiVolumeDirectory, csiVolumesOfPod } from '
 import { csiTokens, readCsiSecret } from './csi-secrets.ts';
 import { type CsiTask, inStep } from './csi-task.ts';
 import { expandVolume, needsExpansion } from './expand-volume.ts';
+import { measureCsiVolume } from './measure-csi-volume.ts';
 import {
   agentOwnsGroup,
   type CsiSource,
@@ -241,6 +242,13 @@ export function createCsiVolumes(options: CsiVolumesOptions): CsiVolumes {
       const task = { request, source, driver, described, context };
       const work = () => (source.isBlock ? blocks.map(task, signal) : mountVolume(task, signal));
       return source.lifecycle === 'Ephemeral' ? work() : lock(keyOf(source), work);
+    },
+    async measure(request, { hostPath }) {
+      const source = csiSourceOf(request);
+      const driver = source === undefined ? undefined : drivers.find(source.driver);
+      return source === undefined || driver === undefined
+        ? undefined
+        : measureCsiVolume(driver, source.handle, hostPath);
     },
     async release(podUid) {
       const root = csiVolumesOfPod(rootDir, podUid);

@@ -162,6 +162,7 @@ describe('computeSummary', () => {
       imageFs: undefined,
       containerStats: [],
       logBytes: () => 10,
+      volumes: () => [],
       maxPids: 100,
       processes: 5,
     };
