@@ -1,6 +1,8 @@
 // The agent is killed again and again under its pods: nothing that a user can see may change by that.
 import assert from 'node:assert/strict';
-import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, mkdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,16 +52,54 @@ describe('an agent that is killed again and again', { skip: clustersUnavailable(
   });
   after(() => node?.[Symbol.asyncDispose]());
 
-  async function agentPid(): Promise<number> {
+  async function runState() {
     const state = await readRunState(node.cluster.layout.stateFile);
-    const record = state?.processes.find(({ name }) => name.startsWith('agent'));
-    assert.ok(record !== undefined);
-    return record.pid;
+    const agent = state?.processes.find(({ name }) => name.startsWith('agent'));
+    assert.ok(state !== undefined && agent !== undefined);
+    return { agent, supervisor: state.supervisor };
+  }
+
+  /**
+   * Runs the agent in the supervisor's place, which waits longer and longer before it starts one again. The supervisor
+   * sleeps meanwhile, and finds in the end that its agent has died.
+   */
+  async function ownAgent() {
+    const { agent, supervisor } = await runState();
+    const read = async (name: string) =>
+      (await readFile(`/proc/${agent.pid}/${name}`, 'utf8')).split('\0').slice(0, -1);
+    const [command = '', ...args] = await read('cmdline');
+    const variables = (await read('environ')).map((line) => [
+      line.slice(0, line.indexOf('=')),
+      line.slice(line.indexOf('=') + 1),
+    ]);
+    const cwd = await readlink(`/proc/${agent.pid}/cwd`);
+    const wrapped = [`--net=${node.cluster.namespace.path}`, command, ...args];
+    process.kill(supervisor.pid, 'SIGSTOP');
+    process.kill(agent.pid, 'SIGKILL');
+    let current: ChildProcess | undefined;
+    const stop = async () => {
+      const running = current;
+      current = undefined;
+      if (running === undefined) return;
+      const ended = once(running, 'exit');
+      running.kill('SIGKILL');
+      await ended;
+    };
+    return {
+      async restart() {
+        await stop();
+        current = spawn('nsenter', wrapped, { env: Object.fromEntries(variables), cwd, stdio: 'ignore' });
+      },
+      async end() {
+        await stop();
+        process.kill(supervisor.pid, 'SIGCONT');
+      },
+    };
   }
 
   /** Kills the agent and waits for the next one. */
   async function restartAgent(): Promise<void> {
-    const pid = await agentPid();
+    const { pid } = (await runState()).agent;
     process.kill(pid, 'SIGKILL');
     await eventually('another agent', async () => {
       const state = await readRunState(node.cluster.layout.stateFile);
@@ -113,11 +153,16 @@ describe('an agent that is killed again and again', { skip: clustersUnavailable(
     const before = byName(await list());
     assert.equal(before.size, podCount);
 
-    for (let round = 0; round < restarts; round += 1) {
-      await restartAgent();
-      // Some agents are killed while they still look around, some after they have settled.
-      await sleep(300 + (round % 5) * 500);
-      assert.deepEqual(byName(await list()), before, `after restart ${round + 1}`);
+    const agent = await ownAgent();
+    try {
+      for (let round = 0; round < restarts; round += 1) {
+        await agent.restart();
+        // Some agents are killed while they still look around, some after they have settled.
+        await sleep(500 + (round % 5) * 700);
+        assert.deepEqual(byName(await list()), before, `after restart ${round + 1}`);
+      }
+    } finally {
+      await agent.end();
     }
     await agentServes(namespace, 'steady-0');
     await sleep(3000);
