@@ -32,12 +32,18 @@ interface WatchedLog {
   lookedAtMs: number;
   nextLookMs: number;
   unwatch: (() => void) | undefined;
+  /** Compressing what was put aside before. */
+  tidying: Promise<void>;
 }
 
 /** How often new containers are looked for; in memory, without asking anybody. */
 const roundMs = 1000;
 /** A file that changed is looked at this much later, to see how fast it grows. */
 const changedLookMs = 250;
+
+function newLog(now: number): WatchedLog {
+  return { sizeBytes: 0, lookedAtMs: now, nextLookMs: now, unwatch: undefined, tidying: Promise.resolve() };
+}
 
 function watchOnce(path: string, changed: () => void): () => void {
   const watcher = watch(path, { persistent: false });
@@ -57,15 +63,16 @@ async function compress(path: string): Promise<void> {
   await rm(path);
 }
 
-/** False when a log was put aside in this very second already: the names of both would be the same. */
-async function rotate({ runtime, clock, maxFiles }: LogRotationOptions, container: RuntimeContainer): Promise<boolean> {
+/** Puts the log aside. What is then to be done with older files takes longer and is answered as a function. */
+async function rotate(
+  { runtime, clock, maxFiles }: LogRotationOptions,
+  container: RuntimeContainer,
+): Promise<() => Promise<void>> {
   const directory = dirname(container.logPath);
   const log = basename(container.logPath);
-  const aside = join(directory, rotatedName(log, clock.now()));
-  if (existsSync(aside)) return false;
-  const plan = planRotatedLogs(log, await readdir(directory), maxFiles);
-  for (const name of plan.remove) await rm(join(directory, name), { force: true });
-  for (const name of plan.compress) await compress(join(directory, name));
+  const names = await readdir(directory);
+  const plan = planRotatedLogs(log, names, maxFiles);
+  const aside = join(directory, rotatedName(log, clock.now(), names));
   await rename(container.logPath, aside);
   try {
     await runtime.reopenContainerLog(container.id);
@@ -74,7 +81,10 @@ async function rotate({ runtime, clock, maxFiles }: LogRotationOptions, containe
     await rename(aside, container.logPath);
     throw error;
   }
-  return true;
+  return async () => {
+    for (const name of plan.remove) await rm(join(directory, name), { force: true });
+    for (const name of plan.compress) await compress(join(directory, name));
+  };
 }
 
 /** Looks at the logs of running containers, until the signal is aborted. */
@@ -83,6 +93,10 @@ export async function runLogRotation(options: LogRotationOptions, signal: AbortS
   if (maxBytes <= 0) return;
   const logs = new Map<string, WatchedLog>();
   let wake = Promise.withResolvers<void>();
+
+  const failed = (container: RuntimeContainer, error: unknown): void => {
+    logger.warn({ err: error, log: container.logPath }, 'cannot rotate a container log');
+  };
 
   async function look(container: RuntimeContainer, log: WatchedLog): Promise<void> {
     const { logPath } = container;
@@ -93,8 +107,10 @@ export async function runLogRotation(options: LogRotationOptions, signal: AbortS
     const grown = { sizeBytes, grownBytes: sizeBytes - log.sizeBytes, elapsedMs: now - log.lookedAtMs };
     log.nextLookMs = now + computeNextLookMs(grown, maxBytes, periodMs);
     if (sizeBytes >= maxBytes) {
-      if (await rotate(options, container)) sizeBytes = 0;
-      else log.nextLookMs = now + roundMs;
+      await log.tidying;
+      const tidy = await rotate(options, container);
+      log.tidying = tidy().catch((error: unknown) => failed(container, error));
+      sizeBytes = 0;
     }
     const isQuiet = sizeBytes === log.sizeBytes;
     Object.assign(log, { sizeBytes, lookedAtMs: now });
@@ -120,13 +136,11 @@ export async function runLogRotation(options: LogRotationOptions, signal: AbortS
     for (const container of running) {
       if (signal.aborted) break;
       const now = clock.monotonicMs();
-      const log = logs.get(container.id) ?? { sizeBytes: 0, lookedAtMs: now, nextLookMs: now, unwatch: undefined };
+      const log = logs.get(container.id) ?? newLog(now);
       logs.set(container.id, log);
       if (log.nextLookMs > now) continue;
       log.nextLookMs = now + periodMs;
-      await look(container, log).catch((error: unknown) => {
-        logger.warn({ err: error, log: container.logPath }, 'cannot rotate a container log');
-      });
+      await look(container, log).catch((error: unknown) => failed(container, error));
     }
     wake = Promise.withResolvers<void>();
     const next = Math.min(...[...logs.values()].map(({ nextLookMs }) => nextLookMs)) - clock.monotonicMs();
@@ -139,4 +153,5 @@ export async function runLogRotation(options: LogRotationOptions, signal: AbortS
     waited.abort();
   }
   for (const log of logs.values()) log.unwatch?.();
+  await Promise.all([...logs.values()].map(({ tidying }) => tidying));
 }

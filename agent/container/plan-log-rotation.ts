@@ -23,10 +23,17 @@ export function planRotatedLogs(log: string, names: readonly string[], maxFiles:
   return { remove: [...partial, ...excess], compress: kept.filter((name) => !name.endsWith('.gz')) };
 }
 
-/** The name under which the current file is put aside. */
-export function rotatedName(log: string, nowMs: number): string {
-  const digits = new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15).replace('T', '-');
-  return `${log}.${digits}`;
+/**
+ * The name under which the current file is put aside: the time to the second, or where `names` has that already, the
+ * first later one, so that names sort in the order of the files.
+ */
+export function rotatedName(log: string, nowMs: number, names: readonly string[] = []): string {
+  const taken = names.filter((name) => name.startsWith(`${log}.`)).map((name) => name.replace(/\.(gz|tmp)$/g, ''));
+  for (let atMs = nowMs; ; atMs += 1000) {
+    const digits = new Date(atMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15).replace('T', '-');
+    const name = `${log}.${digits}`;
+    if (taken.every((other) => other < name)) return name;
+  }
 }
 
 /** What two looks at a log have shown. */

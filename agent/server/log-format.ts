@@ -14,6 +14,13 @@ const newline = Buffer.from('\n');
 /** Longer than a time, a stream and tags can be. */
 const headBytes = 128;
 
+/** A time with all nine digits behind the second, as kubelet prints it whatever the runtime wrote. */
+function fixedNanoseconds(timestamp: string): string {
+  return timestamp.replace(/(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/, (_, digits = '', zone) => {
+    return `.${digits.padEnd(9, '0').slice(0, 9)}${zone}`;
+  });
+}
+
 /** Takes the log in pieces and answers what is to be printed so far; keeps a line that is not yet whole. */
 export function createLogFormatter(selection: LogSelection): (chunk: Buffer) => Buffer {
   const { timestamps, sinceMs } = selection;
@@ -26,7 +33,7 @@ export function createLogFormatter(selection: LogSelection): (chunk: Buffer) => 
     if (head === undefined) return;
     if (stream !== 'all' && head.stream !== stream) return;
     if (sinceMs !== undefined && Date.parse(head.timestamp) < sinceMs) return;
-    if (timestamps && !continues) out.push(Buffer.from(`${head.timestamp} `));
+    if (timestamps && !continues) out.push(Buffer.from(`${fixedNanoseconds(head.timestamp)} `));
     out.push(line.subarray(head.contentStart));
     if (!head.partial) out.push(newline);
     continues = head.partial;

@@ -2,6 +2,7 @@
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { badRequest } from '../../registry/status-errors.ts';
+import { validateLogOptions } from './validate-log-options.ts';
 
 type PodObject = KubeObject & Pod;
 
@@ -69,9 +70,10 @@ const logOptions = [
   'stream',
 ];
 
-/** Path and query of a container's log on the agent. Throws StatusError 400. */
+/** Path and query of a container's log on the agent. Throws StatusError 400 or 422. */
 export function agentLogPath(pod: PodObject, query: URLSearchParams): string {
   const { namespace = '', name } = pod.metadata;
+  validateLogOptions(name, query);
   const wanted = new URLSearchParams();
   for (const option of logOptions) {
     const value = query.get(option);

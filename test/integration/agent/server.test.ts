@@ -255,7 +255,7 @@ describe("the agent's server", async () => {
     assert.equal(await read('tailLines=3'), 'line 03\nhalf whole\n');
     assert.equal(await read('tailLines=0'), '');
     assert.equal(await read('sinceTime=2026-01-01T00:00:03Z'), 'line 03\nhalf whole\n');
-    assert.equal(await read('stream=Stdout&timestamps=true&tailLines=3'), '2026-01-01T00:00:03Z line 03\n');
+    assert.equal(await read('stream=Stdout&timestamps=true&tailLines=3'), '2026-01-01T00:00:03.000000000Z line 03\n');
     assert.equal(await read('limitBytes=10'), 'line 01\nli');
   });
 

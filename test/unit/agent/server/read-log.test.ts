@@ -32,7 +32,7 @@ describe('createLogFormatter', () => {
       const out: Buffer[] = [];
       for (let at = 0; at < log.length; at += size) out.push(format(log.subarray(at, at + size)));
       const text = Buffer.concat(out).toString();
-      assert.equal(text, '2026-01-01T00:00:00Z a€b\n2026-01-01T00:00:00.5Z next\n');
+      assert.equal(text, '2026-01-01T00:00:00.000000000Z a€b\n2026-01-01T00:00:00.500000000Z next\n');
     }
   });
 
