@@ -1,5 +1,6 @@
 // When containers run again: by rules of exit codes, alone or all together; and in which order they stop.
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import { pods } from '#kube/api/generated/resources.ts';
@@ -105,6 +106,7 @@ describe('restarts of containers', { skip: clustersUnavailable() ?? false, concu
     const seen = await node.output(namespace, {
       spec: { volumes: [{ name: 'out', hostPath }], containers: [script('cat /out/order; rm /out/order', out)] },
     });
+    await rm(hostPath.path, { recursive: true, force: true });
     assert.deepEqual(seen.trim().split('\n'), ['hook', 'main', 'side2', 'side1']);
   });
 
