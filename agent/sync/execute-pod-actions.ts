@@ -32,9 +32,10 @@ const startRetryMs = 10_000;
 /** What the executor needs of the node. */
 export interface ExecuteTools extends StartTools, StopTools, ResizeTools {
   sandbox: SandboxSettings;
-  /** Of containers that ended, and of images that could not be pulled. */
+  /** Of containers that ended, of images that could not be pulled, of sandboxes that could not be made. */
   backoff: KeyBackoff;
   imageBackoff: KeyBackoff;
+  sandboxBackoff: KeyBackoff;
   refresh(uid: string, signal: AbortSignal): Promise<PodRuntime | undefined>;
   runtimeHandler(pod: Pod): Promise<string>;
   userNamespaces: UserNamespaces;

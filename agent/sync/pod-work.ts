@@ -39,6 +39,8 @@ export interface PodWork {
   /** Its start was told to the metrics. */
   startTold: boolean;
   cgroupReady: boolean;
+  /** When the last sandbox could not be made, by the wall clock. */
+  sandboxFailedAtMs: number | undefined;
   /** Cuts short what is under way, when the pod has to end sooner. */
   abort: AbortController;
 }
@@ -84,6 +86,7 @@ export function newPodWork(wanted: Pod, pod = wanted): PodWork {
     admitted: false,
     startTold: false,
     cgroupReady: false,
+    sandboxFailedAtMs: undefined,
     abort: new AbortController(),
   };
 }

@@ -1,11 +1,13 @@
 // One worker at a time for each pod, whatever happens to it: new definitions, changes of the runtime, verdicts of
 // probes, timers. The queue owns the retries. Pods that only the runtime knows are ended and removed.
 import { isDeepStrictEqual } from 'node:util';
+import { findCondition } from '#kube/api/conditions.ts';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { isPodTerminal } from '#kube/api/pod-state.ts';
 import { createWorkQueue } from '#kube/queue/work-queue.ts';
 import { isStaticPod } from '../container/labels.ts';
+import { problemOfPod, stripPod } from '../pod-source/check-pod.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
 import { type EndReason, newPodWork, type PodTools, type PodWork } from './pod-work.ts';
 import { graceSecondsOf } from './stop-container.ts';
@@ -64,6 +66,13 @@ function endsSooner(before: Pod, after: Pod): boolean {
   return before.metadata.deletionTimestamp === undefined || graceSecondsOf(after) < graceSecondsOf(before);
 }
 
+/** What others say of the pod's readiness. */
+function gatesOf({ spec, status }: Pod): (string | undefined)[] {
+  return (spec.readinessGates ?? []).map(
+    ({ conditionType }) => findCondition(status?.conditions ?? [], conditionType)?.status,
+  );
+}
+
 /** True when the new version says nothing new about what to run: its status is what this node wrote. */
 function isSameWork(before: Pod, after: Pod): boolean {
   const { metadata: a } = before;
@@ -72,7 +81,7 @@ function isSameWork(before: Pod, after: Pod): boolean {
     a.deletionTimestamp === b.deletionTimestamp &&
     a.deletionGracePeriodSeconds === b.deletionGracePeriodSeconds &&
     isPodTerminal(before) === isPodTerminal(after) &&
-    (after.spec.readinessGates ?? []).length === 0 &&
+    isDeepStrictEqual(gatesOf(before), gatesOf(after)) &&
     isDeepStrictEqual([a.labels, a.annotations, before.spec], [b.labels, b.annotations, after.spec])
   );
 }
@@ -227,11 +236,19 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
 
   tools.cache.subscribe((uid) => queue.add(uid));
   return {
-    update(pod) {
-      const uid = pod.metadata.uid ?? '';
+    update(given) {
+      const uid = given.metadata.uid ?? '';
+      const problem = problemOfPod(given);
+      const pod = problem === undefined ? given : stripPod(given);
       const work = works.get(uid);
-      if (work === undefined) works.set(uid, newPodWork(pod, tools.allocation.allocated(pod)));
-      else {
+      if (work === undefined) {
+        const added = newPodWork(pod, tools.allocation.allocated(pod));
+        works.set(uid, added);
+        if (problem !== undefined) {
+          tools.execute.record(pod, 'Warning', 'FailedValidation', problem);
+          added.ended = { phase: 'Failed', reason: 'FailedValidation', message: problem };
+        }
+      } else {
         const sooner = endsSooner(work.wanted, pod);
         const same = isSameWork(work.wanted, pod);
         work.wanted = pod;
@@ -263,6 +280,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     retry(podUid) {
       tools.execute.backoff.forget(`${podUid}_`);
       tools.execute.imageBackoff.forget(`${podUid}_`);
+      tools.execute.sandboxBackoff.reset(podUid);
       queue.forget(podUid);
       queue.add(podUid);
     },

@@ -8,8 +8,10 @@ import { podLogsDirectory } from '../container/log-paths.ts';
 import { usesHostNetwork } from '../container/pod-containers.ts';
 import { isCriNotFound } from '../cri/cri-error.ts';
 import { emptyPodRuntime, type PodRuntime } from '../runtime-cache/pod-runtime.ts';
-import { backoffKey, executePodActions } from './execute-pod-actions.ts';
+import { backoffKey, executePodActions, SandboxError } from './execute-pod-actions.ts';
+import type { KeyDelay } from './key-backoff.ts';
 import { planPodActions } from './plan-pod-actions.ts';
+import type { PodAction } from './pod-action.ts';
 import type { PodTools, PodWork } from './pod-work.ts';
 import { reportSandboxReady, reportStatus } from './report-status.ts';
 import { settleResize } from './resize-pod.ts';
@@ -47,6 +49,36 @@ async function prepareNode(tools: PodTools, work: PodWork): Promise<void> {
   }
   const { name, namespace = '', uid = '' } = pod.metadata;
   await mkdir(podLogsDirectory(tools.podLogsDir, namespace, name, uid), { recursive: true, mode: 0o755 });
+}
+
+/**
+ * Sandboxes that cannot be made come and go in the runtime, and each of that wakes the pod: without a wait of its own
+ * the next attempt would follow at once.
+ */
+async function withSandboxBackoff<T>(
+  { execute: { sandboxBackoff }, clock }: PodTools,
+  work: PodWork,
+  actions: readonly PodAction[],
+  run: () => Promise<T>,
+): Promise<T | KeyDelay> {
+  const uid = work.pod.metadata.uid ?? '';
+  const failedMs = work.sandboxFailedAtMs;
+  if (failedMs !== undefined && actions.some(({ type }) => type === 'createSandbox')) {
+    const delay = sandboxBackoff.waiting(uid, failedMs);
+    if (delay !== undefined) return delay;
+  }
+  try {
+    const result = await run();
+    sandboxBackoff.reset(uid);
+    work.sandboxFailedAtMs = undefined;
+    return result;
+  } catch (error) {
+    if (error instanceof SandboxError) {
+      work.sandboxFailedAtMs = clock.now();
+      sandboxBackoff.advance(uid, work.sandboxFailedAtMs);
+    }
+    throw error;
+  }
 }
 
 /** Runs one step. Throws when it has to be tried again. */
@@ -94,7 +126,12 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
   const cgroupParent = tools.cgroups.parentOf(pod);
   const sandboxReady = () => reportSandboxReady(tools, work);
   const target = { pod, observed, cgroupParent, volumes, sandboxReady };
-  const result = await executePodActions(execute, target, actions, signal);
+  const result = await withSandboxBackoff(tools, work, actions, () =>
+    executePodActions(execute, target, actions, signal),
+  );
+  if ('untilMs' in result) {
+    return { requeueAfterMs: Math.min(requeueAfterMs, result.untilMs - tools.clock.now()), finished: false };
+  }
   work.waiting = result.waiting;
   // Waiting alone changes nothing in the runtime.
   const acted = actions.some((action) => action.type !== 'backOff');

@@ -57,6 +57,8 @@ export async function finishPod(tools: PodTools, work: PodWork): Promise<void> {
   await tools.cgroups.removePod(uid);
   tools.release(uid);
   tools.execute.backoff.forget(`${uid}_`);
+  tools.execute.imageBackoff.forget(`${uid}_`);
+  tools.execute.sandboxBackoff.reset(uid);
   tools.statuses.finish(work.pod);
 }
 

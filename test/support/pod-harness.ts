@@ -45,7 +45,7 @@ export interface HarnessOptions {
   node?: Node | undefined;
   runtime: Omit<FakeRuntimeOptions, 'clock'>;
   /** What an earlier harness left: the agent starts again over the same runtime, files and API. */
-  after?: PodHarness | undefined;
+  after?: Pick<PodHarness, 'clock' | 'api' | 'fake' | 'rootDir'> | undefined;
 }
 
 export interface PodHarness {
