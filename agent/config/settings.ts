@@ -73,6 +73,8 @@ export interface AgentSettings {
   leaseDurationSeconds: number;
   maxImages: number;
   parallelPulls: number;
+  /** The first wait before a failed container is started again, and the longest. */
+  crashLoopInitialMs: number;
   crashLoopMaxMs: number;
   reserved: Record<string, string>[];
   evictionHard: Record<string, string>;
@@ -92,6 +94,9 @@ export interface AgentSettings {
 }
 
 type Fields = Record<string, unknown>;
+
+const defaultCrashLoopMs = 300_000;
+const reducedCrashLoopMs = 60_000;
 
 function record(value: unknown): Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
@@ -156,6 +161,18 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
   };
 }
 
+/** With the feature ReduceDefaultCrashLoopBackOffDecay waits begin with a second and end with a minute (KEP-4603). */
+function resolveCrashLoop(c: Fields, longest: unknown): Pick<AgentSettings, 'crashLoopInitialMs' | 'crashLoopMaxMs'> {
+  const configuredMs = durationMs(longest);
+  const isReduced = String(record(c['featureGates'])['ReduceDefaultCrashLoopBackOffDecay']) === 'true';
+  const crashLoopMaxMs = isReduced && configuredMs === defaultCrashLoopMs ? reducedCrashLoopMs : configuredMs;
+  const least = 1000;
+  if (crashLoopMaxMs < least || crashLoopMaxMs > defaultCrashLoopMs) {
+    throw new UsageError(`crashLoopBackOff.maxContainerRestartPeriod takes 1s to 5m, not ${String(longest)}`);
+  }
+  return { crashLoopInitialMs: Math.min(isReduced ? least : 10_000, crashLoopMaxMs), crashLoopMaxMs };
+}
+
 /** Checks and converts. Throws UsageError with one line about the first mistake. */
 export function resolveSettings({ configuration: c, flags, given }: LoadedConfiguration): AgentSettings {
   const flag = (name: string) => (typeof flags[name] === 'string' && flags[name] !== '' ? flags[name] : undefined);
@@ -210,7 +227,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     leaseDurationSeconds: Number(c['nodeLeaseDurationSeconds']),
     maxImages: Number(c['nodeStatusMaxImages']),
     parallelPulls: serialize ? 1 : Number(c['maxParallelImagePulls'] ?? Number.POSITIVE_INFINITY),
-    crashLoopMaxMs: durationMs(crashLoop),
+    ...resolveCrashLoop(c, crashLoop),
     reserved: [texts(c['systemReserved']), texts(c['kubeReserved'])],
     evictionHard: texts(c['evictionHard']),
     logMaxBytes: quantityValue(String(c['containerLogMaxSize'])),

@@ -41,6 +41,15 @@ function burstableOomScore(requestBytes: number, capacityBytes: number): number 
   return score === 1000 ? 999 : score;
 }
 
+/** Each container's part of what the pod requests as a whole beyond what its containers do. */
+function sharedMemory(pod: Pod): number {
+  const whole = pod.spec.resources?.requests?.['memory'];
+  if (whole === undefined) return 0;
+  const running = [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter(isSidecar)];
+  const own = running.reduce((sum, container) => sum + memoryRequest(container), 0);
+  return Math.max(Math.floor((quantityValue(whole) - own) / running.length), 0);
+}
+
 /** oom_score_adj of a container's processes (pkg/kubelet/qos/policy.go). */
 export function oomScoreAdj(pod: Pod, container: Container, memoryCapacityBytes: number): number {
   if ((pod.spec.priority ?? 0) >= systemCriticalPriority) return -997;
@@ -50,11 +59,12 @@ export function oomScoreAdj(pod: Pod, container: Container, memoryCapacityBytes:
     case 'BestEffort':
       return 1000;
     default: {
-      const own = burstableOomScore(memoryRequest(container), memoryCapacityBytes);
+      const shared = sharedMemory(pod);
+      const own = burstableOomScore(memoryRequest(container) + shared, memoryCapacityBytes);
       const sidecar = pod.spec.initContainers?.some((item) => item.name === container.name) && isSidecar(container);
       if (!sidecar) return own;
       const least = Math.min(...pod.spec.containers.map(memoryRequest));
-      return Math.min(own, burstableOomScore(least, memoryCapacityBytes));
+      return Math.min(own, burstableOomScore(least + shared, memoryCapacityBytes));
     }
   }
 }

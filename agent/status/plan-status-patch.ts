@@ -6,7 +6,13 @@ import { ownedConditions } from './compute-conditions.ts';
 /** Lists that strategic merge joins by a key, so that they have to be patched item by item. */
 const mergeKeys: Record<string, string> = { conditions: 'type', podIPs: 'ip', hostIPs: 'ip' };
 /** Fields that this agent does not write. */
-const foreign = new Set(['nominatedNodeName', 'resourceClaimStatuses', 'resize', 'extendedResourceClaimStatus']);
+const foreign = new Set([
+  'nominatedNodeName',
+  'resourceClaimStatuses',
+  'resize',
+  'extendedResourceClaimStatus',
+  'nodeAllocatableResourceClaimStatuses',
+]);
 
 type Fields = Record<string, unknown>;
 

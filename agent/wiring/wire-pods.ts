@@ -36,7 +36,6 @@ import type { NodeParts } from './wire-node.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 import { wireStorage } from './wire-storage.ts';
 
-const restartBackoffMs = 10_000;
 const sandboxBackoffMs = { initial: 500, max: 60_000 };
 const imageBackoffMs = { initial: 10_000, max: 300_000 };
 const startingDelayMs = 1000;
@@ -175,7 +174,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       steps,
       imageBackoff,
       sandboxBackoff: createKeyBackoff(clock, sandboxBackoffMs.initial, sandboxBackoffMs.max),
-      backoff: createKeyBackoff(clock, restartBackoffMs, settings.crashLoopMaxMs),
+      backoff: createKeyBackoff(clock, settings.crashLoopInitialMs, settings.crashLoopMaxMs),
       refresh: cache.refresh,
       runtimeHandler,
       userNamespaces: createUserNamespaces({

@@ -43,6 +43,32 @@ describe('the configuration of the agent', () => {
     assert.equal(settings.crashLoopMaxMs, 300_000);
   });
 
+  it('waits as long before restarts as the node says', () => {
+    const waits = (...argv: string[]) => {
+      const { crashLoopInitialMs, crashLoopMaxMs } = load(...argv).settings;
+      return [crashLoopInitialMs, crashLoopMaxMs];
+    };
+    const limited = file('crash.yaml', 'crashLoopBackOff:\n  maxContainerRestartPeriod: 4s\n');
+    assert.deepEqual(waits(), [10_000, 300_000]);
+    assert.deepEqual(waits(`--config=${limited}`), [4000, 4000]);
+    const gate = '--feature-gates=ReduceDefaultCrashLoopBackOffDecay=true';
+    assert.deepEqual(waits(gate), [1000, 60_000]);
+    assert.deepEqual(waits(gate, `--config=${limited}`), [1000, 4000]);
+    const long = file('long.yaml', 'crashLoopBackOff:\n  maxContainerRestartPeriod: 10m\n');
+    assert.throws(() => load(`--config=${long}`), /takes 1s to 5m/);
+  });
+
+  it('reads where static pods are asked for, and with which headers', () => {
+    const text = 'staticPodURL: http://h/pods\nstaticPodURLHeader:\n  X-A: [b, c]\nhttpCheckFrequency: 5s\n';
+    const { settings } = load(`--config=${file('url.yaml', text)}`);
+    assert.equal(settings.staticPodUrl, 'http://h/pods');
+    assert.deepEqual(settings.staticPodUrlHeader, { 'X-A': ['b', 'c'] });
+    assert.equal(settings.httpCheckMs, 5000);
+    const flags = load('--manifest-url=http://h/x', '--manifest-url-header=A:b,A:c:d').settings;
+    assert.equal(flags.staticPodUrl, 'http://h/x');
+    assert.deepEqual(flags.staticPodUrlHeader, { A: ['b', 'c:d'] });
+  });
+
   it('lets the file override defaults, and flags the file', () => {
     const config = file('a.yaml', 'maxPods: 20\nport: 11250\n');
     assert.equal(load(`--config=${config}`).settings.maxPods, 20);

@@ -179,6 +179,12 @@ describe('container resources', () => {
     assert.equal(score({ requests: { cpu: '1m' } }), 999);
     assert.equal(score({ requests: { memory: '2Gi' } }), 3);
     assert.equal(score({}, { priority: 2_000_001_000 }), -997);
+    const resources = { requests: { memory: '512Mi' } };
+    assert.equal(
+      score({ requests: { memory: '256Mi' } }, { resources }),
+      500,
+      'what the pod has beside its containers',
+    );
   });
 });
 
