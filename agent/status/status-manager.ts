@@ -126,7 +126,8 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
         options.observeSync?.(clock.monotonicMs() - changedAtMs);
       } catch (error) {
         if (isNotFound(error) || isConflict(error)) {
-          entries.delete(uid);
+          // A mirror comes back, and is told the status then.
+          if (staticUidOf(entry.pod) === undefined) entries.delete(uid);
           return;
         }
         throw error;
@@ -141,7 +142,8 @@ export function createStatusManager(options: StatusManagerOptions): StatusManage
   return {
     observe(pod) {
       const uid = keyOf(pod);
-      const entry = entries.get(uid);
+      // The mirror of a static pod may be seen before the static pod has a status.
+      const entry = staticUidOf(pod) === undefined ? entries.get(uid) : entryOf(pod);
       if (entry === undefined) return;
       entry.pod = pod;
       if (entry.status !== undefined) queue.add(uid);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { pino } from 'pino';
-import type { PodStatus } from '#kube/api/generated/core-v1.ts';
+import type { Pod, PodStatus } from '#kube/api/generated/core-v1.ts';
 import { createStatusManager } from '../../../agent/status/status-manager.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createFakePodApi } from '../../support/fake-pod-api.ts';
@@ -14,9 +14,9 @@ const waitingFor = (reason: string): PodStatus => ({
   ],
 });
 
-async function start() {
+async function start(metadata: Partial<Pod['metadata']> = {}) {
   const clock = createFakeClock();
-  const pod = podOf({ containers: [container('a')] });
+  const pod = podOf({ containers: [container('a')] }, metadata);
   const api = createFakePodApi(pod, { changed: () => undefined, deleted: () => undefined });
   const statuses = createStatusManager({
     client: api.client,
@@ -32,7 +32,7 @@ async function start() {
   };
   const writes = () => api.seen.filter(({ event }) => event === 'MODIFIED').length;
   const set = (status: PodStatus) => statuses.set(api.current() ?? pod, status, { mayRun: true });
-  return { clock, set, writes, end };
+  return { clock, set, writes, end, statuses, api, pod };
 }
 
 describe('the status manager', () => {
@@ -64,5 +64,28 @@ describe('the status manager', () => {
     await settle();
     assert.equal(writes(), 1);
     await end();
+  });
+
+  it('shows the status of a static pod in its mirror, whichever came first', async () => {
+    const annotations = { 'kubernetes.io/config.mirror': 'static-uid', 'kubernetes.io/config.source': 'file' };
+    const { statuses, writes, end, pod } = await start({ annotations });
+    const own = podOf(
+      { containers: [container('a')] },
+      { uid: 'static-uid', annotations: { 'kubernetes.io/config.source': 'file' } },
+    );
+    statuses.observe(pod);
+    statuses.set(own, { phase: 'Running' }, { mayRun: true });
+    await settle();
+    assert.equal(writes(), 1);
+    await end();
+
+    const later = await start({ annotations });
+    later.statuses.set(own, { phase: 'Running' }, { mayRun: true });
+    await settle();
+    assert.equal(later.writes(), 0);
+    later.statuses.observe(later.pod);
+    await settle();
+    assert.equal(later.writes(), 1);
+    await later.end();
   });
 });
