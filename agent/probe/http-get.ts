@@ -4,6 +4,8 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Container, HTTPGetAction } from '#kube/api/generated/core-v1.ts';
 
+const maxPort = 65_535;
+
 const maxBodyBytes = 10 * 1024;
 const maxRedirects = 10;
 
@@ -26,10 +28,10 @@ export type HttpGet = (target: HttpTarget, timeoutMs: number, signal: AbortSigna
 
 /** The number behind a port's number or name. Throws when the container has no such port. */
 export function resolvePort(port: number | string, container: Container): number {
-  if (typeof port === 'number') return port;
   const named = (container.ports ?? []).find((item) => item.name === port)?.containerPort;
-  const resolved = named ?? (/^\d+$/.test(port) ? Number(port) : undefined);
+  const resolved = named ?? (/^\d+$/.test(String(port)) ? Number(port) : typeof port === 'number' ? port : undefined);
   if (resolved === undefined) throw new Error(`couldn't find port: ${JSON.stringify(port)} in ${container.name}`);
+  if (resolved < 1 || resolved > maxPort) throw new Error(`invalid port number: ${resolved}`);
   return resolved;
 }
 

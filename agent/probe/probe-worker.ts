@@ -33,11 +33,16 @@ export interface ProbeWorker {
   stop(): void;
 }
 
+/** Absent, and whatever else the API server would not let pass, is the default. */
+function positive(value: number | undefined, fallback: number): number {
+  return value !== undefined && value > 0 ? value : fallback;
+}
+
 /** Starts probing; the first probe comes when the initial delay has passed. */
 export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
   const { type, probe, clock } = options;
-  const periodMs = (probe.periodSeconds ?? 10) * 1000;
-  const initialDelayMs = (probe.initialDelaySeconds ?? 0) * 1000;
+  const periodMs = positive(probe.periodSeconds, 10) * 1000;
+  const initialDelayMs = positive(probe.initialDelaySeconds, 0) * 1000;
   const stopped = new AbortController();
   let verdict = options.initial;
   let streak = 0;
@@ -58,7 +63,7 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
     const result = found.result === 'failure' ? 'failure' : 'success';
     streak = result === last ? streak + 1 : 1;
     last = result;
-    const threshold = result === 'failure' ? (probe.failureThreshold ?? 3) : (probe.successThreshold ?? 1);
+    const threshold = result === 'failure' ? positive(probe.failureThreshold, 3) : positive(probe.successThreshold, 1);
     if (streak < threshold) return;
     const next: Verdict = result === 'failure' ? 'failure' : 'success';
     if (type !== 'readiness' && next === 'failure') onHold = true;

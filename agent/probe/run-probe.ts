@@ -83,7 +83,7 @@ export async function runProbe(
   target: ProbeTarget,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
-  const timeoutSeconds = probe.timeoutSeconds ?? 1;
+  const timeoutSeconds = Math.max(probe.timeoutSeconds ?? 1, 1);
   const timeoutMs = timeoutSeconds * 1000;
   const { exec, httpGet, tcpSocket, grpc } = probe;
   try {
@@ -101,7 +101,10 @@ export async function runProbe(
       const host = tcpSocket.host !== undefined && tcpSocket.host !== '' ? tcpSocket.host : target.podIp;
       return await probeTcp(host, resolvePort(tcpSocket.port, target.container), timeoutMs, signal);
     }
-    if (grpc !== undefined) return await probeGrpc(target.podIp, grpc.port, grpc.service ?? '', timeoutMs, signal);
+    if (grpc !== undefined) {
+      const port = resolvePort(grpc.port, target.container);
+      return await probeGrpc(target.podIp, port, grpc.service ?? '', timeoutMs, signal);
+    }
     return success;
   } catch (error) {
     signal.throwIfAborted();
