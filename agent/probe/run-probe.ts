@@ -83,7 +83,7 @@ export async function runProbe(
   target: ProbeTarget,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
-  const timeoutSeconds = Math.max(probe.timeoutSeconds ?? 1, 1);
+  const timeoutSeconds = probe.timeoutSeconds !== undefined && probe.timeoutSeconds > 0 ? probe.timeoutSeconds : 1;
   const timeoutMs = timeoutSeconds * 1000;
   const { exec, httpGet, tcpSocket, grpc } = probe;
   try {
