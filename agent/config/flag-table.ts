@@ -82,6 +82,8 @@ const honoured = new Set([
   'config-dir',
   'help',
   'hostname-override',
+  'image-credential-provider-bin-dir',
+  'image-credential-provider-config',
   'kubeconfig',
   'machine-id-file',
   'boot-id-file',

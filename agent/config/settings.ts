@@ -73,6 +73,14 @@ export interface AgentSettings {
   leaseDurationSeconds: number;
   maxImages: number;
   parallelPulls: number;
+  /** Pulls a second, on average and at once. */
+  pullQps: number;
+  pullBurst: number;
+  /** imagePullCredentialsVerificationPolicy and its list. */
+  pullVerification: string;
+  pullVerificationAllowlist: string[];
+  /** Where plugins that know registry credentials are configured, and their folder. */
+  credentialProviders: { config: string; binDir: string } | undefined;
   /** The first wait before a failed container is started again, and the longest. */
   crashLoopInitialMs: number;
   crashLoopMaxMs: number;
@@ -161,6 +169,16 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
   };
 }
 
+function credentialProviders(flag: (name: string) => string | undefined): AgentSettings['credentialProviders'] {
+  const config = flag('image-credential-provider-config');
+  const binDir = flag('image-credential-provider-bin-dir');
+  if (config === undefined && binDir === undefined) return undefined;
+  if (config === undefined || binDir === undefined) {
+    throw new UsageError('--image-credential-provider-config and --image-credential-provider-bin-dir go together');
+  }
+  return { config, binDir };
+}
+
 /** With the feature ReduceDefaultCrashLoopBackOffDecay waits begin with a second and end with a minute (KEP-4603). */
 function resolveCrashLoop(c: Fields, longest: unknown): Pick<AgentSettings, 'crashLoopInitialMs' | 'crashLoopMaxMs'> {
   const configuredMs = durationMs(longest);
@@ -226,6 +244,11 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     nodeStatusReportMs: durationMs(c['nodeStatusReportFrequency']),
     leaseDurationSeconds: Number(c['nodeLeaseDurationSeconds']),
     maxImages: Number(c['nodeStatusMaxImages']),
+    pullQps: Number(c['registryPullQPS'] ?? 0),
+    pullBurst: Number(c['registryBurst'] ?? 0),
+    pullVerification: String(c['imagePullCredentialsVerificationPolicy'] ?? ''),
+    pullVerificationAllowlist: list(c['preloadedImagesVerificationAllowlist']),
+    credentialProviders: credentialProviders(flag),
     parallelPulls: serialize ? 1 : Number(c['maxParallelImagePulls'] ?? Number.POSITIVE_INFINITY),
     ...resolveCrashLoop(c, crashLoop),
     reserved: [texts(c['systemReserved']), texts(c['kubeReserved'])],

@@ -2,14 +2,24 @@
 import type { Logger } from 'pino';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
 import type { PodSandboxConfig } from '#proto/generated/cri/runtime/v1/PodSandboxConfig.ts';
 import type { ImageUser } from '../container/security-context.ts';
 import type { ImageService } from '../cri/image-service.ts';
-import { createLimiter } from '../cri/limit-calls.ts';
 import type { KeyBackoff, KeyDelay } from '../sync/key-backoff.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
-import { parseImageReference, withDefaultTag } from './image-reference.ts';
+import { parseImageReference, repositoryOf, withDefaultTag } from './image-reference.ts';
 import { type RegistryCredential, selectCredentials } from './pull-credentials.ts';
+import { createPullImage, type FinishedPull } from './pull-image.ts';
+import type { PullRecords } from './records/pull-records.ts';
+
+/** What the runtime's own reasons begin with; they become the container's. */
+const runtimeReasons = {
+  RegistryUnavailable: 'the registry is unavailable',
+  SignatureValidationFailed: 'the signature validation failed',
+} as const;
+/** What failed pulls said is kept for so long. */
+const failureKeptMs = 600_000;
 
 /** After a failed pull the pod is looked at again, and then shows that it backs off. */
 const recheckMs = 2000;
@@ -24,7 +34,13 @@ export interface PresentImage {
 /** An image that is not there; `reason` is what the container waits with. */
 export class ImageError extends Error {
   readonly code = 'IMAGE';
-  readonly reason: 'ErrImagePull' | 'ImagePullBackOff' | 'ErrImageNeverPull' | 'InvalidImageName' | 'ImageInspectError';
+  readonly reason:
+    | 'ErrImagePull'
+    | 'ImagePullBackOff'
+    | 'ErrImageNeverPull'
+    | 'InvalidImageName'
+    | 'ImageInspectError'
+    | keyof typeof runtimeReasons;
   /** When to look again, in milliseconds from now. */
   readonly retryAfterMs: number | undefined;
 
@@ -45,6 +61,10 @@ export interface ImageEnsurerOptions {
   backoff: KeyBackoff;
   /** Pulls at once: serializeImagePulls, maxParallelImagePulls. */
   parallelPulls: number;
+  /** Who pulled what with which credentials. Absent: images that are there are everybody's. */
+  records?: PullRecords | undefined;
+  /** Whether one more pull may start now: registryPullQPS. */
+  mayPull?: (() => boolean) | undefined;
 }
 
 /** Throws ImageError. */
@@ -52,7 +72,7 @@ export type EnsureImage = (
   pod: Pod,
   container: Container,
   sandbox: PodSandboxConfig,
-  credentials: () => Promise<RegistryCredential[]>,
+  credentials: (image: string) => Promise<RegistryCredential[]>,
   signal: AbortSignal,
 ) => Promise<PresentImage>;
 
@@ -70,57 +90,46 @@ function pullPolicy(container: Container, tag: string | undefined, digest: strin
   return digest === undefined && (tag === undefined || tag === 'latest') ? 'Always' : 'IfNotPresent';
 }
 
+function presentImage({ id, uid, username }: Image__Output): PresentImage {
+  return { id, user: { uid: uid?.value ?? undefined, username } };
+}
+
+/** Asks once, and only when somebody wants the answer. */
+function lazily<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asked: Promise<T> | undefined;
+  return () => {
+    asked ??= ask();
+    return asked;
+  };
+}
+
+/** The reason and the text of a failed pull. */
+function refusal(image: string, message: string): { reason: ImageError['reason']; text: string } {
+  for (const [reason, what] of Object.entries(runtimeReasons)) {
+    if (!message.startsWith(reason)) continue;
+    const text = `image pull failed for ${image} because ${what}${message.slice(reason.length)}`;
+    return { reason: reason as keyof typeof runtimeReasons, text };
+  }
+  return { reason: 'ErrImagePull', text: message };
+}
+
 /** Creates the function that pods' containers go through. */
 export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
   const { images, clock, logger, record, backoff } = options;
-  const failures = new Map<string, { atMs: number; message: string }>();
-  const pulling = createLimiter(options.parallelPulls);
+  const { records, mayPull = () => true } = options;
+  const failures = new Map<string, { atMs: number; reason: ImageError['reason']; message: string }>();
+  const pull = createPullImage({ images, clock, records, parallelPulls: options.parallelPulls, mayPull });
 
   async function inspect(image: string, signal: AbortSignal): Promise<PresentImage | undefined> {
     const found = await images.imageStatus({ image, userSpecifiedImage: image }, signal);
-    if (found === undefined) return undefined;
-    return { id: found.id, user: { uid: found.uid?.value ?? undefined, username: found.username } };
-  }
-
-  async function pull(
-    pod: Pod,
-    container: Container,
-    image: string,
-    sandbox: PodSandboxConfig,
-    credentials: readonly RegistryCredential[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const reference = parseImageReference(image);
-    const choices = reference === undefined ? [] : selectCredentials(reference, credentials);
-    const spec = { image, annotations: { ...pod.metadata.annotations } };
-    const queuedAtMs = clock.monotonicMs();
-    await pulling(async () => {
-      const startedAtMs = clock.monotonicMs();
-      let failure: unknown;
-      for (const auth of choices.length > 0 ? choices : [undefined]) {
-        try {
-          await images.pullImage(spec, auth, sandbox, signal);
-          failure = undefined;
-          break;
-        } catch (error) {
-          signal.throwIfAborted();
-          failure = error;
-        }
-      }
-      if (failure !== undefined) throw failure;
-      const now = clock.monotonicMs();
-      const size = (await images.imageStatus({ image }, signal))?.size ?? 0;
-      const took = formatDuration(now - startedAtMs);
-      const waited = formatDuration(now - queuedAtMs);
-      const message = `Successfully pulled image "${container.image}" in ${took} (${waited} including waiting). Image size: ${size} bytes.`;
-      record(pod, 'Normal', 'Pulled', message, container.name);
-    });
+    return found === undefined ? undefined : presentImage(found);
   }
 
   function backOff(pod: Pod, container: Container, key: string, delay: KeyDelay): never {
     record(pod, 'Normal', 'BackOff', `Back-off pulling image "${container.image}"`, container.name);
-    const before = failures.get(key)?.message;
-    const message = `Back-off pulling image "${container.image}"${before === undefined ? '' : `: ErrImagePull: ${before}`}`;
+    const before = failures.get(key);
+    const why = before === undefined ? '' : `: ${before.reason}: ${before.message}`;
+    const message = `Back-off pulling image "${container.image}"${why}`;
     throw new ImageError('ImagePullBackOff', message, delay.untilMs - clock.now());
   }
 
@@ -134,14 +143,16 @@ export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
     }
     const image = withDefaultTag(given, reference);
     const policy = pullPolicy(container, reference.tag, reference.digest);
-    const present = await inspect(image, signal);
-    if (present !== undefined && policy !== 'Always') {
+    const choices = lazily(async () => selectCredentials(reference, await credentials(repositoryOf(reference))));
+    const present = policy === 'Always' ? undefined : await inspect(image, signal);
+    if (present !== undefined && (records === undefined || (await records.mayUse(image, present.id, choices)))) {
       const message = `Container image "${given}" already present on machine and can be accessed by the pod`;
       record(pod, 'Normal', 'Pulled', message, name);
       return present;
     }
-    if (present === undefined && policy === 'Never') {
-      const message = `Container image "${given}" is not present with pull policy of Never`;
+    if (policy === 'Never') {
+      const state = present === undefined ? 'is not present' : "is present, but not for this pod's credentials,";
+      const message = `Container image "${given}" ${state} with pull policy of Never`;
       record(pod, 'Warning', 'ErrImageNeverPull', message, name);
       throw new ImageError('ErrImageNeverPull', message);
     }
@@ -149,22 +160,27 @@ export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
     const delay = backoff.waiting(key, failures.get(key)?.atMs ?? Number.NEGATIVE_INFINITY);
     if (delay !== undefined) return backOff(pod, container, key, delay);
     record(pod, 'Normal', 'Pulling', `Pulling image "${given}"`, name);
+    let pulled: FinishedPull;
     try {
-      await pull(pod, container, image, sandbox, await credentials(), signal);
+      pulled = await pull(pod, image, sandbox, await choices(), signal);
     } catch (error) {
       signal.throwIfAborted();
-      const { message } = error as Error;
-      record(pod, 'Warning', 'Failed', `Failed to pull image "${given}": ${message}`, name);
+      const { reason, text } = refusal(given, (error as Error).message);
+      record(pod, 'Warning', 'Failed', `Failed to pull image "${given}": ${text}`, name);
       logger.warn({ image, err: error }, 'cannot pull image');
       const atMs = clock.now();
       backoff.advance(key, atMs);
-      failures.set(key, { atMs, message });
-      throw new ImageError('ErrImagePull', message, recheckMs, { cause: error });
+      for (const [other, failure] of failures) if (atMs - failure.atMs > failureKeptMs) failures.delete(other);
+      failures.set(key, { atMs, reason, message: text });
+      throw new ImageError(reason, text, recheckMs, { cause: error });
     }
     backoff.reset(key);
     failures.delete(key);
-    const pulled = await inspect(image, signal);
-    if (pulled === undefined) throw new ImageError('ImageInspectError', `image "${given}" was pulled but is not there`);
-    return pulled;
+    const found = await images.imageStatus({ image, userSpecifiedImage: image }, signal);
+    if (found === undefined) throw new ImageError('ImageInspectError', `image "${given}" was pulled but is not there`);
+    const took = `in ${formatDuration(pulled.tookMs)} (${formatDuration(pulled.waitedMs)} including waiting)`;
+    const message = `Successfully pulled image "${given}" ${took}. Image size: ${found.size} bytes.`;
+    record(pod, 'Normal', 'Pulled', message, name);
+    return presentImage(found);
   };
 }

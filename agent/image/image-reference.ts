@@ -32,3 +32,8 @@ export function parseImageReference(text: string): ImageReference | undefined {
 export function withDefaultTag(text: string, reference: ImageReference): string {
   return reference.tag === undefined && reference.digest === undefined ? `${text}:latest` : text;
 }
+
+/** The name without tag and digest, with its registry. */
+export function repositoryOf({ host, path }: ImageReference): string {
+  return `${host}/${path}`;
+}

@@ -41,7 +41,7 @@ export interface StartTools extends HookTools {
   container: ContainerSettings;
   services(): readonly Service[];
   sources(pod: Pod): EnvironmentSources;
-  credentials(pod: Pod): Promise<RegistryCredential[]>;
+  credentials(pod: Pod, image: string): Promise<RegistryCredential[]>;
   downward(pod: Pod, podIps: string[]): DownwardSettings;
   readHostsFile(): Promise<string>;
   /** Where collectors of older kind look for a link to every log; absent: no links. */
@@ -143,7 +143,13 @@ async function prepareImage(tools: StartTools, target: StartTarget, volume: Volu
   const { reference, pullPolicy } = volume.image ?? {};
   const policy = pullPolicy === undefined ? {} : { imagePullPolicy: pullPolicy };
   const asContainer: Container = { name: '', image: reference ?? '', ...policy };
-  const { id } = await tools.ensureImage(pod, asContainer, sandboxConfig, () => tools.credentials(pod), signal);
+  const { id } = await tools.ensureImage(
+    pod,
+    asContainer,
+    sandboxConfig,
+    (image) => tools.credentials(pod, image),
+    signal,
+  );
   const source = await tools.imageVolumes.prepare(pod.metadata.uid ?? '', volume.name, id, signal);
   return { source, imageId: id };
 }
@@ -221,7 +227,7 @@ export async function startContainer(
   const step = <T>(key: StepKey['step'], subject: string | undefined, work: () => Promise<T>) =>
     tools.steps.run(uid, { step: key, container: name, subject }, work);
 
-  const credentials = () => tools.credentials(pod);
+  const credentials = (image: string) => tools.credentials(pod, image);
   const image = await step('pull', container.image, () =>
     tools.ensureImage(pod, container, sandboxConfig, credentials, signal),
   ).catch((error: unknown) => {

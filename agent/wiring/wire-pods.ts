@@ -18,8 +18,6 @@ import { containerFieldPath } from '../container/pod-containers.ts';
 import { createUserNamespaces } from '../container/user-namespaces.ts';
 import { createWarningLog } from '../explain/explainer.ts';
 import { createPodSteps } from '../explain/pod-steps.ts';
-import { createCredentialsSource } from '../image/credentials-source.ts';
-import { createEnsureImage } from '../image/ensure-image.ts';
 import { hugepageNames } from '../node/machine-facts.ts';
 import { recursiveReadOnly } from '../node/runtime-health.ts';
 import { systemHttpGet } from '../probe/http-get.ts';
@@ -32,6 +30,7 @@ import { createObjectCache } from '../volume/object-cache.ts';
 import { createTokenManager } from '../volume/token-manager.ts';
 import { createTrustBundles } from '../volume/trust-bundles.ts';
 import type { AgentParts } from './agent-parts.ts';
+import { wireImages } from './wire-images.ts';
 import type { NodeParts } from './wire-node.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 import { wireStorage } from './wire-storage.ts';
@@ -129,6 +128,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
 
   const steps = createPodSteps(clock, agentMetrics.observeStartStep);
   const imageBackoff = createKeyBackoff(clock, imageBackoffMs.initial, imageBackoffMs.max);
+  const pulls = await wireImages(parts, { images, objects, tokens, record, backoff: imageBackoff });
   const tools: PodTools = {
     allocation,
     execute: {
@@ -144,14 +144,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       recursiveReadOnly: (pod) => recursiveReadOnly(pod, health.abilities()),
       rootDir: settings.rootDir,
       clusterDomain,
-      ensureImage: createEnsureImage({
-        images,
-        clock,
-        logger,
-        record,
-        backoff: imageBackoff,
-        parallelPulls: settings.parallelPulls,
-      }),
+      ensureImage: pulls.ensureImage,
       container: {
         resources,
         security: { seccompProfileRoot: `${settings.rootDir}/seccomp`, seccompDefault: settings.seccompDefault },
@@ -166,7 +159,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
         configMap: (namespace, name) => objects.configMap(pod.metadata.uid ?? '', namespace, name),
         secret: (namespace, name) => objects.secret(pod.metadata.uid ?? '', namespace, name),
       }),
-      credentials: createCredentialsSource(objects, settings.rootDir),
+      credentials: pulls.credentials,
       downward,
       legacyLogsDir,
       started: agentMetrics.observeContainerStarted,

@@ -181,7 +181,7 @@ describe('image names and credentials', () => {
     assert.ok(reference);
     const found = selectCredentials(reference, parseDockerConfig(text, false));
     assert.deepEqual(
-      found.map(({ username, password }) => [username, password]),
+      found.map(({ auth: { username, password } }) => [username, password]),
       [
         ['team', 'x'],
         ['user', 'pa:ss'],

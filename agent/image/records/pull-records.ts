@@ -1,0 +1,145 @@
+// The records of pulls on disk, below image_manager in the agent's folder: what is being pulled, what was pulled and
+// with whose credentials. They outlive the agent, so that a restart opens no image to anybody new.
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { formatTime } from '#kube/api/time.ts';
+import type { Clock } from '#kube/process/clock.ts';
+import type { ImageService } from '../../cri/image-service.ts';
+import { parseImageReference, repositoryOf } from '../image-reference.ts';
+import type { RegistryCredential } from '../pull-credentials.ts';
+import {
+  decideAccess,
+  type PullCredentials,
+  type PulledRecord,
+  pullCredentialsOf,
+  recordVersion,
+  withPull,
+} from './pull-record.ts';
+import type { VerificationPolicy } from './verification-policy.ts';
+
+export interface PullRecordsOptions {
+  rootDir: string;
+  policy: VerificationPolicy;
+  images: Pick<ImageService, 'listImages'>;
+  clock: Clock;
+  logger: Logger;
+}
+
+export interface PullRecords {
+  /**
+   * Whether a pod may use an image that is there without a pull; `credentials` is called only where it depends on
+   * them.
+   */
+  mayUse(image: string, imageRef: string, credentials: () => Promise<readonly RegistryCredential[]>): Promise<boolean>;
+  /** Before a pull. */
+  begin(image: string): Promise<void>;
+  /** After one that succeeded with these credentials; undefined: without any. */
+  succeeded(image: string, imageRef: string, used: RegistryCredential | undefined): Promise<void>;
+  failed(image: string): Promise<void>;
+}
+
+const fileMode = 0o600;
+
+function fileName(key: string): string {
+  return `sha256-${createHash('sha256').update(key).digest('hex')}`;
+}
+
+function repository(image: string): string {
+  const reference = parseImageReference(image);
+  return reference === undefined ? image : repositoryOf(reference);
+}
+
+async function readJson<T>(path: string, kind: string): Promise<T | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const decoded = JSON.parse(text) as { kind?: string };
+  if (decoded.kind !== kind) throw new Error(`${path} is not of kind ${kind}`);
+  return decoded as T;
+}
+
+async function writeJson(path: string, value: object): Promise<void> {
+  const temporary = `${path}.tmp`;
+  await writeFile(temporary, `${JSON.stringify(value)}\n`, { mode: fileMode });
+  await rename(temporary, path);
+}
+
+/** Opens the records. Pulls that an earlier agent did not see the end of become records if their image is there. */
+export async function openPullRecords(options: PullRecordsOptions): Promise<PullRecords> {
+  const { rootDir, policy, images, clock, logger } = options;
+  const pulling = join(rootDir, 'image_manager', 'pulling');
+  const pulled = join(rootDir, 'image_manager', 'pulled');
+  for (const folder of [pulling, pulled]) await mkdir(folder, { recursive: true, mode: 0o700 });
+  const inFlight = new Map<string, number>();
+  let lastWrite = Promise.resolve();
+
+  const pulledPath = (imageRef: string) => join(pulled, fileName(imageRef));
+  const pullingPath = (image: string) => join(pulling, fileName(image));
+
+  async function readPulled(imageRef: string): Promise<PulledRecord | undefined> {
+    const record = await readJson<PulledRecord>(pulledPath(imageRef), 'ImagePulledRecord');
+    return record?.imageRef === imageRef ? record : undefined;
+  }
+
+  /** One after the other: each reads what the one before wrote. */
+  function write(image: string, imageRef: string, credentials: PullCredentials | undefined): Promise<void> {
+    const one = lastWrite.then(async () => {
+      const before = await readPulled(imageRef).catch(() => undefined);
+      const record = withPull(before, imageRef, repository(image), credentials, formatTime(clock.now()));
+      await writeJson(pulledPath(imageRef), record);
+    });
+    lastWrite = one.catch((error: unknown) => logger.warn({ err: error, image }, 'cannot record a pull'));
+    return lastWrite;
+  }
+
+  async function finish(image: string): Promise<void> {
+    const left = (inFlight.get(image) ?? 1) - 1;
+    if (left > 0) inFlight.set(image, left);
+    else {
+      inFlight.delete(image);
+      await rm(pullingPath(image), { force: true });
+    }
+  }
+
+  async function adopt(): Promise<void> {
+    const names = (await readdir(pulling)).filter((name) => /^sha256-[0-9a-f]+$/.test(name));
+    if (names.length === 0) return;
+    const present = await images.listImages();
+    for (const name of names) {
+      const intent = await readJson<{ image?: string }>(join(pulling, name), 'ImagePullIntent');
+      const image = intent?.image ?? '';
+      const found = present.find(({ repoTags, repoDigests }) => [...repoTags, ...repoDigests].includes(image));
+      if (found !== undefined) await write(image, found.id, undefined);
+      await rm(join(pulling, name), { force: true });
+    }
+  }
+  await adopt().catch((error: unknown) => logger.warn({ err: error }, 'cannot take over the records of pulls'));
+
+  return {
+    async mayUse(image, imageRef, credentials) {
+      let record: PulledRecord | undefined;
+      try {
+        record = await readPulled(imageRef);
+      } catch (error) {
+        // Whose the image is cannot be told: then nobody may have it without the registry's word.
+        logger.warn({ err: error, image }, 'cannot read the record of a pull');
+        return false;
+      }
+      if (!policy(image, record !== undefined || inFlight.has(image))) return true;
+      if (record === undefined) return false;
+      const { allowed, renew } = decideAccess(record, repository(image), await credentials());
+      if (renew !== undefined) await write(image, imageRef, renew);
+      return allowed;
+    },
+    async begin(image) {
+      inFlight.set(image, (inFlight.get(image) ?? 0) + 1);
+      await writeJson(pullingPath(image), { kind: 'ImagePullIntent', apiVersion: recordVersion, image });
+    },
+    async succeeded(image, imageRef, used) {
+      await write(image, imageRef, pullCredentialsOf(used));
+      await finish(image);
+    },
+    failed: finish,
+  };
+}
