@@ -5,6 +5,9 @@ import type { ContainerStatus, Pod, PodCondition } from '#kube/api/generated/cor
 import { isSidecar } from '#kube/api/pod-resources.ts';
 import type { PodPhase } from './compute-phase.ts';
 
+/** The reason of DisruptionTarget where the node ends a pod. The condition is shared: others write it too. */
+export const disruptionReason = 'TerminationByKubelet';
+
 type Verdict = Pick<PodCondition, 'status' | 'reason' | 'message'>;
 
 /** What conditions are computed from. */

@@ -13,7 +13,7 @@ import { asContainer, containersOf, usesHostNetwork } from '../container/pod-con
 import { podIps } from '../runtime-cache/pod-runtime.ts';
 import { restartAllTriggers } from '../sync/plan-restart-all.ts';
 import { mayRestartAll } from '../sync/restart-policy.ts';
-import { computeConditions } from './compute-conditions.ts';
+import { computeConditions, disruptionReason } from './compute-conditions.ts';
 import { computeContainerStatus, type StatusInputs } from './compute-container-statuses.ts';
 import { computePhase } from './compute-phase.ts';
 
@@ -26,6 +26,8 @@ export interface PodStatusInputs extends StatusInputs {
   terminal: boolean;
   /** Why the pod was ended or refused by the node, where it was. */
   ended?: { phase: 'Failed'; reason: string; message: string } | undefined;
+  /** The node ends the pod for the sake of others: why. */
+  disruption?: string | undefined;
 }
 
 /** Amounts in the notation the pod's own definition uses for the resource. */
@@ -111,6 +113,20 @@ function addresses(inputs: PodStatusInputs): Partial<PodStatus> {
   };
 }
 
+function disruptionOf({ pod, disruption }: PodStatusInputs): PodCondition[] {
+  if (disruption === undefined) return [];
+  const { generation } = pod.metadata;
+  return [
+    {
+      type: 'DisruptionTarget',
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+      status: 'True',
+      reason: disruptionReason,
+      message: disruption,
+    },
+  ];
+}
+
 /** Computes the status. Transition times and the start time are left to the merge with the previous status. */
 export function computePodStatus(inputs: PodStatusInputs): PodStatus {
   const { pod, observed, terminal, ended } = inputs;
@@ -132,6 +148,7 @@ export function computePodStatus(inputs: PodStatusInputs): PodStatus {
     conditions: [
       ...computeConditions({ pod, phase, initStatuses, statuses, sandboxReady, restartingAll }),
       ...(inputs.resizeConditions ?? []),
+      ...disruptionOf(inputs),
     ],
     ...addresses(inputs),
     ...(initStatuses.length > 0 ? { initContainerStatuses: initStatuses } : {}),

@@ -25,7 +25,9 @@ function mergeConditions(
   });
   // The last entry of a type is the newest.
   const foreign = new Map(
-    previous.filter(({ type }) => !isOwned(type)).map((condition) => [condition.type, condition]),
+    previous
+      .filter(({ type }) => !isOwned(type) && findCondition(next, type) === undefined)
+      .map((condition) => [condition.type, condition]),
   );
   return [...own, ...foreign.values()];
 }

@@ -1,7 +1,7 @@
 // The strategic merge patch that turns the status the API server has into the wanted one. Pure.
 import { isDeepStrictEqual } from 'node:util';
 import type { PodCondition, PodStatus } from '#kube/api/generated/core-v1.ts';
-import { ownedConditions } from './compute-conditions.ts';
+import { disruptionReason, ownedConditions } from './compute-conditions.ts';
 
 /** Lists that strategic merge joins by a key, so that they have to be patched item by item. */
 const mergeKeys: Record<string, string> = { conditions: 'type', podIPs: 'ip', hostIPs: 'ip' };
@@ -25,6 +25,7 @@ function normalize(value: unknown): unknown {
 }
 
 function isOwned(condition: PodCondition): boolean {
+  if (condition.type === 'DisruptionTarget') return condition.reason === disruptionReason;
   return ownedConditions.some((type) => type === condition.type);
 }
 

@@ -7,11 +7,14 @@ import { amountsOf, isSidecar, podRequests, type ResourceAmounts } from '#kube/a
 import { safeSysctls } from '#kube/api/safe-sysctls.ts';
 import { firstUntolerated } from '#kube/api/taints.ts';
 import { unsupportedAppArmor, unsupportedByNode } from './admit-features.ts';
+import type { Shortage } from './plan-preemption.ts';
 
 /** Why a pod is refused; its phase becomes Failed with this reason. */
 export interface Rejection {
   reason: string;
   message: string;
+  /** What is missing, where that is why. */
+  shortages?: readonly Shortage[];
 }
 
 const rejected = 'Pod was rejected: ';
@@ -44,25 +47,40 @@ function hostPorts(pod: Pod): string[] {
   );
 }
 
-/** The first resource of which the node has too little left for the pod; the message does not say what became of it. */
-export function lackingResource(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[]): Rejection | undefined {
+/** A resource of which the node has too little left. */
+interface Lack extends Shortage {
+  requested: number;
+  used: number;
+  capacity: number;
+}
+
+function lacks(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[]): Lack[] {
+  const found: Lack[] = [];
+  const add = (name: string, requested: number, before: number, capacity: number) => {
+    const amount = before + requested - capacity;
+    if (amount > 0) found.push({ name, amount, requested, used: before, capacity });
+  };
   const podLimit = allocatable.get('pods');
-  if (podLimit !== undefined && others.length + 1 > podLimit) {
-    const message = `Node didn't have enough resource: pods, requested: 1, used: ${others.length}, capacity: ${podLimit}`;
-    return { reason: 'OutOfpods', message };
-  }
+  if (podLimit !== undefined) add('pods', 1, others.length, podLimit);
   const taken = used(others);
   for (const [name, amount] of podRequests(pod)) {
-    const capacity = allocatable.get(name);
     if (amount === 0) continue;
+    const capacity = allocatable.get(name);
     // Extended resources that the node does not know may be the cluster's; others are not there.
     if (capacity === undefined && !name.startsWith('hugepages-')) continue;
-    const before = taken.get(name) ?? 0;
-    if (before + amount <= (capacity ?? 0)) continue;
-    const message = `Node didn't have enough resource: ${name}, requested: ${amount}, used: ${before}, capacity: ${capacity ?? 0}`;
-    return { reason: `OutOf${name}`, message };
+    add(name, amount, taken.get(name) ?? 0, capacity ?? 0);
   }
-  return undefined;
+  return found;
+}
+
+/** The first resource of which the node has too little left for the pod; the message does not say what became of it. */
+export function lackingResource(pod: Pod, allocatable: ResourceAmounts, others: readonly Pod[]): Rejection | undefined {
+  const shortages = lacks(pod, allocatable, others);
+  const [first] = shortages;
+  if (first === undefined) return undefined;
+  const { name, requested, used: before, capacity } = first;
+  const message = `Node didn't have enough resource: ${name}, requested: ${requested}, used: ${before}, capacity: ${capacity}`;
+  return { reason: `OutOf${name}`, message, shortages };
 }
 
 /** Settings and abilities of the node. */

@@ -17,6 +17,8 @@ export interface EndReason {
   phase: 'Failed';
   reason: string;
   message: string;
+  /** The node ends a pod that does no wrong: the text of its condition DisruptionTarget. */
+  disruption?: string;
   /** Seconds; the pod's own where absent. */
   graceSeconds?: number;
 }

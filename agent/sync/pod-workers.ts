@@ -9,6 +9,8 @@ import { createWorkQueue } from '#kube/queue/work-queue.ts';
 import { isStaticPod } from '../container/labels.ts';
 import { problemOfPod, stripPod } from '../pod-source/check-pod.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import type { Rejection } from './admit-pod.ts';
+import { isCriticalPod, planPreemption } from './plan-preemption.ts';
 import { type EndReason, newPodWork, type PodTools, type PodWork } from './pod-work.ts';
 import { graceSecondsOf } from './stop-container.ts';
 import { syncPod } from './sync-pod.ts';
@@ -21,6 +23,7 @@ const orphanGraceSeconds = 1;
 const retryBaseMs = 500;
 const retryMaxMs = 60_000;
 const earlierRetryMs = 500;
+const preemptRetryMs = 500;
 /** Resizes that wait are looked at again even where nothing seems to have changed. */
 const resizeRetryMs = 180_000;
 
@@ -100,6 +103,13 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     abort.abort(new Error(`pod ${work.pod.metadata.name} has to end`));
   }
 
+  function endWork(work: PodWork, reason: EndReason): void {
+    if (work.stage !== 'running') return;
+    work.ended = reason;
+    interrupt(work);
+    queue.add(work.pod.metadata.uid ?? '');
+  }
+
   function workOf(uid: string): PodWork | undefined {
     const known = works.get(uid);
     const observed = tools.cache.get(uid);
@@ -114,9 +124,9 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
   }
 
   /** The pods that use the node beside this one, with what they were given. */
-  function othersOf(work: PodWork): Pod[] {
+  function othersOf(work: PodWork, counts: (other: PodWork) => boolean = () => true): Pod[] {
     return [...works.values()]
-      .filter((other) => other !== work && other.admitted && other.stage !== 'terminated')
+      .filter((other) => other !== work && other.admitted && other.stage !== 'terminated' && counts(other))
       .map(({ pod }) => pod);
   }
 
@@ -142,24 +152,46 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     }
   }
 
+  /** Makes room for a pod that the system cannot do without. True when it has to wait for pods that are ending. */
+  async function preempt(work: PodWork, { shortages = [] }: Rejection, signal: AbortSignal): Promise<boolean> {
+    if (shortages.length === 0 || !isCriticalPod(work.pod)) return false;
+    const staying = othersOf(work, ({ ended }) => ended === undefined);
+    const rejection = await tools.admit(work.pod, staying, signal);
+    if (rejection === undefined) return true;
+    const victims = planPreemption(work.pod, staying, rejection.shortages ?? []);
+    if ((rejection.shortages ?? []).length === 0 || victims === undefined) return false;
+    for (const { metadata } of victims) {
+      const victim = works.get(metadata.uid ?? '');
+      if (victim === undefined) continue;
+      const message = 'Preempted in order to admit critical pod';
+      tools.execute.record(victim.pod, 'Warning', 'Preempting', message);
+      const disruption = 'Pod was preempted by Kubelet to accommodate a critical pod.';
+      endWork(victim, { phase: 'Failed', reason: 'Preempting', message, disruption });
+    }
+    return true;
+  }
+
   /** Asked once for each pod, before anything of it is made; what runs already was taken before. */
-  async function admit(uid: string, work: PodWork, signal: AbortSignal): Promise<void> {
+  async function admit(uid: string, work: PodWork, signal: AbortSignal): Promise<number | undefined> {
     if (work.admitted || work.gone || work.pod.metadata.deletionTimestamp !== undefined || isPodTerminal(work.pod))
-      return;
+      return undefined;
     const rejection =
       tools.cache.get(uid) === undefined
         ? await steps.run(uid, { step: 'admission' }, () => tools.admit(work.pod, othersOf(work), signal))
         : undefined;
+    if (rejection !== undefined && (await preempt(work, rejection, signal))) return preemptRetryMs;
     if (rejection === undefined) {
       work.admitted = true;
       tools.allocation.admit(work.pod);
-      return;
+      return undefined;
     }
     tools.execute.record(work.pod, 'Warning', rejection.reason, rejection.message.replace(/^Pod was rejected: /, ''));
-    const status = { phase: 'Failed', qosClass: qosClassOf(work.pod), ...rejection };
+    const { reason, message } = rejection;
+    const status = { phase: 'Failed', qosClass: qosClassOf(work.pod), reason, message };
     tools.statuses.set(work.pod, status, { mayRun: false });
     await finishPod(tools, work);
     work.stage = 'terminated';
+    return undefined;
   }
 
   /** A static pod starts when the one of its name that it replaces has ended. */
@@ -178,7 +210,8 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     if (work.stage === 'running' && !work.gone && waitsForEarlier(work)) return earlierRetryMs;
     // Nothing may be made a second time while the runtime owes the answer.
     if (tools.cache.isPending(uid)) throw new Error('the runtime does not tell the state of the pod');
-    if (work.stage === 'running') await admit(uid, work, signal);
+    const waitMs = work.stage === 'running' ? await admit(uid, work, signal) : undefined;
+    if (waitMs !== undefined) return waitMs;
     if (work.stage === 'running') {
       const mustEnd =
         work.gone ||
@@ -270,10 +303,7 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     },
     end(podUid, reason) {
       const work = works.get(podUid);
-      if (work === undefined || work.stage !== 'running') return;
-      work.ended = reason;
-      interrupt(work);
-      queue.add(podUid);
+      if (work !== undefined) endWork(work, reason);
     },
     wake: (podUid) => queue.add(podUid),
     nextStepInMs: (podUid) => queue.dueInMs(podUid),

@@ -23,6 +23,7 @@ export function statusOf(tools: PodTools, work: PodWork, observed: PodRuntime, t
     actuated: tools.allocation.actuated(work.pod),
     resizeConditions: terminal ? [] : tools.allocation.conditions(work.pod.metadata.uid ?? ''),
     terminal,
+    disruption: work.ended?.disruption,
     ended: terminal ? work.ended : undefined,
   });
 }
