@@ -71,7 +71,8 @@ export async function evictForLocalStorage(options: LocalStorageEvictionOptions,
     if (message === undefined) continue;
     options.logger.info({ pod: pod.metadata.name, message }, 'evicting a pod');
     options.record(pod, 'Warning', 'Evicted', message);
-    options.end(pod.metadata.uid ?? '', { phase: 'Failed', reason: 'Evicted', message, graceSeconds });
+    const reason = { phase: 'Failed' as const, reason: 'Evicted', message, disruption: message, graceSeconds };
+    options.end(pod.metadata.uid ?? '', reason);
   }
 }
 

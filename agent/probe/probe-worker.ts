@@ -66,7 +66,6 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
     const threshold = result === 'failure' ? positive(probe.failureThreshold, 3) : positive(probe.successThreshold, 1);
     if (streak < threshold) return;
     const next: Verdict = result === 'failure' ? 'failure' : 'success';
-    if (type !== 'readiness' && next === 'failure') onHold = true;
     // Done, or the container waits to be killed: its next run has a worker of its own.
     if (type === 'startup' || (type === 'liveness' && next === 'failure')) onHold = true;
     if (next === verdict) return;
