@@ -34,6 +34,8 @@ export interface ControlPlaneConfig {
   kubeletCertificateAuthority: string | undefined;
   nodeMonitorGraceMs: number;
   eventTtlMs: number;
+  /** Folder of every node for volumes of the local class; absent: there is no such class. */
+  localVolumeDir: string | undefined;
   verbosity: number;
 }
 
@@ -61,6 +63,7 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   },
   { name: 'node-monitor-grace-period', type: 'duration', description: 'silence after which a node is not ready' },
   { name: 'event-ttl', type: 'duration', description: 'how long events are kept' },
+  { name: 'local-volume-dir', type: 'string', description: 'folder of the nodes for volumes of the default class' },
   { name: 'v', type: 'int', description: 'verbosity of the log; 4 and more is debug' },
 ];
 
@@ -136,6 +139,7 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       kubeletCertificateAuthority: authority === undefined ? undefined : String(authority),
       nodeMonitorGraceMs: number('node-monitor-grace-period', 50_000),
       eventTtlMs: number('event-ttl', hourMs),
+      localVolumeDir: values['local-volume-dir'] === undefined ? undefined : text('local-volume-dir', ''),
       verbosity: number('v', 0),
     },
   };

@@ -128,6 +128,7 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
         signingCa: pki.ca,
         queueObserver: metrics.queueObserver,
         clusterCidr: config.clusterCidr,
+        localVolumeDir: config.localVolumeDir,
         heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
       });
       const { informers } = controllers;

@@ -26,6 +26,7 @@ export function controlPlaneSpec({ layout, berth, nodeIP, apiPort, store, env }:
     `--secure-port=${apiPort}`,
     `--service-cluster-ip-range=${serviceCidr}`,
     `--cluster-cidr=${clusterCidr}`,
+    `--local-volume-dir=${join(layout.stateDir, 'volumes')}`,
     ...(store === undefined ? [] : [`--store=${store}`]),
   ];
   return {

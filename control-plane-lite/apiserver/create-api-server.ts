@@ -176,6 +176,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     const options = {
       serviceCidr: config.serviceCidr,
       clientCaPem: pki.ca.certPem,
+      localVolumes: config.localVolumeDir !== undefined,
     };
     await followDefinitions({ registry, kinds, logger, context: ownContext });
     await ensureBootstrapObjects(registry, ownContext(), options, logger);

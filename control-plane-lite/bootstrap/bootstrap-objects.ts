@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isAlreadyExists } from '#kube/errors/status-error.ts';
+import { localStorageClass } from '../addons/local-volumes/storage-class.ts';
 import { objectKeyIn } from '../registry/object-reader.ts';
 import { cacheOf, type Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
@@ -13,6 +14,8 @@ import { reconcileRole } from './reconcile-role.ts';
 export interface BootstrapOptions {
   serviceCidr: string;
   clientCaPem: string;
+  /** The cluster offers volumes on its nodes' own disks. */
+  localVolumes?: boolean;
 }
 
 function readData(name: string): KubeObject[] {
@@ -78,6 +81,7 @@ export async function ensureBootstrapObjects(
     serviceCidr(options),
     authenticationConfig(options),
     kubeletAdminBinding(),
+    ...(options.localVolumes === true ? [localStorageClass] : []),
   ];
   await Promise.all(rest.map(ensure));
   logger.debug({ objects: rest.length }, 'the bootstrap objects are there');

@@ -23,7 +23,7 @@ import type {
 } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
-import type { StorageClass } from '#kube/api/generated/storage-v1.ts';
+import type { CSIDriver, CSINode, StorageClass, VolumeAttachment } from '#kube/api/generated/storage-v1.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -46,6 +46,8 @@ export const bySelectorPair = 'selector-pair';
 export interface SharedInformers {
   configmaps: Informer<ConfigMap>;
   controllerrevisions: Informer<ControllerRevision>;
+  csidrivers: Informer<CSIDriver>;
+  csinodes: Informer<CSINode>;
   daemonsets: Informer<DaemonSet>;
   deployments: Informer<Deployment>;
   endpoints: Informer<Endpoints>;
@@ -63,6 +65,7 @@ export interface SharedInformers {
   services: Informer<Service>;
   statefulsets: Informer<StatefulSet>;
   storageclasses: Informer<StorageClass>;
+  volumeattachments: Informer<VolumeAttachment>;
 }
 
 function controllerUid(object: KubeObject): string[] {
@@ -103,6 +106,8 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
   return {
     configmaps: informer(resources.configmaps, { fieldSelector: 'metadata.name=kube-root-ca.crt' }),
     controllerrevisions: informer(resources.controllerrevisions, { indexes: { [byController]: controllerUid } }),
+    csidrivers: informer(resources.csidrivers),
+    csinodes: informer(resources.csinodes),
     daemonsets: informer(resources.daemonsets),
     deployments: informer(resources.deployments),
     endpoints: informer(resources.endpoints),
@@ -132,6 +137,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     services: informer(resources.services, { indexes: { [bySelectorPair]: firstSelectorPair } }),
     statefulsets: informer(resources.statefulsets),
     storageclasses: informer(resources.storageclasses),
+    volumeattachments: informer(resources.volumeattachments),
   };
 }
 
@@ -144,6 +150,8 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
   });
   return [
     pair(resources.controllerrevisions, informers.controllerrevisions),
+    pair(resources.csidrivers, informers.csidrivers),
+    pair(resources.csinodes, informers.csinodes),
     pair(resources.daemonsets, informers.daemonsets),
     pair(resources.deployments, informers.deployments),
     pair(resources.endpoints, informers.endpoints),
@@ -160,6 +168,7 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     pair(resources.services, informers.services),
     pair(resources.statefulsets, informers.statefulsets),
     pair(resources.storageclasses, informers.storageclasses),
+    pair(resources.volumeattachments, informers.volumeattachments),
   ];
 }
 

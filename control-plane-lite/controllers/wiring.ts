@@ -7,6 +7,9 @@ import type { Informer } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { QueueObserver } from '#kube/queue/work-queue.ts';
+import { createLocalVolumeProvisioner } from '../addons/local-volumes/local-volume-provisioner.ts';
+import { localProvisioner } from '../addons/local-volumes/storage-class.ts';
+import { createAttachDetachController } from './attach-detach/attach-detach-controller.ts';
 import { createCertificateController } from './certificates/certificate-controller.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { createCronJobController } from './cronjob/cronjob-controller.ts';
@@ -16,6 +19,7 @@ import { createDisruptionController } from './disruption/disruption-controller.t
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice-controller.ts';
 import { createEndpointSliceMirroringController } from './endpoint-slice-mirroring/endpoint-slice-mirroring-controller.ts';
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
+import { createEphemeralVolumeController } from './ephemeral-volume/ephemeral-volume-controller.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createJobController } from './job/job-controller.ts';
 import { createTtlAfterFinishedController } from './job/ttl-after-finished-controller.ts';
@@ -40,6 +44,8 @@ import {
 } from './shared-informers.ts';
 import { createStatefulSetController } from './statefulset/statefulset-controller.ts';
 
+import { createVolumeExpander } from './volume-expander/volume-expander.ts';
+
 export interface ControllersDeps {
   /** For the informers: identifies as system:kube-controller-manager. */
   sharedClient: ApiClient;
@@ -55,6 +61,8 @@ export interface ControllersDeps {
   heartbeatLimits?: HeartbeatLimits;
   /** Signs certificate requests; without it they stay unsigned. */
   signingCa?: { certPem: string; keyPem: string };
+  /** Folder of every node for volumes of the local class. */
+  localVolumeDir?: string | undefined;
   queueObserver?: (name: string) => QueueObserver;
 }
 
@@ -109,6 +117,9 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createDisruptionController(contextFor('disruption-controller'), sharedClient),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createPersistentVolumeBinder(contextFor('persistent-volume-binder', 'persistentvolume-controller')),
+    createEphemeralVolumeController(contextFor('ephemeral-volume-controller', 'ephemeral_volume')),
+    createAttachDetachController(contextFor('attachdetach-controller')),
+    createVolumeExpander(contextFor('expand-controller', 'volume_expand')),
     createNamespaceController(contextFor('namespace-controller')),
     createGarbageCollector(contextFor('generic-garbage-collector'), {
       sharedClient,
@@ -119,6 +130,11 @@ export function createControllers(deps: ControllersDeps): Controllers {
   if (deps.signingCa !== undefined) {
     const context = contextFor('certificate-controller');
     controllers.push(createCertificateController(context, sharedClient, deps.signingCa));
+  }
+
+  if (deps.localVolumeDir !== undefined) {
+    const context = contextFor('persistent-volume-binder', localProvisioner);
+    controllers.push(createLocalVolumeProvisioner(context, deps.localVolumeDir));
   }
 
   async function runControllers(signal: AbortSignal): Promise<void> {

@@ -19,6 +19,9 @@ import { selectNode } from './framework/select-node.ts';
 import { createPreemptor } from './preemptor.ts';
 import { createSchedulingQueue } from './queue/scheduling-queue.ts';
 import type { SchedulerMetrics } from './scheduler-metrics.ts';
+import { claimNamesOf, planVolumes, type VolumeWork } from './volumes/plan-volumes.ts';
+import type { StorageInformers } from './volumes/storage-view.ts';
+import { createVolumeBinder } from './volumes/volume-binder.ts';
 
 export interface SchedulerOptions {
   /** Pods that name another scheduler are left alone. */
@@ -27,6 +30,7 @@ export interface SchedulerOptions {
   pods: Informer<Pod>;
   nodes: Informer<Node>;
   namespaces: Informer<Namespace>;
+  storage: StorageInformers;
   plugins: readonly Plugin[];
   recorder: EventRecorder;
   clock: Clock;
@@ -58,6 +62,14 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     setImmediate(turn);
   };
   const queue = createSchedulingQueue(clock, wake);
+  const hasClaims = ({ pod }: PodInfo) => claimNamesOf(pod).length > 0;
+  const volumeBinder = createVolumeBinder({
+    client,
+    informers: options.storage,
+    clock,
+    signal,
+    changed: () => queue.clusterChanged(hasClaims),
+  });
 
   const isMine = (pod: Pod) => (pod.spec?.schedulerName ?? 'default-scheduler') === options.schedulerName;
   const isGated = (pod: Pod) => (pod.spec?.schedulingGates ?? []).length > 0;
@@ -135,6 +147,23 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     }
   }
 
+  /** Binds the pod once its claims are bound; that may take long, and nobody waits for it. */
+  async function bindWithVolumes(info: PodInfo, node: string, work: VolumeWork): Promise<void> {
+    try {
+      const isWanted = () => pods.get(info.key)?.metadata.uid === info.uid;
+      await volumeBinder.bind(work, node, isWanted);
+    } catch (error) {
+      cache.forget(info.uid);
+      if (signal.aborted) return;
+      if (pods.get(info.key)?.metadata.uid !== info.uid) return;
+      logger.warn({ err: error, pod: info.key, node }, 'cannot bind the volumes of a pod, will retry');
+      queue.failed(info.uid, 'retry');
+      return;
+    }
+    binding += 1;
+    await bind(info, node);
+  }
+
   /** Tells why a pod has no node: in its condition, when that says something else, and in an event. */
   async function report({ pod, key }: PodInfo, message: string, nominatedNodeName?: string): Promise<void> {
     recorder.event(referenceTo(podResource, pod), 'Warning', 'FailedScheduling', message, { action: 'Scheduling' });
@@ -167,10 +196,18 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     const nominated = nominations.get(info.uid);
     nominations.delete(info.uid);
     cache.forget(info.uid);
-    const decision = selectNode(info, rank(info), cache, namespaceLabels);
+    const volumes = hasClaims(info) ? planVolumes(info.pod, volumeBinder.view) : undefined;
+    const decision = selectNode(info, rank(info), cache, namespaceLabels, volumes);
     metrics.decided(clock.monotonicMs() - startedMs);
     if (decision.outcome === 'fits') {
+      const node = cache.nodes.get(decision.node);
+      const work = node === undefined ? undefined : volumes?.workFor(node);
       cache.assume(info, decision.node);
+      if (work !== undefined && work.bind.length + work.provision.length > 0) {
+        volumeBinder.assume(work);
+        void bindWithVolumes(info, decision.node, work);
+        return;
+      }
       binding += 1;
       void bind(info, decision.node);
       return;

@@ -16,6 +16,7 @@ import { nodePorts } from './plugins/node-ports.ts';
 import { nodeResourcesBalanced, nodeResourcesFit } from './plugins/node-resources.ts';
 import { runScheduler } from './scheduler.ts';
 import { createSchedulerMetrics } from './scheduler-metrics.ts';
+import type { StorageInformers } from './volumes/storage-view.ts';
 
 export interface SchedulerDeps {
   /** Identifies as system:kube-scheduler. */
@@ -30,7 +31,7 @@ export interface SchedulerDeps {
 }
 
 /** What the scheduler looks at. */
-export interface SchedulerInformers {
+export interface SchedulerInformers extends StorageInformers {
   pods: Informer<Pod>;
   nodes: Informer<Node>;
   namespaces: Informer<Namespace>;
@@ -56,6 +57,10 @@ function createOwnInformers(base: { client: ApiClient; clock: Clock; logger: Log
     pods: createInformer({ ...base, resource: resources.pods, fieldSelector: unfinishedPods }),
     nodes: createInformer({ ...base, resource: resources.nodes }),
     namespaces: createInformer({ ...base, resource: resources.namespaces }),
+    persistentvolumeclaims: createInformer({ ...base, resource: resources.persistentvolumeclaims }),
+    persistentvolumes: createInformer({ ...base, resource: resources.persistentvolumes }),
+    storageclasses: createInformer({ ...base, resource: resources.storageclasses }),
+    csinodes: createInformer({ ...base, resource: resources.csinodes }),
   };
 }
 
@@ -64,9 +69,11 @@ export function createScheduler(deps: SchedulerDeps): Component {
   const { client, clock, random = Math.random } = deps;
   const logger = deps.logger.child({ component: 'scheduler' });
   const base = { client, clock, logger };
-  const { pods, nodes, namespaces } = deps.informers ?? createOwnInformers(base);
-  const informers: SchedulerInformers = { pods, nodes, namespaces };
-  const ownInformers = deps.informers === undefined ? [pods, nodes, namespaces] : [];
+  const informers = deps.informers ?? createOwnInformers(base);
+  const { pods, nodes, namespaces, persistentvolumeclaims, persistentvolumes, storageclasses, csinodes } = informers;
+  const storage = { persistentvolumeclaims, persistentvolumes, storageclasses, csinodes };
+  const used = [pods, nodes, namespaces, ...Object.values(storage)];
+  const ownInformers = deps.informers === undefined ? used : [];
   const ended = new AbortController();
   const recorder = createEventRecorder({ ...base, component: schedulerName, host: '', signal: ended.signal });
 
@@ -76,12 +83,12 @@ export function createScheduler(deps: SchedulerDeps): Component {
   async function runWhenSynced(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => aborted.resolve(), { once: true });
-    const synced = Promise.all([pods.synced, nodes.synced, namespaces.synced]);
+    const synced = Promise.all(used.map(({ synced: first }) => first));
     await Promise.race([synced, aborted.promise]);
     if (signal.aborted) return;
     ready.resolve();
     await runScheduler(
-      { schedulerName, ...base, ...informers, plugins: defaultPlugins, recorder, random, metrics },
+      { schedulerName, ...base, pods, nodes, namespaces, storage, plugins: defaultPlugins, recorder, random, metrics },
       signal,
     );
   }

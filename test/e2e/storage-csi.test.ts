@@ -166,28 +166,30 @@ describe('volumes of CSI drivers', { skip: clustersUnavailable() ?? false, concu
     const namespace = await boundClaim(driver.name, 'far');
     const name = uniqueVolumeName(driver.name, 'far');
     await node.createPod(namespace, { name: 'waits', spec: podSpec(sleeper) });
-    const seen = await eventually('the volume is told to be in use', async () => {
+    await eventually('the volume is told to be in use', async () => {
       const found = await node.client.get(nodes, { name: node.nodeName });
-      return found.status?.volumesInUse?.includes(name) && found;
+      return found.status?.volumesInUse?.includes(name);
     });
     assert.deepEqual(driver.methodsOf('far'), []);
     const attachment = attachmentName('far', driver.name, node.nodeName);
-    const claim = await node.client.get(persistentvolumeclaims, { namespace, name: 'data' });
-    const made = await node.client.create(volumeattachments, undefined, {
-      metadata: { name: attachment },
-      spec: { attacher: driver.name, nodeName: node.nodeName, source: { persistentVolumeName: claim.spec.volumeName } },
-    });
+    const asked = await eventually('the attacher is asked', () =>
+      node.client.get(volumeattachments, { name: attachment }),
+    );
+    assert.equal(asked.spec.attacher, driver.name);
     const status = { attached: true, attachmentMetadata: { path: '/dev/far' } };
-    await node.client.updateSubresource(volumeattachments, { ...made, status }, 'status');
-    const volumesAttached = [...(seen.status?.volumesAttached ?? []), { name, devicePath: '' }];
-    const patch = { status: { volumesAttached } };
-    await node.client.patch(nodes, { name: node.nodeName }, 'merge', patch, { subresource: 'status' });
+    await node.client.updateSubresource(volumeattachments, { ...asked, status }, 'status');
     await node.waitReady(namespace, 'waits');
     assert.deepEqual(driver.requestsOf('NodeStageVolume', 'far')[0]?.['publishContext'], { path: '/dev/far' });
     await node.client.delete(pods, { namespace, name: 'waits' });
     await node.waitGone(namespace, 'waits');
     const { status: after } = await node.client.get(nodes, { name: node.nodeName });
     assert.equal(after?.volumesInUse?.includes(name) ?? false, false);
+    await eventually('the volume is detached', async () => {
+      const { items } = await node.client.list(volumeattachments, {});
+      return items.every(({ metadata }) => metadata.name !== attachment);
+    });
+    const events = await node.events(namespace, 'waits');
+    assert.ok(events.some(({ reason }) => reason === 'SuccessfulAttachVolume'));
   });
 
   it('gives a volume to a pod that lives as long as the pod', async () => {

@@ -5,7 +5,12 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { persistentvolumeclaims, persistentvolumes } from '#kube/api/generated/resources.ts';
+import {
+  persistentvolumeclaims,
+  persistentvolumes,
+  pods as podResource,
+  storageclasses,
+} from '#kube/api/generated/resources.ts';
 import { clustersUnavailable } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { busyboxImage, type NodeCluster, script, startNodeCluster } from '../support/node-cluster.ts';
@@ -181,4 +186,91 @@ describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () 
       assert.ok(events.some((event) => event.reason === 'Evicted' && event.message === message));
     });
   }
+
+  it('makes a volume for a claim of the default class when its first pod has a node, and removes it after the claim', async () => {
+    const namespace = await node.namespace();
+    const { storageClassName: _, ...rest } = claimDraft('data').spec;
+    await node.client.create(persistentvolumeclaims, namespace, { metadata: { name: 'data' }, spec: rest });
+    const { volumes, volumeMounts } = claimVolume('data');
+    const securityContext = { runAsUser: 1000 };
+    const write = [script('echo first > /v/file', { volumeMounts })];
+    await node.output(namespace, { spec: { volumes, securityContext, containers: write } });
+    const read = [script('cat /v/file', { volumeMounts })];
+    assert.equal(await node.output(namespace, { spec: { volumes, securityContext, containers: read } }), 'first\n');
+    const claim = await node.client.get(persistentvolumeclaims, { namespace, name: 'data' });
+    assert.equal(claim.spec.storageClassName, 'local');
+    const volume = await node.client.get(persistentvolumes, { name: claim.spec.volumeName ?? '' });
+    assert.equal(await readFile(join(volume.spec.local?.path ?? '', 'file'), 'utf8'), 'first\n');
+    await node.client.delete(persistentvolumeclaims, { namespace, name: 'data' });
+    await eventually('the volume is gone', async () => {
+      const left = await node.client.list(persistentvolumes, {
+        fieldSelector: `metadata.name=${volume.metadata.name}`,
+      });
+      return left.items.length === 0;
+    });
+    await assert.rejects(stat(volume.spec.local?.path ?? ''), { code: 'ENOENT' });
+  });
+
+  it('binds a waiting claim to a volume that its pod can reach', async () => {
+    const storageClassName = unique('waiting');
+    await node.client.create(storageclasses, undefined, {
+      metadata: { name: storageClassName },
+      provisioner: 'kubernetes.io/no-provisioner',
+      volumeBindingMode: 'WaitForFirstConsumer',
+    });
+    const namespace = await node.namespace();
+    const path = await newDirectory();
+    const [here, elsewhere] = [unique('here'), unique('elsewhere')];
+    const spec = { local: { path }, storageClassName };
+    await node.client.create(persistentvolumes, undefined, volumeDraft(elsewhere, { ...spec, ...onlyOnNode('other') }));
+    await node.client.create(persistentvolumeclaims, namespace, claimDraft('data', { storageClassName }));
+    const { volumes, volumeMounts } = claimVolume('data');
+    await node.createPod(namespace, {
+      name: 'waits',
+      spec: { restartPolicy: 'Never', volumes, containers: [script('true', { volumeMounts })] },
+    });
+    await eventually('the scheduler says why', async () => {
+      const { status } = await node.pod(namespace, 'waits');
+      const message = status?.conditions?.find(({ type }) => type === 'PodScheduled')?.message ?? '';
+      return message.startsWith("0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.");
+    });
+    await node.client.create(
+      persistentvolumes,
+      undefined,
+      volumeDraft(here, { ...spec, ...onlyOnNode(node.nodeName) }),
+    );
+    await node.waitEnded(namespace, 'waits');
+    const claim = await node.client.get(persistentvolumeclaims, { namespace, name: 'data' });
+    assert.equal(claim.spec.volumeName, here);
+  });
+
+  it('makes and removes the claim of a volume that lives as long as its pod', async () => {
+    const namespace = await node.namespace();
+    const { storageClassName: _, ...rest } = claimDraft('').spec;
+    const volumeClaimTemplate = { metadata: { labels: { kind: 'scratch' } }, spec: rest };
+    const volumes = [{ name: 'v', ephemeral: { volumeClaimTemplate } }];
+    const containers = [script('touch /v/x && ls /v', { volumeMounts: [{ name: 'v', mountPath: '/v' }] })];
+    assert.equal(await node.output(namespace, { name: 'brief', spec: { volumes, containers } }), 'x\n');
+    const claim = await node.client.get(persistentvolumeclaims, { namespace, name: 'brief-v' });
+    assert.equal(claim.metadata.labels?.['kind'], 'scratch');
+    await node.client.delete(podResource, { namespace, name: 'brief' });
+    await eventually('the claim is gone', async () => {
+      const { items } = await node.client.list(persistentvolumeclaims, { namespace });
+      return items.length === 0;
+    });
+  });
+
+  it('refuses a claim that another pod made for itself', async () => {
+    const namespace = await node.namespace();
+    await node.client.create(persistentvolumeclaims, namespace, claimDraft('taken-v'));
+    const { storageClassName: _, ...rest } = claimDraft('').spec;
+    const volumes = [{ name: 'v', ephemeral: { volumeClaimTemplate: { spec: rest } } }];
+    const containers = [script('true', { volumeMounts: [{ name: 'v', mountPath: '/v' }] })];
+    await node.createPod(namespace, { name: 'taken', spec: { volumes, containers } });
+    await eventually('an event says so', async () => {
+      const events = await node.events(namespace, 'taken');
+      const expected = `PVC ${namespace}/taken-v was not created for pod ${namespace}/taken (pod is not owner)`;
+      return events.some(({ message }) => message?.includes(expected));
+    });
+  });
 });

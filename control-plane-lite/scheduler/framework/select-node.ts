@@ -4,6 +4,7 @@ import type { NodeInfo } from '../cache/node-info.ts';
 import type { NamespaceLabels } from '../plugins/affinity-terms.ts';
 import { createInterPodFilter, createInterPodScore } from '../plugins/inter-pod-affinity.ts';
 import { createSpreadFilter, createSpreadScore } from '../plugins/topology-spread.ts';
+import type { VolumePlan } from '../volumes/plan-volumes.ts';
 import type { RankedNode, Ranking } from './class-ranking.ts';
 import { diagnose } from './diagnosis.ts';
 import type { Refusal } from './plugin.ts';
@@ -42,6 +43,7 @@ function selectAmongPods(
   ranking: Ranking,
   cache: ClusterCache,
   namespaceLabels: NamespaceLabels,
+  volumes: VolumePlan | undefined,
 ): Decision {
   const spreadFilter = createSpreadFilter(pod, cache);
   const interPodFilter = createInterPodFilter(pod, cache, namespaceLabels);
@@ -50,7 +52,7 @@ function selectAmongPods(
   for (const ranked of ranking.fitting.values()) {
     const node = cache.nodes.get(ranked.name);
     if (node === undefined) continue;
-    const refusal = spreadFilter?.(node) ?? interPodFilter(node);
+    const refusal = volumes?.refuse(node) ?? spreadFilter?.(node) ?? interPodFilter(node);
     if (refusal === undefined) left.push({ node, ranked });
     else refusals.set(ranked.name, refusal);
   }
@@ -71,14 +73,27 @@ function selectAmongPods(
   return { outcome: 'unschedulable', message: diagnose(cache.nodes.size, refusals.values()), refusals };
 }
 
-/** Decides. `ranking` is the up-to-date ranking of the pod's class. */
+/** No node will do, for a reason that lies in the pod's claims. */
+function refuseAll(cache: ClusterCache, problem: string): Decision {
+  const refusal: Refusal = { reasons: [problem], resolvable: false };
+  const refusals = new Map([...cache.nodes.keys()].map((name) => [name, refusal]));
+  const { size } = cache.nodes;
+  const message = size === 0 ? diagnose(0, []) : `0/${size} nodes are available: ${problem}.`;
+  return { outcome: 'unschedulable', message, refusals };
+}
+
+/** Decides. `ranking` is the up-to-date ranking of the pod's class; `volumes` is there for pods with claims. */
 export function selectNode(
   pod: PodInfo,
   ranking: Ranking,
   cache: ClusterCache,
   namespaceLabels: NamespaceLabels,
+  volumes?: VolumePlan,
 ): Decision {
-  if (pod.dependsOnPods || cache.restricting.size > 0) return selectAmongPods(pod, ranking, cache, namespaceLabels);
+  if (volumes?.problem !== undefined) return refuseAll(cache, volumes.problem);
+  if (pod.dependsOnPods || cache.restricting.size > 0 || volumes !== undefined) {
+    return selectAmongPods(pod, ranking, cache, namespaceLabels, volumes);
+  }
   const best = ranking.best(pod);
   if (best !== undefined) return { outcome: 'fits', node: best.name };
   const { refusals } = ranking;
