@@ -1,8 +1,10 @@
 // What each pod of the node was given, and what its containers run with. A definition that asks for something else
 // waits here until the node can give it; both states are kept in files, so that a restart changes nothing.
 import type { Logger } from 'pino';
+import { findCondition } from '#kube/api/conditions.ts';
 import type { Container, Node, Pod, PodCondition, ResourceRequirements } from '#kube/api/generated/core-v1.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
+import { parseTime } from '#kube/api/time.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { AllocationStore } from './allocation-store.ts';
@@ -35,6 +37,8 @@ export interface AllocationManager {
   /** Gives the pod what it asks for now, or says why it has to wait. True when that changed anything. */
   consider(wanted: Pod, others: readonly Pod[]): boolean;
   isWaiting(uid: string): boolean;
+  /** The pod asks for something else, and the node is not known yet: it has to be considered again soon. */
+  isUndecided(uid: string): boolean;
   /** Waiting pods in the order in which they are to be considered again. */
   order<T extends ResizeCandidate>(candidates: readonly T[]): T[];
   /** The container runs with the resources of its definition. */
@@ -81,6 +85,7 @@ function conditionOf(type: string, generation: number | undefined, reason?: stri
 export function createAllocationManager(options: AllocationManagerOptions): AllocationManager {
   const { allocated, actuated, record, clock, logger } = options;
   const waiting = new Map<string, Waiting>();
+  const undecided = new Set<string>();
   const inProgress = new Map<string, InProgress>();
   let saving: Promise<void> = Promise.resolve();
 
@@ -103,7 +108,20 @@ export function createAllocationManager(options: AllocationManagerOptions): Allo
     if (after !== before || actuated.get(uidOf(pod)) === undefined) keep(actuated, uidOf(pod), after);
   }
 
+  /** Until it is decided again, a resize waits for what an earlier agent said. */
+  function recall({ metadata, status }: Pod): void {
+    const told = findCondition(status?.conditions ?? [], 'PodResizePending');
+    if (told === undefined || waiting.has(metadata.uid ?? '')) return;
+    waiting.set(metadata.uid ?? '', {
+      reason: told.reason === 'Infeasible' ? 'Infeasible' : 'Deferred',
+      message: told.message ?? '',
+      generation: told.observedGeneration,
+      sinceMs: parseTime(told.lastTransitionTime) ?? clock.now(),
+    });
+  }
+
   function forget(uid: string): void {
+    undecided.delete(uid);
     waiting.delete(uid);
     inProgress.delete(uid);
     for (const store of [allocated, actuated]) {
@@ -121,10 +139,17 @@ export function createAllocationManager(options: AllocationManagerOptions): Allo
       const uid = uidOf(wanted);
       const given = allocated.get(uid);
       const { generation } = wanted.metadata;
+      undecided.delete(uid);
       if (given === undefined || isAllocated(wanted, given)) return waiting.delete(uid);
+      const node = options.node();
+      if (node === undefined) {
+        undecided.add(uid);
+        recall(wanted);
+        return false;
+      }
       const problem = planAllocation({
         wanted,
-        allocatable: amountsOf(options.node()?.status?.allocatable),
+        allocatable: amountsOf(node.status?.allocatable),
         others,
       });
       if (problem === undefined) {
@@ -143,6 +168,7 @@ export function createAllocationManager(options: AllocationManagerOptions): Allo
       recordResize(record, wanted, generation, { type: 'pending', ...problem });
       return true;
     },
+    isUndecided: (uid) => undecided.has(uid),
     isWaiting: (uid) => waiting.get(uid)?.reason === 'Deferred',
     order(candidates) {
       const items = candidates.map((candidate) => ({

@@ -14,15 +14,13 @@ export interface PendingResize {
 export interface AllocationInputs {
   /** The pod with the resources it asks for. */
   wanted: Pod;
-  /** Undefined before the node is registered. */
-  allocatable: ResourceAmounts | undefined;
+  allocatable: ResourceAmounts;
   /** All other pods, with what they were given. */
   others: readonly Pod[];
 }
 
 /** Undefined when the pod can have what it asks for. */
 export function planAllocation({ wanted, allocatable, others }: AllocationInputs): PendingResize | undefined {
-  if (allocatable === undefined) return { reason: 'Deferred', message: 'Kubelet cannot get node info.' };
   const requests = podRequests(wanted);
   for (const name of ['memory', 'cpu']) {
     const requested = requests.get(name) ?? 0;

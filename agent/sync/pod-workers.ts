@@ -24,6 +24,7 @@ const retryBaseMs = 500;
 const retryMaxMs = 60_000;
 const earlierRetryMs = 500;
 const preemptRetryMs = 500;
+const undecidedRetryMs = 1000;
 /** Resizes that wait are looked at again even where nothing seems to have changed. */
 const resizeRetryMs = 180_000;
 
@@ -221,7 +222,11 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       if (!mustEnd) {
         if (reconsider(work)) reconsiderWaiting();
         const result = await syncPod(tools, work, signal);
-        if (!result.finished) return result.requeueAfterMs;
+        if (!result.finished) {
+          return tools.allocation.isUndecided(uid)
+            ? Math.min(result.requeueAfterMs, undecidedRetryMs)
+            : result.requeueAfterMs;
+        }
       }
       work.stage = 'terminating';
     }

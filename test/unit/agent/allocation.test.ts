@@ -109,11 +109,11 @@ describe('the allocation manager', () => {
     t.after(() => rmSync(directory, { recursive: true, force: true }));
     const events: string[] = [];
     const node = { status: { allocatable: { cpu: '1', memory: '1Gi' } } } as unknown as Node;
-    const open = async () =>
+    const open = async (nodeOf: () => Node | undefined = () => node) =>
       createAllocationManager({
         allocated: await openAllocationStore(join(directory, 'allocated_pods_state'), logger),
         actuated: await openAllocationStore(join(directory, 'actuated_pods_state'), logger),
-        node: () => node,
+        node: nodeOf,
         record: (_, type, reason) => void events.push(`${type} ${reason}`),
         clock: createFakeClock(0),
         logger,
@@ -160,6 +160,26 @@ describe('the allocation manager', () => {
     assert.equal(second.settled(wanted), false);
     assert.deepEqual(second.conditions('uid-1'), []);
     assert.deepEqual(events, ['Normal ResizeStarted', 'Warning ResizeError', 'Normal ResizeCompleted']);
+  });
+
+  it('repeats what an earlier agent said while it does not know its node', async (t) => {
+    const { open } = await managerWith(t);
+    const first = await open();
+    first.admit(sized('100m'));
+    await first.saved();
+    const second = await open(() => undefined);
+    const condition = {
+      type: 'PodResizePending',
+      status: 'True',
+      reason: 'Deferred',
+      message: 'wait',
+      observedGeneration: 2,
+    };
+    const wanted = { ...sized('200m', '64Mi', { generation: 2 }), status: { conditions: [condition] } };
+    assert.equal(second.consider(wanted, []), false);
+    assert.equal(second.isUndecided('uid-1'), true);
+    assert.deepEqual(second.conditions('uid-1'), [condition]);
+    assert.equal(cpuOf(second.allocated(wanted)), '100m');
   });
 
   it('forgets pods that are no more', async (t) => {
