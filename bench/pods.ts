@@ -26,7 +26,13 @@ interface Burst {
 }
 
 /** Creates pods, waits until all are Ready, runs `meanwhile`, deletes them and waits until all are gone. */
-async function burst(client: LoadClient, node: string, count: number, meanwhile?: () => Promise<void>): Promise<Burst> {
+async function burst(
+  client: LoadClient,
+  node: string,
+  count: number,
+  meanwhile?: (nameOf: (index: number) => string) => Promise<void>,
+  container: object = {},
+): Promise<Burst> {
   const created = new Map<string, number>();
   const latencies: number[] = [];
   const ready = new Set<string>();
@@ -60,20 +66,22 @@ async function burst(client: LoadClient, node: string, count: number, meanwhile?
         image: busyboxImage,
         command: ['sh', '-c', 'trap exit TERM; sleep 3600 & wait'],
         resources: { requests: { cpu: '1m', memory: '4Mi' } },
+        ...container,
       },
     ],
   };
+  const nameOf = (index: number) => `p-${run}-${index}`;
   const started = performance.now();
   await timed(count, inFlight, async (i) => {
-    const name = `p-${run}-${i}`;
+    const name = nameOf(i);
     created.set(name, performance.now());
     await mustCall(client, 'POST', base, { metadata: { name }, spec });
   });
   await allReady.promise;
   const readySeconds = (performance.now() - started) / 1000;
-  await meanwhile?.();
+  await meanwhile?.(nameOf);
   const deleting = performance.now();
-  await timed(count, inFlight, async (i) => void (await mustCall(client, 'DELETE', `${base}/p-${run}-${i}`)));
+  await timed(count, inFlight, async (i) => void (await mustCall(client, 'DELETE', `${base}/${nameOf(i)}`)));
   await allGone.promise;
   stop();
   return { readySeconds, latencies, goneSeconds: (performance.now() - deleting) / 1000 };
@@ -126,6 +134,64 @@ async function cores(pids: readonly number[]): Promise<number> {
   const before = total();
   await sleep(idleSeconds * 1000);
   return (total() - before) / idleSeconds;
+}
+
+/** Seconds each step of starting a pod took on average, as the agent exports it. */
+async function stepRows(agentClient: LoadClient): Promise<Row[]> {
+  const text = (await mustCall(agentClient, 'GET', '/metrics')).toString();
+  const family = 'berth_pod_start_step_duration_seconds';
+  const read = (suffix: string) =>
+    new Map(
+      [...text.matchAll(new RegExp(`^${family}_${suffix}\\{step="(\\w+)"\\} (\\S+)$`, 'gm'))].map((m) => [
+        m[1],
+        Number(m[2]),
+      ]),
+    );
+  const counts = read('count');
+  return [...read('sum')].map(([step, sum]) => ({
+    work: `of the pods above, step ${step}: mean time`,
+    unit: 'ms',
+    berth: (sum / (counts.get(step) ?? 1)) * 1000,
+    budget: '-',
+  }));
+}
+
+/** How far the probes of a container are from a grid of one second, in milliseconds, by its log. */
+async function probeDrift(client: LoadClient, name: string): Promise<number> {
+  const log = (
+    await mustCall(client, 'GET', `${base}/${name}/log?timestamps=true&sinceSeconds=${idleSeconds}`)
+  ).toString();
+  const times = log
+    .split('\n')
+    .filter((line) => line.includes('response'))
+    .map((line) => Date.parse(line.slice(0, line.indexOf(' '))));
+  const [first = 0] = times;
+  return Math.max(...times.map((time) => Math.abs(time - first - Math.round((time - first) / 1000) * 1000)));
+}
+
+/** 100 pods with an HTTP probe each second: what the probes cost, and how punctual they are. */
+async function probeRows(client: LoadClient, node: string, agent: number, idle: number): Promise<Row[]> {
+  let used = 0;
+  const drifts: number[] = [];
+  const container = {
+    command: ['httpd', '-f', '-vv', '-p', '8080', '-h', '/etc'],
+    readinessProbe: { httpGet: { port: 8080, path: '/hostname' }, periodSeconds: 1 },
+  };
+  await burst(
+    client,
+    node,
+    100,
+    async (nameOf) => {
+      await sleep(5000);
+      used = await cores([agent]);
+      for (let i = 0; i < 20; i += 1) drifts.push(await probeDrift(client, nameOf(i)));
+    },
+    container,
+  );
+  return [
+    { work: '100 pods with an HTTP probe each second', unit: 'cores', berth: used - idle, budget: '<= 0.05 cores' },
+    { work: 'same: drift of a probe in 20 s, worst of 20', unit: 'ms', berth: Math.max(...drifts), budget: '< 50 ms' },
+  ];
 }
 
 /** Runs all rows against the cluster of the instance. */
@@ -222,6 +288,8 @@ export async function benchPods(instance: string, hostname: string): Promise<Row
     berth: quantile(health, 1),
     budget: 'no stall above 20 ms',
   });
+  rows.push(...(await stepRows(agentClient)));
+  rows.push(...(await probeRows(client, node.name, agent, agentCores)));
   client.close();
   agentClient.close();
   return rows;
