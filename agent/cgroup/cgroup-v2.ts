@@ -21,7 +21,7 @@ export function sharesToWeight(shares: number): number {
 
 /** The shares of which cpu.weight was made, as near as can be told. */
 export function weightToShares(weight: number): number {
-  return Math.round(2 + ((weight - 1) * 262142) / 9999);
+  return Math.ceil(2 + ((weight - 1) * 262142) / 9999);
 }
 
 async function enableControllers(directory: string): Promise<void> {

@@ -80,6 +80,26 @@ for (const version of versions) {
       assert.equal(version.reader().read(`${root}/limited`)?.spec.memoryLimit, 64 * 1024 * 1024);
     });
 
+    it('reads back what it has set, and changes one limit without the others', async (test) => {
+      const fs = version.fs();
+      const memoryBytes = 64 * 1024 * 1024;
+      await fs.ensure(`${root}/read`, { memoryBytes, cpuShares: 512, cpuPeriodUs: 100_000, cpuQuotaUs: 20_000 });
+      if (!existsSync(path(`read/${version.memoryFile}`))) {
+        test.skip('this hierarchy does not have the memory controller');
+        return;
+      }
+      const before = await fs.read(`${root}/read`);
+      assert.deepEqual([before.memoryBytes, before.cpuQuotaUs], [memoryBytes, 20_000]);
+      await fs.ensure(`${root}/read`, { memoryBytes: 2 * memoryBytes });
+      const after = await fs.read(`${root}/read`);
+      assert.deepEqual(
+        { ...after, memoryUsageBytes: 0 },
+        { ...before, memoryBytes: 2 * memoryBytes, memoryUsageBytes: 0 },
+      );
+      await fs.ensure(`${root}/open`, {});
+      assert.equal((await fs.read(`${root}/open`)).memoryBytes, Number.POSITIVE_INFINITY);
+    });
+
     it('counts the processes of a group', async () => {
       await version.fs().ensure(`${root}/counted`, {});
       const child = spawn('sleep', ['1000']);
