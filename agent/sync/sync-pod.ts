@@ -8,6 +8,7 @@ import { podLogsDirectory } from '../container/log-paths.ts';
 import { usesHostNetwork } from '../container/pod-containers.ts';
 import { isCriNotFound } from '../cri/cri-error.ts';
 import { emptyPodRuntime, type PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { VolumeError } from '../volume/payload.ts';
 import { backoffKey, executePodActions, SandboxError } from './execute-pod-actions.ts';
 import type { KeyDelay } from './key-backoff.ts';
 import { planPodActions } from './plan-pod-actions.ts';
@@ -15,6 +16,9 @@ import type { PodAction } from './pod-action.ts';
 import type { PodTools, PodWork } from './pod-work.ts';
 import { reportSandboxReady, reportStatus } from './report-status.ts';
 import { settleResize } from './resize-pod.ts';
+
+const minVolumeRetryMs = 500;
+const maxVolumeRetryMs = 10_000;
 
 /** When to look at the pod again at the latest; `finished`: it has ended by itself. */
 export interface SyncResult {
@@ -38,6 +42,12 @@ async function removeOldSandboxes(tools: PodTools, observed: PodRuntime, signal:
       if (!isCriNotFound(error)) throw error;
     });
   }
+}
+
+/** Nothing tells that storage has become ready: it is asked for soon, and more seldom the longer it takes. */
+function volumeRetryMs(tools: PodTools, uid: string): number {
+  const since = tools.volumes.blocking(uid).map(({ sinceMs }) => tools.clock.now() - sinceMs);
+  return Math.min(Math.max(Math.min(...since), minVolumeRetryMs), maxVolumeRetryMs);
 }
 
 async function prepareNode(tools: PodTools, work: PodWork): Promise<void> {
@@ -106,7 +116,13 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
     throw error;
   }
   await prepareNode(tools, work);
-  const volumes = await execute.steps.run(uid, { step: 'volume' }, () => tools.volumes.prepare(pod, signal));
+  const volumes = await execute.steps
+    .run(uid, { step: 'volume' }, () => tools.volumes.prepare(pod, signal))
+    .catch((error: unknown) => {
+      if (error instanceof VolumeError && !signal.aborted) return undefined;
+      throw error;
+    });
+  if (volumes === undefined) return { requeueAfterMs: volumeRetryMs(tools, uid), finished: false };
   const actions = planPodActions({
     pod,
     observed,

@@ -166,7 +166,6 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
     const state = stateOf(uidOf(pod));
     const prepared = new Map<string, PreparedVolume>();
     const unknown: { name: string; message: string }[] = [];
-    const failedMounts: string[] = [];
 
     async function prepareOne(volume: Volume): Promise<void> {
       const ready = state.ready.get(volume.name);
@@ -188,7 +187,6 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
         state.blocking.delete(volume.name);
       } catch (error) {
         signal.throwIfAborted();
-        failedMounts.push(volume.name);
         block(state, volume.name, reportFailure(request, error));
       }
     }
@@ -204,8 +202,8 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       options.record(pod, 'Warning', 'FailedMount', `Unable to attach or mount volumes: ${details}`);
       for (const { name, message } of unknown) block(state, name, message);
     }
-    const failures = [...unknown.map(({ name }) => name), ...failedMounts];
-    if (failures.length > 0) throw new VolumeError(`volumes not ready: ${failures.join(', ')}`);
+    const failures = [...state.blocking.values()].map(({ volume, error }) => `${volume}: ${error}`);
+    if (failures.length > 0) throw new VolumeError(`volumes not ready: ${failures.join('; ')}`);
     return prepared;
   }
 
