@@ -197,7 +197,7 @@ describe('streams to containers', { skip: clustersUnavailable() ?? false, concur
         name,
         spec: {
           restartPolicy: 'Never',
-          containers: [script('read line; echo got $line; exit 0', { stdin: true, stdinOnce: true })],
+          containers: [script('read line; sleep 1; echo got $line', { stdin: true, stdinOnce: true })],
         },
       });
       await node.waitReady(namespace, name);
