@@ -14,6 +14,9 @@ export interface TestWebSocket {
   /** Resolves with the close code. */
   closed: Promise<number>;
   isClosed(): boolean;
+  /** Stops and restarts reading. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 
@@ -53,6 +56,8 @@ export async function openWebSocket(config: ClientConfig, path: string, protocol
       ).toString(),
     closed: closed.promise,
     isClosed: () => isClosed,
+    pause: () => websocket.pause(),
+    resume: () => websocket.resume(),
     close: () => websocket.close(),
   };
 }

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pods } from '#kube/api/generated/resources.ts';
 import { clustersUnavailable } from '../../support/e2e-cluster.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -207,6 +208,39 @@ describe('streams to containers', { skip: clustersUnavailable() ?? false, concur
       await node.client.delete(pods, { namespace, name });
     });
   }
+
+  it('forwards ports over the WebSocket protocol of older clients', async () => {
+    const websocket = await openWebSocket(node.config, path('portforward', { ports: '8080' }), ['v4.channel.k8s.io']);
+    const portBytes = String.fromCharCode(8080 & 0xff, 8080 >> 8);
+    await eventually('both channels name their port', async () => websocket.messages.length >= 2);
+    assert.deepEqual([websocket.messages[0]?.[0], websocket.messages[1]?.[0]], [0, 1]);
+    assert.equal(websocket.messages[0]?.subarray(1).toString('latin1'), portBytes);
+    websocket.send([0], 'GET /page HTTP/1.0\r\n\r\n');
+    await saysIn(websocket, 0, 'served\n');
+    websocket.close();
+  });
+
+  it('takes large input as fast as the command reads it', async () => {
+    const websocket = await exec(['sh', '-c', 'sleep 1; wc -c'], ['v5.channel.k8s.io'], { stdin: '1' });
+    const part = 'x'.repeat(256 * 1024);
+    for (let sent = 0; sent < 64; sent += 1) websocket.send([0], part);
+    websocket.send([255, 0]);
+    await websocket.closed;
+    assert.equal(websocket.channel(1).trim(), String(64 * part.length));
+  });
+
+  it('gives large output to a slow client whole', async () => {
+    const websocket = await exec(['sh', '-c', 'head -c 20000000 /dev/zero'], ['v5.channel.k8s.io']);
+    websocket.pause();
+    await sleep(2000);
+    websocket.resume();
+    assert.equal(await websocket.closed, 1000);
+    const bytes = websocket.messages
+      .filter(([channel]) => channel === 1)
+      .reduce((sum, { length }) => sum + length - 1, 0);
+    assert.equal(bytes, 20_000_000);
+    assert.equal(endOf(websocket.channel(3)).status, 'Success');
+  });
 
   it('refuses streams into what is not there', async () => {
     const toPod = (name: string, query: string) =>
