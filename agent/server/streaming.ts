@@ -4,7 +4,7 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
-import { isWebSocketRequest, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
+import { HandshakeError, isWebSocketRequest, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
 import { UpgradeRefusedError } from './spdy/upgrade-to-spdy.ts';
@@ -143,7 +143,8 @@ export async function serveStream(
     if (problem !== undefined) throw new StreamError(400, problem);
     passUpgrade(request, socket, head, await location(), options.idleTimeoutMs);
   } catch (error) {
-    const isKnown = error instanceof StreamError || error instanceof UpgradeRefusedError;
+    const isKnown =
+      error instanceof StreamError || error instanceof UpgradeRefusedError || error instanceof HandshakeError;
     const status = isKnown ? error.status : 500;
     if (!isKnown) options.logger.warn({ err: error, path: url.pathname }, 'cannot open a stream');
     if (!socket.destroyed) refuseUpgrade(socket, status, STATUS_CODES[status] ?? 'Error', (error as Error).message);

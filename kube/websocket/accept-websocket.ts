@@ -3,6 +3,12 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 
+/** A handshake that is none. */
+export class HandshakeError extends Error {
+  readonly code = 'WEBSOCKET_HANDSHAKE';
+  readonly status = 400;
+}
+
 /** Far above what clients put into one message. */
 const maxMessageBytes = 32 * 1024 * 1024;
 
@@ -18,7 +24,7 @@ export function isWebSocketRequest(request: IncomingMessage): boolean {
   return (request.headers.upgrade ?? '').toLowerCase() === 'websocket';
 }
 
-/** Answers the handshake with one subprotocol, or none where it is empty. Rejects when the handshake is a bad one. */
+/** Answers the handshake with one subprotocol, or none where it is empty. Rejects with HandshakeError. */
 export async function acceptWebSocket(
   request: IncomingMessage,
   socket: Duplex,
@@ -35,7 +41,7 @@ export async function acceptWebSocket(
     handleProtocols: () => (protocol === '' ? false : protocol),
   });
   return new Promise((resolve, reject) => {
-    server.once('wsClientError', reject);
+    server.once('wsClientError', (error) => reject(new HandshakeError(error.message, { cause: error })));
     server.handleUpgrade(request, socket, head, resolve);
   });
 }

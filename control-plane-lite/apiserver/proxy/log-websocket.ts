@@ -2,7 +2,7 @@
 // (Kubernetes: k8s.io/apimachinery/pkg/util/httpstream/wsstream, stream.go)
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { acceptWebSocket, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
+import { acceptWebSocket, HandshakeError, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
 import { createFlow } from '#kube/websocket/websocket-flow.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 
@@ -29,7 +29,10 @@ export async function sendLogMessages(
   head: Buffer,
   protocol: string,
 ): Promise<void> {
-  const websocket = await acceptWebSocket(request, socket, head, protocol);
+  const websocket = await acceptWebSocket(request, socket, head, protocol).catch((error: unknown) => {
+    log.destroy();
+    throw error instanceof HandshakeError ? badRequest(error.message) : error;
+  });
   const send = createFlow(websocket, log);
   await new Promise<void>((resolve) => {
     websocket.on('error', () => websocket.terminate());
