@@ -8,7 +8,7 @@ import type { ImageUser } from '../container/security-context.ts';
 import type { ImageService } from '../cri/image-service.ts';
 import type { KeyBackoff, KeyDelay } from '../sync/key-backoff.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
-import { parseImageReference, repositoryOf, withDefaultTag } from './image-reference.ts';
+import { imageNameFault, parseImageReference, repositoryOf, withDefaultTag } from './image-reference.ts';
 import { type RegistryCredential, selectCredentials } from './pull-credentials.ts';
 import { createPullImage, type FinishedPull } from './pull-image.ts';
 import type { PullRecords } from './records/pull-records.ts';
@@ -137,7 +137,7 @@ export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
     const { name, image: given = '' } = container;
     const reference = parseImageReference(given);
     if (reference === undefined) {
-      const message = `Failed to apply default image tag "${given}": couldn't parse image name "${given}": invalid reference format`;
+      const message = `Failed to apply default image tag "${given}": couldn't parse image name "${given}": ${imageNameFault(given)}`;
       record(pod, 'Warning', 'InspectFailed', message, name);
       throw new ImageError('InvalidImageName', message);
     }

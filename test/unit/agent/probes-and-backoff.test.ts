@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Probe } from '#kube/api/generated/core-v1.ts';
-import { parseImageReference } from '../../../agent/image/image-reference.ts';
+import { imageNameFault, parseImageReference } from '../../../agent/image/image-reference.ts';
 import { parseDockerConfig, selectCredentials } from '../../../agent/image/pull-credentials.ts';
 import { httpTarget } from '../../../agent/probe/http-get.ts';
 import { dialErrorText, type ProbeResult } from '../../../agent/probe/probe-result.ts';
@@ -161,6 +161,7 @@ describe('image names and credentials', () => {
     ['me/app:1', ['docker.io', 'me/app', '1']],
     ['registry.example:5000/a/b:v1', ['registry.example:5000', 'a/b', 'v1']],
     ['localhost/a', ['localhost', 'a', undefined]],
+    ['UPPER/case', ['UPPER', 'case', undefined]],
   ] as const) {
     it(`takes ${text} apart`, () => {
       const reference = parseImageReference(text);
@@ -168,8 +169,17 @@ describe('image names and credentials', () => {
     });
   }
 
-  for (const text of ['', 'UPPER/case', 'a b', 'a:', 'http://x/y']) {
+  for (const text of ['', 'UPPER', 'me/UPPER', 'a b', 'a:', 'http://x/y', 'a'.repeat(64)]) {
     it(`refuses "${text}"`, () => assert.equal(parseImageReference(text), undefined));
+  }
+
+  for (const [text, fault] of [
+    ['a b', 'invalid reference format'],
+    ['Upper:1', 'invalid reference format: repository name (library/Upper) must be lowercase'],
+    ['registry.example/me/Upper:1', 'invalid reference format: repository name (me/Upper) must be lowercase'],
+    ['f'.repeat(64), `invalid repository name (${'f'.repeat(64)}), cannot specify 64-byte hexadecimal strings`],
+  ] as const) {
+    it(`says what is wrong with ${text.slice(0, 30)}`, () => assert.equal(imageNameFault(text), fault));
   }
 
   it('prefers the credentials of the longest path that fits', () => {
