@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { formatTime } from '#kube/api/time.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
 import type { ImageService } from '../../cri/image-service.ts';
 import { parseImageReference, repositoryOf } from '../image-reference.ts';
 import type { RegistryCredential } from '../pull-credentials.ts';
@@ -41,6 +42,7 @@ export interface PullRecords {
 }
 
 const fileMode = 0o600;
+const recordName = /^sha256-[0-9a-f]+$/;
 
 function fileName(key: string): string {
   return `sha256-${createHash('sha256').update(key).digest('hex')}`;
@@ -65,7 +67,7 @@ async function writeJson(path: string, value: object): Promise<void> {
   await rename(temporary, path);
 }
 
-/** Opens the records. Pulls that an earlier agent did not see the end of become records if their image is there. */
+/** Opens the records that an earlier agent left, and brings them up to date with the images that are there. */
 export async function openPullRecords(options: PullRecordsOptions): Promise<PullRecords> {
   const { rootDir, policy, images, clock, logger } = options;
   const pulling = join(rootDir, 'image_manager', 'pulling');
@@ -102,19 +104,32 @@ export async function openPullRecords(options: PullRecordsOptions): Promise<Pull
     }
   }
 
-  async function adopt(): Promise<void> {
-    const names = (await readdir(pulling)).filter((name) => /^sha256-[0-9a-f]+$/.test(name));
-    if (names.length === 0) return;
-    const present = await images.listImages();
-    for (const name of names) {
-      const intent = await readJson<{ image?: string }>(join(pulling, name), 'ImagePullIntent');
-      const image = intent?.image ?? '';
+  const recordsIn = async (folder: string): Promise<string[]> =>
+    (await readdir(folder)).filter((name) => recordName.test(name)).map((name) => join(folder, name));
+
+  /** Pulls whose end nobody saw become records that no credentials are known of. */
+  async function adopt(present: readonly Image__Output[]): Promise<void> {
+    for (const path of await recordsIn(pulling)) {
+      const image = (await readJson<{ image?: string }>(path, 'ImagePullIntent'))?.image ?? '';
       const found = present.find(({ repoTags, repoDigests }) => [...repoTags, ...repoDigests].includes(image));
       if (found !== undefined) await write(image, found.id, undefined);
-      await rm(join(pulling, name), { force: true });
+      await rm(path, { force: true });
     }
   }
-  await adopt().catch((error: unknown) => logger.warn({ err: error }, 'cannot take over the records of pulls'));
+
+  /** Images that are gone have to be pulled again by whoever wants them. */
+  async function prune(present: readonly Image__Output[]): Promise<void> {
+    const files = new Set(present.map(({ id }) => pulledPath(id)));
+    for (const path of await recordsIn(pulled)) if (!files.has(path)) await rm(path, { force: true });
+  }
+
+  async function takeOver(): Promise<void> {
+    if ([...(await recordsIn(pulling)), ...(await recordsIn(pulled))].length === 0) return;
+    const present = await images.listImages();
+    await adopt(present);
+    await prune(present);
+  }
+  await takeOver().catch((error: unknown) => logger.warn({ err: error }, 'cannot take over the records of pulls'));
 
   return {
     async mayUse(image, imageRef, credentials) {

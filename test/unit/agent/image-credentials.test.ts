@@ -296,7 +296,8 @@ describe('records of pulls', () => {
     await records.begin(image);
     await records.succeeded(image, 'sha256:1', ofSecret('a', 'one'));
     assert.equal(await records.mayUse(image, 'sha256:1', none), false);
-    const again = await open('default', 'NeverVerifyPreloadedImages');
+    const there = [{ id: 'sha256:1', repoTags: [image] }];
+    const again = await open('default', 'NeverVerifyPreloadedImages', there);
     assert.equal(await again.mayUse(image, 'sha256:1', none), false);
     assert.equal(await again.mayUse(image, 'sha256:1', async () => [ofSecret('b', 'one')]), true);
     assert.equal(await again.mayUse(image, 'sha256:1', async () => [ofSecret('b', 'new password')]), true);
@@ -320,6 +321,14 @@ describe('records of pulls', () => {
     const again = await open('crash', 'NeverVerifyPreloadedImages', [{ id: 'sha256:1', repoTags: [image] }]);
     assert.equal(await again.mayUse(image, 'sha256:1', none), false);
     assert.deepEqual(readdirSync(join(directory, 'crash', 'image_manager', 'pulling')), []);
+  });
+
+  it('are forgotten with their image', async () => {
+    const records = await open('gone', 'NeverVerifyPreloadedImages');
+    await records.begin(image);
+    await records.succeeded(image, 'sha256:1', ofSecret('a', 'one'));
+    await open('gone', 'NeverVerifyPreloadedImages', [{ id: 'sha256:2', repoTags: [] }]);
+    assert.deepEqual(readdirSync(join(directory, 'gone', 'image_manager', 'pulled')), []);
   });
 
   it('refuse an image whose record cannot be read', async () => {
