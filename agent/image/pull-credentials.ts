@@ -89,11 +89,19 @@ export function credentialsOfSecret(secret: Secret): RegistryCredential[] {
   return secret.data?.['.dockercfg'] === undefined ? [] : parseDockerConfig(decode('.dockercfg'), true, origin);
 }
 
-/** Whether one label of a host matches: `*` stands for any part of it. */
+/** Whether one label of a host matches: `*` stands for any part of it. In one pass: both come from users. */
 function labelMatches(pattern: string, label: string): boolean {
-  if (!pattern.includes('*')) return pattern === label;
-  const source = pattern.split('*').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${source.join('.*')}$`).test(label);
+  const [start = '', ...others] = pattern.split('*');
+  const end = others.pop();
+  if (end === undefined) return pattern === label;
+  if (!label.startsWith(start) || !label.endsWith(end) || label.length < start.length + end.length) return false;
+  let at = start.length;
+  for (const part of others) {
+    const found = label.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return at + end.length <= label.length;
 }
 
 /** Whether an image is one of `pattern`'s: as many labels in the host, the same port, the path's beginning. */
