@@ -50,11 +50,24 @@ function volumeRetryMs(tools: PodTools, uid: string): number {
   return Math.min(Math.max(Math.min(...since), minVolumeRetryMs), maxVolumeRetryMs);
 }
 
+/** Devices of claims come from drivers, which this node does not speak to: such a pod must not run without them. */
+function refuseClaims(tools: PodTools, { pod }: PodWork): void {
+  const [claim] = pod.spec.resourceClaims ?? [];
+  if (claim === undefined) return;
+  const message = `Failed to prepare dynamic resources: claim ${claim.name}: this node has no drivers for dynamic resources`;
+  tools.execute.record(pod, 'Warning', 'FailedPrepareDynamicResources', message);
+  throw new Error(message);
+}
+
 async function prepareNode(tools: PodTools, work: PodWork): Promise<void> {
   const { pod } = work;
   if (!work.cgroupReady) {
     // Not yet what it was given in the meantime: the pod's limits are raised and lowered with its containers'.
-    await tools.cgroups.ensurePod(tools.allocation.actuated(pod));
+    await tools.cgroups.ensurePod(tools.allocation.actuated(pod)).catch((error: unknown) => {
+      const message = `unable to ensure pod container exists: ${(error as Error).message}`;
+      tools.execute.record(pod, 'Warning', 'FailedCreatePodContainer', message);
+      throw error;
+    });
     work.cgroupReady = true;
   }
   const { name, namespace = '', uid = '' } = pod.metadata;
@@ -115,6 +128,7 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
     execute.steps.failed(uid, { step: 'sandbox' }, error);
     throw error;
   }
+  refuseClaims(tools, work);
   await prepareNode(tools, work);
   const volumes = await execute.steps
     .run(uid, { step: 'volume' }, () => tools.volumes.prepare(pod, signal))

@@ -8,6 +8,7 @@ import { pods } from '#kube/api/generated/resources.ts';
 import { milliValue, quantityValue } from '#kube/api/quantity.ts';
 import { execOrThrow, systemExec } from '#kube/process/exec.ts';
 import { clustersUnavailable } from '../../support/e2e-cluster.ts';
+import { eventually } from '../../support/eventually.ts';
 import { containerStatus, isReady, type NodeCluster, script, startNodeCluster } from '../../support/node-cluster.ts';
 
 const cgroupRoot = '/sys/fs/cgroup';
@@ -187,6 +188,60 @@ describe('in-place resize of pods', { skip: clustersUnavailable() ?? false, conc
     await verify(done, { c1: guaranteed('30m', '40Mi') }, { c1: 1 });
     const reasons = (await node.events(namespace, 'resized')).map(({ reason }) => reason);
     assert.ok(reasons.includes('ResizeStarted') && reasons.includes('ResizeCompleted'), reasons.join(' '));
+  });
+
+  it('resizes sidecars, and pods as a whole', async () => {
+    const namespace = await node.namespace();
+    await node.createPod(namespace, {
+      name: 'resized',
+      spec: {
+        resources: resourcesOf(['100m', '200m', '100Mi', '200Mi']),
+        initContainers: [sleeper('side', ['20m', '40m', '20Mi', '40Mi'], { restartPolicy: 'Always' })],
+        containers: [sleeper('c1', ['20m', '40m', '20Mi', '40Mi'])],
+      },
+    });
+    await node.waitReady(namespace, 'resized');
+    const wanted: Amounts = ['30m', '50m', '20Mi', '50Mi'];
+    const changes = {
+      resources: resourcesOf(['150m', '300m', '100Mi', '300Mi']),
+      initContainers: [{ name: 'side', resources: resourcesOf(wanted) }],
+    };
+    const target = { namespace, name: 'resized' };
+    const options = { subresource: 'resize' } as const;
+    const { metadata } = await node.client.patch(pods, target, 'strategic', { spec: changes }, options);
+    const done = await settled(namespace, 'resized', metadata.generation);
+    await verify(done, { side: wanted, c1: ['20m', '40m', '20Mi', '40Mi'] });
+    assert.deepEqual(done.status?.resources, resourcesOf(['150m', '300m', '100Mi', '300Mi']));
+    assert.deepEqual(done.status?.allocatedResources, { cpu: '150m', memory: '100Mi' });
+    const root = join(cgroupRoot, 'memory');
+    const found = await execOrThrow(systemExec, 'find', [root, '-type', 'd', '-name', `pod${done.metadata.uid}`]);
+    assert.equal(Number(await readFile(join(found.trim(), 'memory.limit_in_bytes'), 'utf8')), quantityValue('300Mi'));
+  });
+
+  it('does not take memory that is in use', async () => {
+    const namespace = await node.namespace();
+    const main = sleeper('c1', guaranteed('20m', '80Mi'), {
+      command: ['sh', '-c', 'dd if=/dev/zero of=/dev/shm/fill bs=1M count=40; sleep 3600'],
+    });
+    await node.createPod(namespace, { name: 'resized', spec: { containers: [main] } });
+    await node.waitReady(namespace, 'resized');
+    await eventually('the memory is in use', async () => {
+      const size = await node.shell(namespace, 'resized', 'stat -c %s /dev/shm/fill', 'c1').catch(() => '0');
+      return Number(size) === 40 * 2 ** 20;
+    });
+    await resize(namespace, 'resized', { c1: guaranteed('20m', '20Mi') });
+    const told = await node.waitForPod(namespace, 'resized', 'it says so', (pod) =>
+      resizeConditions(pod).some(({ reason }) => reason === 'Error'),
+    );
+    const [condition] = resizeConditions(told);
+    assert.equal(condition?.type, 'PodResizeInProgress');
+    assert.match(
+      condition?.message ?? '',
+      /^attempting to set container "c1" memory limit \(20971520\) below current usage/,
+    );
+    assert.equal(containerStatus(told, 'c1')?.resources?.limits?.['memory'], '80Mi');
+    await node.shell(namespace, 'resized', 'rm /dev/shm/fill', 'c1');
+    await settled(namespace, 'resized', told.metadata.generation);
   });
 
   it('says when the node can never give what is asked for', async () => {
