@@ -1,6 +1,7 @@
 // A container runtime in memory: it keeps sandboxes and containers, does to them what a script says, and records the
 // calls that change something.
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock } from '#kube/process/clock.ts';
 import type { ContainerConfig } from '#proto/generated/cri/runtime/v1/ContainerConfig.ts';
@@ -229,6 +230,12 @@ export function createFakeRuntime(options: FakeRuntimeOptions): FakeRuntime {
         throw new CriError('StartContainer', 'Unknown', startError);
       }
       container.state = 'CONTAINER_RUNNING';
+      // As every runtime does: how often a container ran can be told from its logs.
+      const log = join(container.logDirectory, container.config.logPath ?? '');
+      if (container.logDirectory.startsWith(tmpdir())) {
+        mkdirSync(dirname(log), { recursive: true });
+        writeFileSync(log, '', { flag: 'a' });
+      }
       container.startedAt = nowNs();
       if (end === undefined) return;
       if (end.afterMs === undefined) exit(container, end.code, end.reason);
