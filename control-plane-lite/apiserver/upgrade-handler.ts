@@ -3,9 +3,22 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure } from '#kube/errors/status-error.ts';
+import { forbiddenAccess } from './forbidden-access.ts';
+import type { Exchange } from './http/exchange.ts';
 import { sendError } from './http/send-error.ts';
 import type { ProxyHandlers } from './proxy/proxy-handlers.ts';
-import { admit, newExchange, type RequestHandlerDeps } from './request-handler.ts';
+import { accessOf, admit, newExchange, type RequestHandlerDeps } from './request-handler.ts';
+
+/** Subresources of pods that run things: who may only read must not get there with a WebSocket, which is a GET. */
+const running = ['exec', 'attach', 'portforward'];
+
+/** Throws StatusError 403 for a stream into a pod whose caller may not create it (KEP-4006). */
+function admitStream({ api }: RequestHandlerDeps, { info, user }: Exchange): void {
+  if (info.group !== '' || info.plural !== 'pods' || !running.includes(info.subresource)) return;
+  const access = { ...accessOf(info), verb: 'create' };
+  const decision = api.authorizer.authorize(user, access);
+  if (decision.verdict !== 'allow') throw forbiddenAccess(user, access, decision.reason);
+}
 
 /** Serves one upgrade request; never throws. An ordinary answer goes out as one, and closes the connection. */
 export function createUpgradeHandler(
@@ -23,6 +36,7 @@ export function createUpgradeHandler(
     const finish = metrics.begin(exchange);
     const serve = async () => {
       await admit(deps, exchange);
+      admitStream(deps, exchange);
       const { info } = exchange;
       const served = info.isResource ? api.registry.table.find(info.group, info.version, info.plural) : undefined;
       const isServed = served?.subresources.has(info.subresource) === true;

@@ -149,6 +149,30 @@ describe('proxying to an agent', () => {
     assert.equal(seen.at(-1)?.url, '/portForward/default/p');
   });
 
+  it('lets nobody run commands who may only read', async () => {
+    const rbac = '/apis/rbac.authorization.k8s.io/v1/namespaces/default';
+    const role = { metadata: { name: 'reader' }, rules: [{ apiGroups: [''], resources: ['*'], verbs: ['get'] }] };
+    await server.call('POST', `${rbac}/roles`, { body: role });
+    const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'reader' };
+    const subjects = [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'reader' }];
+    await server.call('POST', `${rbac}/rolebindings`, { body: { metadata: { name: 'reader' }, roleRef, subjects } });
+    const { certPem, keyPem } = await server.user('reader');
+    const outgoing = httpsRequest({
+      host: '127.0.0.1',
+      port: server.port,
+      path: `${core}/pods/p/exec?container=c&command=id&stdout=true`,
+      ca: server.pki.ca.certPem,
+      cert: certPem,
+      key: keyPem,
+      headers: { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-protocol': 'v5.channel.k8s.io' },
+    });
+    outgoing.end();
+    const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
+    const text = (await answer.toArray()).join('');
+    assert.equal(answer.statusCode, 403);
+    assert.match(text, /User \\"reader\\" cannot create resource \\"pods\/exec\\"/);
+  });
+
   it('refuses an upgrade like any other request', async () => {
     const nobody = await server.user('nobody');
     const answer = await server.call('GET', `${core}/pods/p/exec?command=sh`, {
