@@ -188,7 +188,9 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
     }
     tools.execute.record(work.pod, 'Warning', rejection.reason, rejection.message.replace(/^Pod was rejected: /, ''));
     const { reason, message } = rejection;
-    const status = { phase: 'Failed', qosClass: qosClassOf(work.pod), reason, message };
+    const { generation } = work.pod.metadata;
+    const seen = generation === undefined ? {} : { observedGeneration: generation };
+    const status = { ...seen, phase: 'Failed', qosClass: qosClassOf(work.pod), reason, message };
     tools.statuses.set(work.pod, status, { mayRun: false });
     await finishPod(tools, work);
     work.stage = 'terminated';

@@ -147,7 +147,7 @@ describe('an agent that is killed again and again', { skip: clustersUnavailable(
             pod.status?.phase === 'Running' && isReady(pod) === wantedReady(Number(pod.metadata.name.split('-')[1])),
         );
       },
-      120_000,
+      240_000,
       500,
     );
     const before = byName(await list());

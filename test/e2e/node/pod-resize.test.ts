@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Container, Pod, ResourceRequirements } from '#kube/api/generated/core-v1.ts';
-import { pods } from '#kube/api/generated/resources.ts';
+import { pods, resourcequotas } from '#kube/api/generated/resources.ts';
 import { milliValue, quantityValue } from '#kube/api/quantity.ts';
-import { execOrThrow, systemExec } from '#kube/process/exec.ts';
+import { systemExec } from '#kube/process/exec.ts';
 import { clustersUnavailable } from '../../support/e2e-cluster.ts';
 import { eventually } from '../../support/eventually.ts';
 import { containerStatus, isReady, type NodeCluster, script, startNodeCluster } from '../../support/node-cluster.ts';
@@ -63,13 +63,19 @@ describe('in-place resize of pods', { skip: clustersUnavailable() ?? false, conc
       (pod) => pod.status?.observedGeneration === generation && resizeConditions(pod).length === 0 && isReady(pod),
     );
 
+  /** The directory of a cgroup; others come and go meanwhile. */
+  async function findGroup(controller: string, name: string): Promise<string> {
+    const root = join(cgroupRoot, controller, node.cluster.layout.nodes[0]?.cgroupRoot ?? '');
+    const { stdout } = await systemExec('find', [root, '-type', 'd', '-name', name]);
+    assert.notEqual(stdout.trim(), '', `no cgroup ${name}`);
+    return stdout.trim();
+  }
+
   /** What the kernel gives the container, in the hierarchy of version 1. */
   async function kernelLimits(name: string, pod: Pod) {
     const id = containerStatus(pod, name)?.containerID?.replace('containerd://', '') ?? '';
     const value = async (controller: string, file: string) => {
-      const root = join(cgroupRoot, controller);
-      const found = await execOrThrow(systemExec, 'find', [root, '-type', 'd', '-name', id]);
-      return Number(await readFile(join(found.trim(), file), 'utf8'));
+      return Number(await readFile(join(await findGroup(controller, id), file), 'utf8'));
     };
     return {
       shares: await value('cpu', 'cpu.shares'),
@@ -213,9 +219,8 @@ describe('in-place resize of pods', { skip: clustersUnavailable() ?? false, conc
     await verify(done, { side: wanted, c1: ['20m', '40m', '20Mi', '40Mi'] });
     assert.deepEqual(done.status?.resources, resourcesOf(['150m', '300m', '100Mi', '300Mi']));
     assert.deepEqual(done.status?.allocatedResources, { cpu: '150m', memory: '100Mi' });
-    const root = join(cgroupRoot, 'memory');
-    const found = await execOrThrow(systemExec, 'find', [root, '-type', 'd', '-name', `pod${done.metadata.uid}`]);
-    assert.equal(Number(await readFile(join(found.trim(), 'memory.limit_in_bytes'), 'utf8')), quantityValue('300Mi'));
+    const group = await findGroup('memory', `pod${done.metadata.uid}`);
+    assert.equal(Number(await readFile(join(group, 'memory.limit_in_bytes'), 'utf8')), quantityValue('300Mi'));
   });
 
   it('does not take memory that is in use', async () => {
@@ -242,6 +247,30 @@ describe('in-place resize of pods', { skip: clustersUnavailable() ?? false, conc
     assert.equal(containerStatus(told, 'c1')?.resources?.limits?.['memory'], '80Mi');
     await node.shell(namespace, 'resized', 'rm /dev/shm/fill', 'c1');
     await settled(namespace, 'resized', told.metadata.generation);
+  });
+
+  it('count towards the quota of their namespace', async () => {
+    const namespace = await node.namespace();
+    await node.client.create(resourcequotas, namespace, {
+      metadata: { name: 'cpu' },
+      spec: { hard: { 'requests.cpu': '60m' } },
+    });
+    await eventually('the quota is known', async () => {
+      const quota = await node.client.get(resourcequotas, { namespace, name: 'cpu' });
+      return quota.status?.hard?.['requests.cpu'] === '60m';
+    });
+    await node.createPod(namespace, {
+      name: 'resized',
+      spec: { containers: [sleeper('c1', guaranteed('20m', '30Mi'))] },
+    });
+    await node.waitReady(namespace, 'resized');
+    await assert.rejects(resize(namespace, 'resized', { c1: guaranteed('80m', '30Mi') }), /exceeded quota: cpu/);
+    const { metadata } = await resize(namespace, 'resized', { c1: guaranteed('60m', '30Mi') });
+    await settled(namespace, 'resized', metadata.generation);
+    await eventually('the quota has counted it', async () => {
+      const quota = await node.client.get(resourcequotas, { namespace, name: 'cpu' });
+      return quota.status?.used?.['requests.cpu'] === '60m';
+    });
   });
 
   it('says when the node can never give what is asked for', async () => {

@@ -166,6 +166,19 @@ describe('LimitRanger', () => {
       /\[minimum cpu usage per Container is 100m, but request is 10m, maximum cpu usage per Container is 1, but limit is 2\]/,
     );
   });
+
+  it('holds a pod that is resized to the bounds of new ones, and fills in nothing', () => {
+    const bounds = limitranges({ max: { cpu: '1' }, default: { memory: '1Gi' } });
+    const resized = (cpu: string) => {
+      const object = pod({ containers: [{ name: 'c', resources: { limits: { cpu }, requests: { cpu } } }] });
+      const request = { ...create(pods, object, bounds), verb: 'update' as const, subresource: 'resize' };
+      limitRanger.mutate?.(request);
+      limitRanger.validate?.(request);
+      return object.spec.containers[0]?.resources?.limits;
+    };
+    assert.deepEqual(resized('1'), { cpu: '1' });
+    assert.throws(() => resized('2'), /maximum cpu usage per Container is 1, but limit is 2/);
+  });
 });
 
 describe('LimitRanger for whole pods', () => {
