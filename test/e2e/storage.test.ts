@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import {
+  configmaps,
   persistentvolumeclaims,
   persistentvolumes,
   pods as podResource,
@@ -272,5 +273,27 @@ describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () 
       const expected = `PVC ${namespace}/taken-v was not created for pod ${namespace}/taken (pod is not owner)`;
       return events.some(({ message }) => message?.includes(expected));
     });
+  });
+
+  it('shows a change of an object in its files without waiting for a poll', async (test) => {
+    const namespace = await node.namespace();
+    await node.client.create(configmaps, namespace, { metadata: { name: 'c' }, data: { k: '0' } });
+    const volumes = [{ name: 'v', configMap: { name: 'c' } }];
+    const containers = [
+      script('trap exit TERM; sleep 3600 & wait', { volumeMounts: [{ name: 'v', mountPath: '/v' }] }),
+    ];
+    const { metadata } = await node.createPod(namespace, { name: 'reads', spec: { volumes, containers } });
+    await node.waitReady(namespace, 'reads');
+    const kubelet = node.cluster.layout.nodes[0]?.kubeletDir ?? '';
+    const file = join(kubelet, 'pods', metadata.uid ?? '', 'volumes/kubernetes.io~configmap/v/k');
+    const delays: number[] = [];
+    for (let round = 1; round <= 30; round += 1) {
+      const startedMs = performance.now();
+      await node.client.patch(configmaps, { namespace, name: 'c' }, 'merge', { data: { k: `${round}` } });
+      await eventually(`version ${round}`, async () => (await readFile(file, 'utf8')) === `${round}`, 5000);
+      delays.push(performance.now() - startedMs);
+    }
+    delays.sort((a, b) => a - b);
+    test.diagnostic(`half within ${Math.round(delays[14] ?? 0)} ms, all within ${Math.round(delays.at(-1) ?? 0)} ms`);
   });
 });

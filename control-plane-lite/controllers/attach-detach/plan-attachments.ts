@@ -68,13 +68,17 @@ export function wantedAttachments(inputs: AttachmentInputs): Map<string, WantedA
   return wanted;
 }
 
-/** Whether the node, or nobody any more, still uses the volume. */
-function isInUse({ spec }: VolumeAttachment, inputs: AttachmentInputs): boolean {
-  const node = inputs.node(spec.nodeName);
-  if (node === undefined) return false;
+/** Whether this controller asked for it: others, and attachments of volumes that are gone, are left to who made them. */
+function isOurs({ metadata, spec }: VolumeAttachment, inputs: AttachmentInputs): boolean {
   const csi = inputs.volume(spec.source.persistentVolumeName ?? '')?.spec.csi;
-  if (csi === undefined) return false;
-  return node.status?.volumesInUse?.includes(uniqueName(csi.driver, csi.volumeHandle)) === true;
+  return csi !== undefined && metadata.name === inputs.nameOf(csi.volumeHandle, csi.driver, spec.nodeName);
+}
+
+/** Whether the node says that it uses the volume. */
+function isInUse({ spec }: VolumeAttachment, inputs: AttachmentInputs): boolean {
+  const csi = inputs.volume(spec.source.persistentVolumeName ?? '')?.spec.csi;
+  const inUse = inputs.node(spec.nodeName)?.status?.volumesInUse ?? [];
+  return csi !== undefined && inUse.includes(uniqueName(csi.driver, csi.volumeHandle));
 }
 
 /** Decides. */
@@ -84,7 +88,7 @@ export function planAttachments(inputs: AttachmentInputs): AttachmentPlan {
   const detach = inputs.attachments.filter(
     (attachment) =>
       attachment.metadata.deletionTimestamp === undefined &&
-      attachment.spec.source.persistentVolumeName !== undefined &&
+      isOurs(attachment, inputs) &&
       !wanted.has(attachment.metadata.name) &&
       !isInUse(attachment, inputs),
   );

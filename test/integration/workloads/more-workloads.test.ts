@@ -8,6 +8,7 @@ import {
   endpoints,
   endpointslices,
   persistentvolumeclaims,
+  persistentvolumes,
   poddisruptionbudgets,
   pods,
   replicationcontrollers,
@@ -18,6 +19,7 @@ import {
 import { isTooManyRequests } from '#kube/errors/status-error.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startControlPlane, type TestControlPlane } from '../../support/start-control-plane.ts';
+import { volumeDraft } from '../../support/storage-objects.ts';
 
 const namespace = 'default';
 let plane: TestControlPlane;
@@ -86,6 +88,10 @@ test('a stateful set starts its pods in order, each with its claim, and keeps th
   const key = { namespace, name: 'db' };
   const spec = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } };
   const claim = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name: 'data' }, spec };
+  for (const name of ['disk-1', 'disk-2', 'disk-3']) {
+    const disk = volumeDraft(name, { capacity: { storage: '1Gi' }, hostPath: { path: '/data' } });
+    await plane.client.create(persistentvolumes, undefined, disk);
+  }
   await plane.client.create(statefulsets, namespace, {
     metadata: { name: key.name },
     spec: {

@@ -243,7 +243,7 @@ describe('planAttachments', () => {
   const inputs = (fields: Partial<AttachmentInputs> & { given?: PersistentVolume } = {}): AttachmentInputs => ({
     pods: [user('p', 'n1')],
     claim: () => owner,
-    volume: () => fields.given ?? attachable(),
+    volume: (name) => (name === 'v' ? (fields.given ?? attachable()) : undefined),
     driver: () => undefined,
     node: (name) => node(name),
     attachments: [],
@@ -279,9 +279,12 @@ describe('planAttachments', () => {
     assert.equal(planAttachments({ ...left, node: () => undefined }).detach.length, 1);
   });
 
-  it('leaves alone what somebody else attached without a persistent volume', () => {
+  it('leaves alone what somebody else attached', () => {
     const inline = { ...attachment('n1'), spec: { ...attachment('n1').spec, source: {} } };
-    assert.deepEqual(planAttachments(inputs({ pods: [], attachments: [inline] })).detach, []);
+    const named = { ...attachment('n1'), metadata: { name: 'by-hand' } };
+    assert.deepEqual(planAttachments(inputs({ pods: [], attachments: [inline, named] })).detach, []);
+    const gone = inputs({ pods: [], attachments: [attachment('n1')], volume: () => undefined });
+    assert.deepEqual(planAttachments(gone).detach, []);
   });
 
   it('tells a node which volumes are attached', () => {
