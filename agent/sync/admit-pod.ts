@@ -38,13 +38,26 @@ function used(pods: readonly Pod[]): ResourceAmounts {
   return sum;
 }
 
-function hostPorts(pod: Pod): string[] {
+/** A port of the node; an empty address stands for all of them. */
+interface HostPort {
+  ip: string;
+  protocol: string;
+  port: number;
+}
+
+function hostPorts(pod: Pod): HostPort[] {
   const running = [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter(isSidecar)];
   return running.flatMap(({ ports }) =>
     (ports ?? []).flatMap(({ hostPort, protocol = 'TCP', hostIP = '' }) =>
-      hostPort === undefined || hostPort === 0 ? [] : [`${hostIP === '0.0.0.0' ? '' : hostIP}/${protocol}/${hostPort}`],
+      hostPort === undefined || hostPort === 0
+        ? []
+        : [{ ip: hostIP === '0.0.0.0' ? '' : hostIP, protocol, port: hostPort }],
     ),
   );
+}
+
+function collide(a: HostPort, b: HostPort): boolean {
+  return a.port === b.port && a.protocol === b.protocol && (a.ip === b.ip || a.ip === '' || b.ip === '');
 }
 
 /** A resource of which the node has too little left. */
@@ -111,8 +124,8 @@ export function admitPod(
       message: `${rejected}Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector`,
     };
   }
-  const takenPorts = new Set(others.flatMap(hostPorts));
-  if (hostPorts(pod).some((port) => takenPorts.has(port))) {
+  const takenPorts = others.flatMap(hostPorts);
+  if (hostPorts(pod).some((port) => takenPorts.some((taken) => collide(port, taken)))) {
     return {
       reason: 'NodePorts',
       message: `${rejected}Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports`,

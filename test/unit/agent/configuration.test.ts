@@ -284,6 +284,21 @@ describe('admitPod', () => {
     it(name, () => assert.equal(admitPod(candidate, node, others)?.reason, reason));
   }
 
+  it('tells ports of one address from those of another', () => {
+    const onPort = (hostIP: string, protocol = 'TCP') =>
+      podOf({
+        containers: [container('c', { ports: [{ containerPort: 1, hostPort: 80, hostIP, protocol }] })],
+        tolerations,
+      });
+    const reason = (candidate: ReturnType<typeof onPort>, other: ReturnType<typeof onPort>) =>
+      admitPod(candidate, node, [other])?.reason;
+    assert.equal(reason(onPort('10.0.0.1'), onPort('10.0.0.2')), undefined);
+    assert.equal(reason(onPort('10.0.0.1'), onPort('10.0.0.1', 'UDP')), undefined);
+    assert.equal(reason(onPort('10.0.0.1'), onPort('10.0.0.1')), 'NodePorts');
+    assert.equal(reason(onPort('0.0.0.0'), onPort('10.0.0.1')), 'NodePorts');
+    assert.equal(reason(onPort('10.0.0.1'), onPort('')), 'NodePorts');
+  });
+
   it('refuses kernel settings that are not safe, unless they are allowed', () => {
     const sysctls = [{ name: 'net.core.somaxconn', value: '1' }];
     const unsafe = pod('0', { securityContext: { sysctls } });
