@@ -17,6 +17,7 @@ import { busyboxImage, pauseImage } from '../../packaging/images/build-images.ts
 import { startTestCluster, type TestCluster } from './e2e-cluster.ts';
 import { eventually } from './eventually.ts';
 import { createNamespaceDialer, type NamespaceDialer } from './namespace-dialer.ts';
+import { reconfigureAgent } from './reconfigure-agent.ts';
 import { buildTestImages } from './test-images.ts';
 
 export { busyboxImage, pauseImage };
@@ -77,8 +78,16 @@ export function hasEnded(pod: Pod): boolean {
   return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
 }
 
-/** Boots the cluster. `testImages` adds the images of test-images.ts to the node. */
-export async function startNodeCluster(options: { testImages?: boolean; nodes?: number } = {}): Promise<NodeCluster> {
+export interface NodeClusterOptions {
+  nodes?: number;
+  /** Adds the images of test-images.ts to the node. */
+  testImages?: boolean;
+  /** Fields of KubeletConfiguration beyond what the cluster comes with. */
+  configuration?: object;
+}
+
+/** Boots the cluster. */
+export async function startNodeCluster(options: NodeClusterOptions = {}): Promise<NodeCluster> {
   const cluster = await startTestCluster({ nodes: options.nodes ?? 1 });
   let dialer: NamespaceDialer | undefined;
   try {
@@ -91,6 +100,7 @@ export async function startNodeCluster(options: { testImages?: boolean; nodes?: 
     };
     const client = createClient(config);
     if (options.testImages === true) await importTestImages(cluster);
+    if (options.configuration !== undefined) await reconfigureAgent(cluster, options.configuration);
     return nodeCluster(cluster, client, config, dialer);
   } catch (error) {
     await dialer?.[Symbol.asyncDispose]();

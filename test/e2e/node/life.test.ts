@@ -28,7 +28,7 @@ function condition(pod: Pod, type: string) {
 describe("a container's life", { skip: clustersUnavailable() ?? false, concurrency: 8 }, () => {
   let node: NodeCluster;
   before(async () => {
-    node = await startNodeCluster();
+    node = await startNodeCluster({ configuration: { crashLoopBackOff: { maxContainerRestartPeriod: '2s' } } });
   });
   after(() => node?.[Symbol.asyncDispose]());
 
@@ -218,12 +218,12 @@ describe("a container's life", { skip: clustersUnavailable() ?? false, concurren
       spec: { initContainers: steps(1, 0), containers: [script('exec sleep 600')] },
     });
     let restarts = 0;
-    const pod = await node.waitForPod(namespace, 'blocked', 'three tries of the first', (seen) => {
+    const pod = await node.waitForPod(namespace, 'blocked', 'three restarts of the first', (seen) => {
       assert.equal(seen.status?.phase, 'Pending');
       assert.equal(containerStatus(seen)?.state?.running, undefined);
       assert.equal(containerStatus(seen, 'init2')?.state?.running, undefined);
       restarts = containerStatus(seen, 'init1')?.restartCount ?? 0;
-      return restarts >= 2;
+      return restarts >= 3;
     });
     assert.equal(condition(pod, 'Initialized'), 'False');
     const why = pod.status?.conditions?.find(({ type }) => type === 'Initialized');

@@ -11,7 +11,7 @@ import { containerStatus, type NodeCluster, script, startNodeCluster } from '../
 describe('logs', { skip: clustersUnavailable() ?? false, concurrency: 6 }, () => {
   let node: NodeCluster;
   before(async () => {
-    node = await startNodeCluster();
+    node = await startNodeCluster({ configuration: { containerLogMaxSize: '2Mi' } });
   });
   after(() => node?.[Symbol.asyncDispose]());
 
@@ -126,7 +126,7 @@ describe('logs', { skip: clustersUnavailable() ?? false, concurrency: 6 }, () =>
 
   it('are followed over rotations without a gap or a repeat, and stay within their size on disk', async () => {
     const namespace = await node.namespace();
-    const lines = 220_000;
+    const lines = 60_000;
     const spell = `awk 'BEGIN { for (i = 0; i < ${lines}; i++) printf "%d %0190d\\n", i, 0 }'`;
     const { metadata } = await node.createPod(namespace, {
       name: 'chatty',
