@@ -108,6 +108,11 @@ describe('planPodActions: restarts', () => {
     assert.deepEqual(plan(one, observed), ['remove c-0']);
   });
 
+  it('removes a run that was created and never started, once there is a newer one', () => {
+    const observed = runtimeOf([run('c', {}, 1), run('c', { state: 'created' }, 0)]);
+    assert.deepEqual(plan(one, observed), ['remove c-0']);
+  });
+
   it('starts a container that was created but never started', () => {
     assert.deepEqual(plan(one, runtimeOf([run('c', { state: 'created' })])), ['start regular c 1']);
   });
