@@ -21,8 +21,11 @@ function resizeOnly(pod: PodObject, previous: PodObject): void {
   for (const list of ['containers', 'initContainers'] as const) {
     for (const container of spec?.[list] ?? []) {
       const wanted = pod.spec?.[list]?.find(({ name }) => name === container.name);
-      if (wanted?.resources !== undefined) container.resources = wanted.resources;
-      if (wanted?.resizePolicy !== undefined) container.resizePolicy = wanted.resizePolicy;
+      if (wanted === undefined) continue;
+      // What is left out is meant to go, which validation refuses.
+      if (wanted.resources !== undefined) container.resources = wanted.resources;
+      else if (container.resources !== undefined) container.resources = {};
+      if (wanted.resizePolicy !== undefined) container.resizePolicy = wanted.resizePolicy;
     }
   }
   if (spec !== undefined) {

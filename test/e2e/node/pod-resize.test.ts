@@ -174,6 +174,9 @@ describe('in-place resize of pods', { skip: clustersUnavailable() ?? false, conc
     await verify(done, { c1: wanted });
     const seen = await node.client.raw<Pod>({ method: 'GET', path });
     assert.deepEqual(seen, await node.client.get(pods, target));
+    const { resources: _dropped, ...bare } = { ...container, name: 'c1' };
+    const without = { ...seen, spec: { ...seen.spec, containers: [bare] } };
+    await assert.rejects(node.client.raw({ method: 'PUT', path, body: without }), /cannot be removed/);
   });
 
   it('restarts a container only where its policy asks for it', async () => {
