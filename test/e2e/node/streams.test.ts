@@ -18,7 +18,7 @@ interface EndStatus {
   details?: { causes?: { reason: string; message: string }[] };
 }
 
-describe('streams to containers', { skip: clustersUnavailable() ?? false, concurrency: 6 }, () => {
+describe('streams to containers', { skip: clustersUnavailable() ?? false, concurrency: 3 }, () => {
   let node: NodeCluster;
   let namespace: string;
   let work: string;
