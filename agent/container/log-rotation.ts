@@ -1,7 +1,7 @@
 // Keeps container logs within bounds: a log that has grown too large is put aside, the runtime opens a new one, older
 // ones are compressed and the oldest removed. A log that nobody writes to costs nothing but a watch of its file; one
 // that grows is looked at as often as its growth asks for.
-import { createReadStream, createWriteStream, existsSync, watch } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync, type FSWatcher, watch } from 'node:fs';
 import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -46,7 +46,13 @@ function newLog(now: number): WatchedLog {
 }
 
 function watchOnce(path: string, changed: () => void): () => void {
-  const watcher = watch(path, { persistent: false });
+  let watcher: FSWatcher;
+  try {
+    watcher = watch(path, { persistent: false });
+  } catch {
+    // The machine has no watch left, or the file is gone: the log is looked at once a period all the same.
+    return () => undefined;
+  }
   const end = () => {
     watcher.close();
     changed();
