@@ -4,10 +4,12 @@ import { mkdir, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Node } from '#kube/api/generated/core-v1.ts';
 import { nodeSelectorMatches } from '#kube/api/node-affinity.ts';
+import { createKeyLock } from './key-lock.ts';
 import { measureFilesystem } from './measure-usage.ts';
 import { isMountPoint, type Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
-import { deviceDirectory, volumeDirectory } from './pod-paths.ts';
+import { deviceDirectory, plainName, podDirectory, volumeDirectory } from './pod-paths.ts';
+import { listDirectory, removeTree } from './remove-tree.ts';
 import { isBlock, type PreparedVolume, uidOf, type VolumeKind, type VolumeRequest } from './volume-kind.ts';
 import { applyFsGroup } from './volume-ownership.ts';
 
@@ -35,8 +37,25 @@ async function kindOfPath(path: string): Promise<'directory' | 'block'> {
 /** Makes a filesystem on a device that has none. */
 export type FormatDevice = (device: string, fsType: string) => Promise<void>;
 
+/** The kind, and what ends it. */
+export interface LocalVolumes extends VolumeKind {
+  /** Unmounts the pod's volumes, and filesystems on devices that no other pod of the node uses. */
+  release(podUid: string): Promise<void>;
+}
+
 /** Creates the kind. */
-export function createLocalKind(rootDir: string, mounter: Mounter, format: FormatDevice): VolumeKind {
+export function createLocalKind(rootDir: string, mounter: Mounter, format: FormatDevice): LocalVolumes {
+  const lock = createKeyLock();
+  const deviceMount = (specName: string) => join(rootDir, 'plugins', plugin, 'mounts', plainName(specName));
+  const volumesOf = (podUid: string) => join(podDirectory(rootDir, podUid), 'volumes', 'kubernetes.io~local-volume');
+
+  async function isUsed(specName: string, exceptPod: string): Promise<boolean> {
+    for (const podUid of await listDirectory(join(rootDir, 'pods'))) {
+      if (podUid !== exceptPod && (await listDirectory(volumesOf(podUid))).includes(specName)) return true;
+    }
+    return false;
+  }
+
   async function linkDevice(request: VolumeRequest, path: string): Promise<PreparedVolume> {
     const directory = deviceDirectory(rootDir, uidOf(request.pod), plugin);
     await mkdir(directory, { recursive: true, mode: 0o750 });
@@ -48,7 +67,7 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
 
   /** The filesystem on the device, mounted once for all pods of the node. */
   async function mountDevice({ bound, specName }: VolumeRequest, device: string): Promise<string> {
-    const target = join(rootDir, 'plugins', plugin, 'mounts', specName);
+    const target = deviceMount(specName);
     if (await isMountPoint(mounter, target)) return target;
     const fsType = bound?.volume.spec?.local?.fsType ?? 'ext4';
     const readOnly = bound?.readOnly === true;
@@ -77,15 +96,30 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
         return linkDevice(request, path);
       }
       const readOnly = bound?.readOnly === true;
-      const source = found === 'block' ? await mountDevice(request, path) : path;
       const hostPath = volumeDirectory(rootDir, uidOf(pod), plugin, specName);
       if (await isMountPoint(mounter, hostPath)) return { hostPath, readOnly };
+      // The directory comes first: from here on the pod counts as a user of the device.
       await mkdir(hostPath, { recursive: true, mode: 0o750 });
+      const source = found === 'block' ? await lock(specName, () => mountDevice(request, path)) : path;
       const options = found === 'block' ? [] : (bound?.volume.spec?.mountOptions ?? []);
       await mounter.bind(source, hostPath, { readOnly, options });
       const { fsGroup: gid, fsGroupChangePolicy: changePolicy } = pod.spec.securityContext ?? {};
       if (gid !== undefined && !readOnly) await applyFsGroup(hostPath, { gid, readOnly: false, changePolicy });
       return { hostPath, readOnly };
+    },
+    async release(podUid) {
+      for (const specName of await listDirectory(volumesOf(podUid))) {
+        const hostPath = join(volumesOf(podUid), specName);
+        for (const mount of await mounter.listBelow(hostPath)) await mounter.unmount(mount);
+        await lock(specName, async () => {
+          const target = deviceMount(specName);
+          if ((await isMountPoint(mounter, target)) && !(await isUsed(specName, podUid))) {
+            await mounter.unmount(target);
+            await removeTree(target);
+          }
+        });
+        await removeTree(hostPath);
+      }
     },
   };
 }

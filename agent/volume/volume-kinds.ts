@@ -47,11 +47,12 @@ export function createVolumeKinds(options: VolumeKindsOptions): VolumeKinds {
   const { rootDir, mounter, sources, clock, exec, csi, images, node } = options;
   const memory = createMemoryDirectories(rootDir, mounter);
   const allocatable = () => amountsOf(node()?.status?.allocatable).get('memory') ?? 0;
+  const local = createLocalKind(rootDir, mounter, createFormatDevice(exec));
   const kinds: readonly VolumeKind[] = [
     createObjectKind(rootDir, memory, sources, clock),
     createEmptyDirKind(rootDir, mounter, allocatable),
     hostPathKind,
-    createLocalKind(rootDir, mounter, createFormatDevice(exec)),
+    local,
     createNfsKind(rootDir, mounter),
     ...(csi === undefined ? [] : [csi]),
   ];
@@ -66,6 +67,7 @@ export function createVolumeKinds(options: VolumeKindsOptions): VolumeKinds {
     check: (request) => checkNodeAffinity(request, node()),
     async release(podUid) {
       await images?.release(podUid);
+      await local.release(podUid);
       await csi?.release(podUid);
     },
     remove: (podUid) => memory.remove(podUid),

@@ -104,13 +104,20 @@ describe('volumes of CSI drivers', { skip: clustersUnavailable() ?? false, concu
       'the copy',
       async () => (await readFile(join(driver.dataOf('shared'), 'copy'), 'utf8')) === 'one\n',
     );
-    assert.deepEqual(driver.methodsOf('shared'), ['NodeStageVolume', 'NodePublishVolume', 'NodePublishVolume']);
+    const changes = () => driver.changesOf('shared');
+    assert.deepEqual(changes(), ['NodeStageVolume', 'NodePublishVolume', 'NodePublishVolume']);
+    const metrics = await node.client.raw<string>({
+      method: 'GET',
+      path: `/api/v1/nodes/${node.nodeName}/proxy/metrics`,
+    });
+    const labels = `{namespace="${namespace}",persistentvolumeclaim="data"}`;
+    assert.ok(metrics.includes(`kubelet_volume_stats_used_bytes${labels} 400\n`));
     await node.client.delete(pods, { namespace, name: 'one' });
     await node.waitGone(namespace, 'one');
-    assert.deepEqual(driver.methodsOf('shared').slice(3), ['NodeUnpublishVolume']);
+    assert.deepEqual(changes().slice(3), ['NodeUnpublishVolume']);
     await node.client.delete(pods, { namespace, name: 'two' });
     await node.waitGone(namespace, 'two');
-    assert.deepEqual(driver.methodsOf('shared').slice(4), ['NodeUnpublishVolume', 'NodeUnstageVolume']);
+    assert.deepEqual(changes().slice(4), ['NodeUnpublishVolume', 'NodeUnstageVolume']);
   });
 
   it('passes secrets, attributes, facts of the pod and tokens to the driver', async () => {
@@ -248,7 +255,7 @@ describe('volumes of CSI drivers', { skip: clustersUnavailable() ?? false, concu
     assert.match((await readFile(`${driver.dataOf('raw')}.img`)).subarray(0, 5).toString(), /hello/);
     await node.client.delete(pods, { namespace, name: 'raw' });
     await node.waitGone(namespace, 'raw');
-    assert.deepEqual(driver.methodsOf('raw'), [
+    assert.deepEqual(driver.changesOf('raw'), [
       'NodeStageVolume',
       'NodePublishVolume',
       'NodeUnpublishVolume',
@@ -335,10 +342,10 @@ describe('volumes of CSI drivers across a restart of the agent', { skip: cluster
     await eventually('another agent', async () => ![before, undefined].includes(await running()));
     await eventually('the driver is registered again', async () => driver.registered.length > 1);
     assert.equal((await node.pod(namespace, 'stays')).status?.containerStatuses?.[0]?.restartCount, 0);
-    assert.deepEqual(driver.methodsOf('h'), ['NodeStageVolume', 'NodePublishVolume']);
+    assert.deepEqual(driver.changesOf('h'), ['NodeStageVolume', 'NodePublishVolume']);
     await node.client.delete(pods, { namespace, name: 'stays' });
     await node.waitGone(namespace, 'stays');
-    assert.deepEqual(driver.methodsOf('h').slice(2), ['NodeUnpublishVolume', 'NodeUnstageVolume']);
+    assert.deepEqual(driver.changesOf('h').slice(2), ['NodeUnpublishVolume', 'NodeUnstageVolume']);
     await rm(directory, { recursive: true, force: true });
   });
 });

@@ -12,6 +12,7 @@ import {
   pods as podResource,
   storageclasses,
 } from '#kube/api/generated/resources.ts';
+import { execOrThrow, systemExec } from '#kube/process/exec.ts';
 import { clustersUnavailable } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { busyboxImage, type NodeCluster, script, startNodeCluster } from '../support/node-cluster.ts';
@@ -263,7 +264,11 @@ describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () 
 
   it('refuses a claim that another pod made for itself', async () => {
     const namespace = await node.namespace();
-    await node.client.create(persistentvolumeclaims, namespace, claimDraft('taken-v'));
+    await node.client.create(
+      persistentvolumeclaims,
+      namespace,
+      claimDraft('taken-v', { storageClassName: unique('none') }),
+    );
     const { storageClassName: _, ...rest } = claimDraft('').spec;
     const volumes = [{ name: 'v', ephemeral: { volumeClaimTemplate: { spec: rest } } }];
     const containers = [script('true', { volumeMounts: [{ name: 'v', mountPath: '/v' }] })];
@@ -295,5 +300,31 @@ describe('claims', { skip: clustersUnavailable() ?? false, concurrency: 4 }, () 
     }
     delays.sort((a, b) => a - b);
     test.diagnostic(`half within ${Math.round(delays[14] ?? 0)} ms, all within ${Math.round(delays.at(-1) ?? 0)} ms`);
+  });
+
+  it('makes a filesystem on an empty device, mounts it once, and unmounts it after the last pod', async () => {
+    const image = join(await newDirectory(), 'disk.img');
+    await execOrThrow(systemExec, 'truncate', ['-s', '16M', image]);
+    const device = (await execOrThrow(systemExec, 'losetup', ['-f', '--show', image])).trim();
+    try {
+      const { namespace, volume } = await boundClaim({ local: { path: device }, ...onlyOnNode(node.nodeName) });
+      const { volumes, volumeMounts } = claimVolume('data');
+      const keep = 'echo kept >> /v/file; trap exit TERM; sleep 3600 & wait';
+      for (const name of ['one', 'two']) {
+        await node.createPod(namespace, { name, spec: { volumes, containers: [script(keep, { volumeMounts })] } });
+        await node.waitReady(namespace, name);
+      }
+      const kubelet = node.cluster.layout.nodes[0]?.kubeletDir ?? '';
+      const mounted = join(kubelet, 'plugins/kubernetes.io/local-volume/mounts', volume);
+      await eventually('both wrote', async () => (await readFile(join(mounted, 'file'), 'utf8')) === 'kept\nkept\n');
+      for (const name of ['one', 'two']) {
+        await node.client.delete(podResource, { namespace, name });
+        await node.waitGone(namespace, name);
+        const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+        assert.equal(mounts.includes(mounted), name === 'one');
+      }
+    } finally {
+      await execOrThrow(systemExec, 'losetup', ['-d', device]);
+    }
   });
 });

@@ -30,6 +30,8 @@ export interface CsiDriver extends AsyncDisposable {
   calls: CsiCall[];
   /** Names of the methods called for a volume, in order. */
   methodsOf(volumeId: string): string[];
+  /** Those that change something: statistics are asked for whenever somebody looks. */
+  changesOf(volumeId: string): string[];
   requestsOf(method: string, volumeId?: string): Record<string, unknown>[];
   /** What the agent said about the registration. */
   registered: { pluginRegistered: boolean; error: string }[];
@@ -189,6 +191,10 @@ export async function startCsiDriver(options: CsiDriverOptions): Promise<CsiDriv
     registered,
     methodsOf: (volumeId) =>
       calls.filter(({ request }) => request['volumeId'] === volumeId).map(({ method }) => method),
+    changesOf: (volumeId) =>
+      calls
+        .filter(({ request, method }) => request['volumeId'] === volumeId && method !== 'NodeGetVolumeStats')
+        .map(({ method }) => method),
     requestsOf: (method, volumeId) =>
       calls
         .filter((call) => call.method === method && (volumeId === undefined || call.request['volumeId'] === volumeId))

@@ -144,6 +144,19 @@ describe('volumes of hostile pods', { skip }, () => {
     assert.equal(await readFile(join(foreign, 'precious'), 'utf8'), 'x');
   });
 
+  it('keeps what is in a mount that somebody else made in the directory of a pod that is gone', async () => {
+    const rootDir = join(root, 'agent');
+    const foreign = join(root, 'foreign');
+    const inside = join(rootDir, 'pods/uid-gone/volumes/kubernetes.io~empty-dir/v/inside');
+    await mkdir(inside, { recursive: true });
+    await mkdir(foreign);
+    await writeFile(join(foreign, 'precious'), 'x');
+    await mounter.bind(foreign, inside, { readOnly: false });
+    await createManager(rootDir).removeDirectory('uid-gone');
+    assert.deepEqual(await readdir(join(rootDir, 'pods')), []);
+    assert.equal(await readFile(join(foreign, 'precious'), 'utf8'), 'x');
+  });
+
   it('does not follow links when it removes', async () => {
     const outside = join(root, 'outside');
     await mkdir(outside);
@@ -228,10 +241,7 @@ describe('volumes of hostile pods', { skip }, () => {
     }
   });
 
-  /** Prepares, mounts and removes the pod's volumes; being refused is fine. */
-  async function useOnce(rootDir: string, pod: Pod, mounts: number): Promise<void> {
-    assert.ok(mounts > 0);
-    const signal = new AbortController().signal;
+  function createManager(rootDir: string) {
     const configMap = { metadata: { name: 'c' }, data: { k: 'text' } } as never;
     const logger = pino({ level: 'silent' });
     const kinds = createVolumeKinds({
@@ -256,7 +266,7 @@ describe('volumes of hostile pods', { skip }, () => {
       exec: systemExec,
       node: () => undefined,
     });
-    const manager = createVolumeManager({
+    return createVolumeManager({
       rootDir,
       mounter,
       kinds,
@@ -265,6 +275,13 @@ describe('volumes of hostile pods', { skip }, () => {
       logger,
       record: () => undefined,
     });
+  }
+
+  /** Prepares, mounts and removes the pod's volumes; being refused is fine. */
+  async function useOnce(rootDir: string, pod: Pod, mounts: number): Promise<void> {
+    assert.ok(mounts > 0);
+    const signal = new AbortController().signal;
+    const manager = createManager(rootDir);
     const uid = pod.metadata.uid ?? '';
     try {
       const volumes = await manager.prepare(pod, signal);
