@@ -16,6 +16,7 @@ import {
   tooManyField,
   unsupportedField,
 } from '#kube/errors/field-error.ts';
+import { validateContainerLife, validateHostnameOverride } from './container-life-validation.ts';
 import {
   type PodContext,
   validateContainer,
@@ -69,13 +70,13 @@ function validateContainers(spec: PodSpec, field: string, context: PodContext): 
   if (containers.length === 0) errors.push(requiredField(`${field}.containers`));
   errors.push(...validateContainerList(`${field}.containers`, containers, names, context));
   for (const [i, container] of containers.entries()) {
-    errors.push(...validateLifecycleAndProbes(`${field}.containers[${i}]`, container));
+    const at = `${field}.containers[${i}]`;
+    errors.push(...validateLifecycleAndProbes(at, container), ...validateContainerLife(at, container, spec));
   }
   errors.push(...validateContainerList(`${field}.initContainers`, spec.initContainers ?? [], names, context));
   for (const [i, container] of (spec.initContainers ?? []).entries()) {
-    errors.push(...validateInitContainer(`${field}.initContainers[${i}]`, container));
-    const policies = ['Always', 'OnFailure', 'Never'];
-    errors.push(...oneOf(`${field}.initContainers[${i}].restartPolicy`, container.restartPolicy, policies));
+    const at = `${field}.initContainers[${i}]`;
+    errors.push(...validateInitContainer(at, container), ...validateContainerLife(at, container, spec));
   }
   return errors;
 }
@@ -241,6 +242,9 @@ function validateHostNamespaces(spec: PodSpec, field: string): FieldError[] {
       within(`${at}.supplementalGroups[${i}]`, group, 0, maxInt32),
     ),
   );
+  errors.push(
+    ...oneOf(`${at}.supplementalGroupsPolicy`, securityContext?.supplementalGroupsPolicy, ['Merge', 'Strict']),
+  );
   const seen = new Set<string>();
   for (const [i, { name }] of (securityContext?.sysctls ?? []).entries()) {
     if (name === '') errors.push(requiredField(`${at}.sysctls[${i}].name`));
@@ -278,6 +282,10 @@ export function validatePodSpec(field: string, spec: PodSpec): FieldError[] {
     const value = spec[key];
     if (value !== undefined && value !== '') errors.push(...syntax(`${field}.${key}`, value, faults));
   }
+  if (spec.hostnameOverride !== undefined) {
+    errors.push(...syntax(`${field}.hostnameOverride`, spec.hostnameOverride, dns1123SubdomainFaults));
+  }
+  errors.push(...validateHostnameOverride(`${field}.hostnameOverride`, spec));
   errors.push(...within(`${field}.activeDeadlineSeconds`, spec.activeDeadlineSeconds, 1, maxInt32));
   errors.push(...validateTolerations(`${field}.tolerations`, spec.tolerations ?? []));
   for (const [i, alias] of (spec.hostAliases ?? []).entries()) {
