@@ -23,7 +23,7 @@ export interface TestWebSocket {
 /** Rejects when the server does not upgrade, with its status and text in the message. */
 export async function openWebSocket(config: ClientConfig, path: string, protocols: string[]): Promise<TestWebSocket> {
   const { certificate } = (await config.credentials?.current()) ?? {};
-  const websocket = new WebSocket(`${(config.servers[0] ?? '').replace('https:', 'wss:')}${path}`, protocols, {
+  const websocket = new WebSocket(`${(config.servers[0] ?? '').replace(/^http/, 'ws')}${path}`, protocols, {
     ca: config.caPem,
     cert: certificate?.certPem,
     key: certificate?.keyPem,
