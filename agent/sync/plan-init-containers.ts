@@ -44,12 +44,16 @@ export function planInitContainers(inputs: PlanInputs, sandbox: RuntimeSandbox):
   const latest = (name: string) => here.find((container) => container.name === name);
   const wasInitialized = pod.spec.containers.some(({ name }) => latest(name) !== undefined);
   const actions: PodAction[] = [];
-  for (const container of pod.spec.initContainers ?? []) {
+  const containers = pod.spec.initContainers ?? [];
+  for (const [index, container] of containers.entries()) {
     if (wasInitialized && !isSidecar(container)) continue;
     const plan = isSidecar(container) ? planSidecar : planOrdinary;
     const step = plan(inputs, container, latest(container.name));
     actions.push(...step.actions);
-    if (!step.done && !wasInitialized) return { initialized: false, actions };
+    // A sidecar that had started, since another container followed it, is only kept running.
+    const wasPassed =
+      isSidecar(container) && containers.slice(index + 1).some(({ name }) => latest(name) !== undefined);
+    if (!step.done && !wasInitialized && !wasPassed) return { initialized: false, actions };
   }
   return { initialized: true, actions };
 }

@@ -261,6 +261,15 @@ describe('planPodActions: init containers and sidecars', () => {
     assert.deepEqual(plan(never, runtimeOf([ended('i1', 1)])), []);
   });
 
+  it('goes on without a sidecar that had started and waits to be started again', () => {
+    const restartDelay = () => ({ untilMs: 12_000, delayMs: 10_000 });
+    const crashed = [ended('side', 1), ended('i1', 0)];
+    assert.deepEqual(plan(pod, runtimeOf([run('i2'), ...crashed]), { restartDelay }), ['wait side 10000']);
+    const expected = ['wait side 10000', 'start regular c 0'];
+    assert.deepEqual(plan(pod, runtimeOf([ended('i2', 0), ...crashed]), { restartDelay }), expected);
+    assert.deepEqual(plan(pod, runtimeOf(crashed), { restartDelay }), ['wait side 10000'], 'nothing followed it yet');
+  });
+
   it('restarts a sidecar beside a running container, without touching it', () => {
     const observed = runtimeOf([run('c'), ended('i2', 0), ended('side', 1), ended('i1', 0)]);
     assert.deepEqual(plan(pod, observed), ['start init side 1']);
