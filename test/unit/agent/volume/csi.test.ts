@@ -143,7 +143,9 @@ describe('agentOwnsGroup', () => {
 
 describe('needsExpansion', () => {
   const bound = (claimed: string | undefined, has: string, readOnly = false) => ({
-    claim: { status: claimed === undefined ? {} : { capacity: { storage: claimed } } } as unknown as PersistentVolumeClaim,
+    claim: {
+      status: claimed === undefined ? {} : { capacity: { storage: claimed } },
+    } as unknown as PersistentVolumeClaim,
     volume: { spec: { capacity: { storage: has } } } as unknown as PersistentVolume,
     readOnly,
   });
