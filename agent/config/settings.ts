@@ -16,6 +16,8 @@ export interface ServerSettings {
   certFile: string | undefined;
   keyFile: string | undefined;
   certDir: string;
+  /** The serving certificate is asked for at the API server. */
+  tlsBootstrap: boolean;
   tlsMinVersion: 'TLSv1.2' | 'TLSv1.3';
   clientCaFile: string | undefined;
   anonymous: boolean;
@@ -34,6 +36,10 @@ export interface AgentSettings {
   /** For /configz. */
   configuration: Record<string, unknown>;
   kubeconfig: string | undefined;
+  /** With which the first client certificate is asked for. */
+  bootstrapKubeconfig: string | undefined;
+  /** Client certificates are renewed before they run out. */
+  rotateCertificates: boolean;
   hostname: string | undefined;
   nodeIps: string[];
   nodeLabels: Record<string, string>;
@@ -155,6 +161,7 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
     certFile: text(c['tlsCertFile']),
     keyFile: text(c['tlsPrivateKeyFile']),
     certDir,
+    tlsBootstrap: c['serverTLSBootstrap'] === true,
     tlsMinVersion: c['tlsMinVersion'] === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2',
     clientCaFile: text(record(authentication['x509'])['clientCAFile']),
     anonymous: record(authentication['anonymous'])['enabled'] === true,
@@ -167,6 +174,21 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
     systemLogHandler: c['enableSystemLogHandler'] === true,
     streamIdleTimeoutMs: durationMs(c['streamingConnectionIdleTimeout']),
   };
+}
+
+/** Pulls at once; without `serializeImagePulls` the number alone says that they need not be one after the other. */
+function parallelPulls(c: Fields, given: ReadonlySet<string>): number {
+  const most = c['maxParallelImagePulls'];
+  if (most === undefined || most === null) {
+    return c['serializeImagePulls'] === false ? Number.POSITIVE_INFINITY : 1;
+  }
+  const count = Number(most);
+  if (!Number.isInteger(count) || count < 1) throw new UsageError('maxParallelImagePulls takes a positive number');
+  const serialize = given.has('serializeImagePulls') ? c['serializeImagePulls'] !== false : count === 1;
+  if (serialize && count > 1) {
+    throw new UsageError('maxParallelImagePulls above 1 needs serializeImagePulls: false');
+  }
+  return count;
 }
 
 function credentialProviders(flag: (name: string) => string | undefined): AgentSettings['credentialProviders'] {
@@ -201,11 +223,12 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
   const maxPods = Number(c['maxPods']);
   if (!Number.isInteger(maxPods) || maxPods < 0) throw new UsageError(`maxPods takes a whole number, not ${maxPods}`);
   const staticPodPath = c['staticPodPath'];
-  const serialize = c['serializeImagePulls'] !== false;
   const crashLoop = record(c['crashLoopBackOff'])['maxContainerRestartPeriod'];
   return {
     configuration: { kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1', ...c },
     kubeconfig: flag('kubeconfig'),
+    bootstrapKubeconfig: flag('bootstrap-kubeconfig'),
+    rotateCertificates: c['rotateCertificates'] === true,
     hostname: flag('hostname-override'),
     nodeIps: (flag('node-ip') ?? '').split(',').filter((ip) => ip !== ''),
     nodeLabels: texts(flags['node-labels']),
@@ -249,7 +272,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     pullVerification: String(c['imagePullCredentialsVerificationPolicy'] ?? ''),
     pullVerificationAllowlist: list(c['preloadedImagesVerificationAllowlist']),
     credentialProviders: credentialProviders(flag),
-    parallelPulls: serialize ? 1 : Number(c['maxParallelImagePulls'] ?? Number.POSITIVE_INFINITY),
+    parallelPulls: parallelPulls(c, given),
     ...resolveCrashLoop(c, crashLoop),
     reserved: [texts(c['systemReserved']), texts(c['kubeReserved'])],
     evictionHard: texts(c['evictionHard']),

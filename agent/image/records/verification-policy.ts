@@ -28,6 +28,11 @@ function decodePattern(pattern: string): AllowedImages {
 
 /** Throws UsageError for a policy or a pattern that is none. */
 export function createVerificationPolicy(name: string, allowlist: readonly string[]): VerificationPolicy {
+  if (allowlist.length > 0 && name !== 'NeverVerifyAllowlistedImages') {
+    throw new UsageError(
+      'preloadedImagesVerificationAllowlist needs imagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages',
+    );
+  }
   switch (name) {
     case 'NeverVerify':
       return () => false;

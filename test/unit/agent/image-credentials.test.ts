@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
 import { type Exec, systemExec } from '#kube/process/exec.ts';
+import { loadConfiguration } from '../../../agent/config/load-configuration.ts';
+import { resolveSettings } from '../../../agent/config/settings.ts';
 import { parseImageReference } from '../../../agent/image/image-reference.ts';
 import { createCredentialProvider } from '../../../agent/image/provider/credential-provider.ts';
 import { loadProviders } from '../../../agent/image/provider/provider-config.ts';
@@ -360,6 +362,9 @@ describe('createVerificationPolicy', () => {
       assert.throws(() => createVerificationPolicy('NeverVerifyAllowlistedImages', [pattern]), { name: 'UsageError' });
     });
   }
+  it('refuses a list that its policy does not look at', () => {
+    assert.throws(() => createVerificationPolicy('NeverVerify', ['r.example/*']), { name: 'UsageError' });
+  });
   it('refuses an unknown policy', () => assert.throws(() => createVerificationPolicy('Sometimes', [])));
 });
 
@@ -371,4 +376,29 @@ describe('createPullRate', () => {
     await clock.advance(500);
     assert.deepEqual([mayPull(), mayPull()], [true, false]);
   });
+});
+
+describe('pulls at once', () => {
+  const load = (fields: object) => {
+    const path = join(directory, 'agent.yaml');
+    const kind = { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration' };
+    writeFileSync(path, JSON.stringify({ ...kind, ...fields }));
+    const loaded = loadConfiguration([`--config=${path}`], 'v1.36.0');
+    assert.ok(!('print' in loaded));
+    return resolveSettings(loaded).parallelPulls;
+  };
+  const cases: [object, number | RegExp][] = [
+    [{}, 1],
+    [{ serializeImagePulls: false }, Number.POSITIVE_INFINITY],
+    [{ serializeImagePulls: false, maxParallelImagePulls: 3 }, 3],
+    [{ maxParallelImagePulls: 3 }, 3],
+    [{ serializeImagePulls: true, maxParallelImagePulls: 3 }, /needs serializeImagePulls: false/],
+    [{ maxParallelImagePulls: 0 }, /takes a positive number/],
+  ];
+  for (const [fields, expected] of cases) {
+    it(`${JSON.stringify(fields)} means ${String(expected)}`, () => {
+      if (expected instanceof RegExp) assert.throws(() => load(fields), expected);
+      else assert.equal(load(fields), expected);
+    });
+  }
 });
