@@ -2,12 +2,14 @@
 import { hostname } from 'node:os';
 import { pino } from 'pino';
 import { createClient } from '#kube/client/create-client.ts';
-import { loadClientConfig } from '#kube/client/load-config.ts';
 import { createMetrics } from '#kube/metrics/metrics.ts';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
+import { createCertificateStore } from './certificate/certificate-store.ts';
+import { resolveClientIdentity } from './certificate/client-identity.ts';
+import { createNodeCertificates } from './certificate/node-certificates.ts';
 import { isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
 import { loadConfiguration } from './config/load-configuration.ts';
 import { type AgentSettings, resolveSettings } from './config/settings.ts';
@@ -62,10 +64,15 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   await checkMachine(settings);
   const metrics = createMetrics();
   const tools = { clock: systemClock, exec: systemExec, env: process.env };
-  const clientConfig = loadClientConfig(tools, settings.kubeconfig);
+  const nodeName = (settings.hostname ?? hostname()).toLowerCase();
+  const { certDir } = settings.server;
+  const identity = await resolveClientIdentity(
+    { ...settings, nodeName, certDir, rotate: settings.rotateCertificates, tools, logger },
+    signal,
+  );
   const connect = (qps: number | undefined, burst: number | undefined) =>
     createClient({
-      ...clientConfig,
+      ...identity.config,
       name: 'kubelet',
       qps,
       burst,
@@ -87,11 +94,26 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
           `no container runtime at ${settings.runtimeEndpoint} (${(error as Error).message}): ${fix}`,
         );
       });
-    const nodeName = (settings.hostname ?? hostname()).toLowerCase();
+    const nodeIps = await findNodeIps(nodeName, settings.nodeIps);
+    const serving = {
+      store: createCertificateStore(certDir, 'kubelet-server'),
+      dnsNames: [nodeName],
+      ipAddresses: nodeIps,
+    };
+    const certificates = createNodeCertificates({
+      nodeName,
+      client: heartbeatClient,
+      clock: systemClock,
+      logger,
+      clientStore: identity.store,
+      recover: identity.recover,
+      serving: settings.server.tlsBootstrap ? serving : undefined,
+    });
     const agent = await createAgent({
       settings,
+      certificates,
       nodeName,
-      nodeIps: await findNodeIps(nodeName, settings.nodeIps),
+      nodeIps,
       facts: await readMachineFacts(settings),
       runtime,
       images,

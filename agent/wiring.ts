@@ -160,6 +160,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     cache,
     volumeStats: podParts.storage.stats,
     explain: explainer.explain,
+    replaceable: parts.certificates.replaceable,
   });
 
   return {
@@ -178,6 +179,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             server,
             sources,
             explainer,
+            parts.certificates,
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
             ...(settings.localStorage

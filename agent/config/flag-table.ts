@@ -76,6 +76,7 @@ export const fieldOfFlag: Record<string, string> = {
 
 /** Flags that are not configuration fields and that this agent acts on. */
 const honoured = new Set([
+  'bootstrap-kubeconfig',
   'cert-dir',
   'cloud-provider',
   'config',

@@ -31,6 +31,7 @@ export interface AgentServerOptions {
   explain: ExplainRouteOptions['explain'];
   retry: ExplainRouteOptions['retry'];
   observe: HttpServerOptions['observe'];
+  replaceable?: HttpServerOptions['replaceable'];
   /** Called when every port is open. */
   listening(): void;
 }
@@ -77,6 +78,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
       upgrade: (request, socket, head) =>
         own.debuggingHandlers ? serveStream(streaming, request, socket, head) : Promise.resolve(false),
       observe: options.observe,
+      replaceable: options.replaceable,
       logger,
     });
     servers.push(server);

@@ -16,7 +16,7 @@ import type { StatusManager } from '../status/status-manager.ts';
 import type { PodWorkers } from '../sync/pod-workers.ts';
 import type { VolumeStatsSource } from '../volume/volume-stats.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
-import { runAgentServer } from './agent-server.ts';
+import { type AgentServerOptions, runAgentServer } from './agent-server.ts';
 import type { NodeView } from './node-view.ts';
 import type { ExplainRouteOptions } from './routes/explain-routes.ts';
 import { metricRoutes } from './routes/metric-routes.ts';
@@ -43,6 +43,7 @@ export interface ServerParts {
   cache: RuntimeCache;
   volumeStats: VolumeStatsSource;
   explain: ExplainRouteOptions['explain'];
+  replaceable?: AgentServerOptions['replaceable'];
 }
 
 function createView({ nodeName, workers, statuses, cache }: ServerParts): NodeView {

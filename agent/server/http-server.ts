@@ -16,6 +16,8 @@ import { refuseUpgrade } from './upgrade-proxy.ts';
 export interface HttpServerOptions {
   settings: ServerSettings;
   certificate: ServingCertificate;
+  /** Called with what shows another certificate to connections from then on. */
+  replaceable?: ((replace: (certificate: ServingCertificate) => void) => void) | undefined;
   authenticate: Authenticate;
   authorize: Authorize;
   /** Adds the routes. */
@@ -57,12 +59,12 @@ async function listen(server: FastifyInstance, what: string, host: string, port:
 export async function startHttpsServer(options: HttpServerOptions): Promise<FastifyInstance> {
   const { settings, certificate, logger } = options;
   const ca = settings.clientCaFile === undefined ? undefined : await readFile(settings.clientCaFile);
+  const tls = {
+    ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }),
+    minVersion: settings.tlsMinVersion,
+  };
   const server = fastify({
-    https: {
-      ...certificate,
-      ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }),
-      minVersion: settings.tlsMinVersion,
-    },
+    https: { ...certificate, ...tls },
     // Streams of logs outlive every reasonable limit.
     requestTimeout: 0,
     forceCloseConnections: true,
@@ -98,6 +100,7 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
       refuseUpgrade(socket, 500, 'Internal Server Error', (error as Error).message);
     });
   });
+  options.replaceable?.((next) => server.server.setSecureContext({ ...next, ...tls }));
   await listen(server, 'port', settings.address, settings.port);
   return server;
 }

@@ -4,6 +4,7 @@ import type { ApiClient } from '#kube/client/types.ts';
 import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
+import type { NodeCertificates } from '../certificate/node-certificates.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
 import type { PullProgress } from '../cri/pull-progress.ts';
@@ -27,6 +28,7 @@ export interface AgentParts {
   eventClient: ApiClient;
   /** For the Node object and its Lease. */
   heartbeatClient: ApiClient;
+  certificates: NodeCertificates;
   metrics: ComponentMetrics;
   clock: Clock;
   exec: Exec;

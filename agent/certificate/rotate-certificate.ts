@@ -1,0 +1,47 @@
+// Keeps one certificate of the node fresh: asks for the next one in time, and again with a backoff while that fails.
+import type { Logger } from 'pino';
+import type { Clock } from '#kube/process/clock.ts';
+import { backoffDelayMs } from '#kube/queue/backoff.ts';
+import type { CertificatePair, CertificateStore } from './certificate-store.ts';
+import type { IssuedCertificate } from './obtain-certificate.ts';
+import { isValidAt, rotationDeadlineMs } from './plan-rotation.ts';
+
+const retry = { initialMs: 2000, maxMs: 256_000 };
+
+export interface RotationOptions {
+  store: CertificateStore;
+  obtain(signal: AbortSignal): Promise<IssuedCertificate>;
+  /** Told every new pair, and the first one found. */
+  changed(pair: CertificatePair): void;
+  /** Whether the pair still says what it has to, for example has every address; a change makes the next one due. */
+  matches?(pair: CertificatePair): boolean;
+  clock: Clock;
+  logger: Logger;
+  random?: () => number;
+}
+
+/** Runs until the signal is aborted. */
+export async function rotateCertificate(options: RotationOptions, signal: AbortSignal): Promise<void> {
+  const { store, clock, logger, random = Math.random } = options;
+  let pair = await store.load();
+  if (pair !== undefined && isValidAt(pair, clock.now())) options.changed(pair);
+  let failures = 0;
+  while (!signal.aborted) {
+    const wanted = pair !== undefined && (options.matches?.(pair) ?? true) && isValidAt(pair, clock.now());
+    const waitMs = wanted && pair !== undefined ? rotationDeadlineMs(pair, random()) - clock.now() : 0;
+    if (waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
+    if (signal.aborted) return;
+    try {
+      const { certPem, keyPem } = await options.obtain(signal);
+      pair = await store.save(certPem, keyPem, clock.now());
+      failures = 0;
+      options.changed(pair);
+      logger.info({ subject: pair.subject, until: new Date(pair.notAfterMs).toISOString() }, 'the certificate is new');
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      logger.warn({ err: error }, 'cannot renew the certificate, will try again');
+      await clock.sleep(backoffDelayMs(failures, retry), signal).catch(() => undefined);
+    }
+  }
+}
