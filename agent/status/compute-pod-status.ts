@@ -33,7 +33,9 @@ export interface PodStatusInputs extends StatusInputs {
 /** Amounts in the notation the pod's own definition uses for the resource. */
 function formatAmounts(pod: Pod, amounts: ResourceAmounts): Record<string, string> {
   const written = new Map<string, string>();
-  for (const { container } of containersOf(pod)) {
+  for (const { kind, container } of containersOf(pod)) {
+    // They ask for nothing that counts.
+    if (kind === 'ephemeral') continue;
     const { requests, limits } = container.resources ?? {};
     for (const [name, text] of Object.entries({ ...pod.spec.overhead, ...limits, ...requests }))
       written.set(name, text);

@@ -100,6 +100,25 @@ function compute(extra: Partial<Parameters<typeof computePodStatus>[0]> = {}): P
 }
 
 describe('computePodStatus', () => {
+  it('counts no resources of ephemeral containers, whatever stands there', () => {
+    const ephemeral = { name: 'debug', resources: { limits: { cpu: 'none' } } };
+    const resources = { requests: { cpu: '100m' } };
+    const pod = podOf({ containers: [container('c', { resources })], ephemeralContainers: [ephemeral] });
+    assert.deepEqual(compute({ pod }).allocatedResources, { cpu: '100m' });
+  });
+
+  it('keeps the last word of a run that the runtime forgot, and counts one that was lost', () => {
+    const ended = { exitCode: 3, reason: 'Error' };
+    const base = { name: 'c', image: 'image:1', imageID: '', ready: false, restartCount: 2, lastState: {} };
+    const pod = podOf({ containers: [container('c')], restartPolicy: 'Never' });
+    const told = compute({ pod, observed: runtimeOf([]), before: () => ({ ...base, state: { terminated: ended } }) });
+    assert.deepEqual(told.containerStatuses?.[0]?.state?.terminated, ended);
+    const running = { ...base, state: { running: { startedAt: '2026-01-01T00:00:00Z' } } };
+    const lost = compute({ observed: runtimeOf([]), before: () => running }).containerStatuses?.[0];
+    assert.equal(lost?.restartCount, 3);
+    assert.equal(lost?.lastState?.terminated?.reason, 'ContainerStatusUnknown');
+  });
+
   it('is ready when every container is', () => {
     const { conditions, phase, podIP } = compute();
     assert.equal(phase, 'Running');
