@@ -44,8 +44,6 @@ export interface VolumeManager {
   blocking(podUid: string): BlockingVolume[];
   /** The pod's volumes that are ready, each with how to measure it. */
   mounted(podUid: string): MountedVolume[];
-  /** Uids of pods that wait for a volume. */
-  waiting(): string[];
   /** Unmounts and removes the pod's volumes; termination messages stay to be read again. */
   teardown(podUid: string): Promise<void>;
   /** Removes all files of a pod that is gone. */
@@ -234,7 +232,6 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
         request,
         measure: async () => kinds.find(request).measure?.(request, prepared),
       })),
-    waiting: () => [...pods].filter(([, { blocking }]) => blocking.size > 0).map(([uid]) => uid),
     teardown,
     async removeDirectory(podUid) {
       await teardown(podUid);

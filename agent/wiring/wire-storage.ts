@@ -43,8 +43,11 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
     nodeObject,
     logger,
     registered(driver) {
-      volumes.waiting().forEach(wake);
-      csi.sweep(driver).catch((error: unknown) => logger.warn({ err: error, driver }, 'cannot unstage unused volumes'));
+      // Pods may wait for it to start, or to end.
+      const told = volumes.listPods().then((uids) => uids.forEach(wake));
+      Promise.all([told, csi.sweep(driver)]).catch((error: unknown) =>
+        logger.warn({ err: error, driver }, 'cannot tell pods of a driver, or unstage what none uses'),
+      );
     },
   });
   const staged = createStagedVolumes(rootDir, mounter);

@@ -294,6 +294,25 @@ describe('volumes of CSI drivers', { skip: clustersUnavailable() ?? false, concu
     await node.waitReady(namespace, 'waits');
   });
 
+  it('lets a pod end as soon as its driver is back', async () => {
+    const driver = await startDriver({ attachRequired: false });
+    const namespace = await boundClaim(driver.name, 'away');
+    await node.createPod(namespace, { name: 'ends', spec: podSpec(sleeper) });
+    await node.waitReady(namespace, 'ends');
+    await driver.stop();
+    await eventually('the driver is gone', async () => {
+      const { spec } = await node.client.get(csinodes, { name: node.nodeName });
+      return spec.drivers.every(({ name }) => name !== driver.name);
+    });
+    await node.client.delete(pods, { namespace, name: 'ends' });
+    await node.waitForPod(namespace, 'ends', 'its containers have ended', ({ status }) =>
+      (status?.containerStatuses ?? []).every(({ state }) => state?.terminated !== undefined),
+    );
+    await driver.start();
+    await node.waitGone(namespace, 'ends', 5000);
+    assert.deepEqual(driver.changesOf('away').slice(-2), ['NodeUnpublishVolume', 'NodeUnstageVolume']);
+  });
+
   it('mounts as soon as a missing driver registers', async () => {
     const driver = await startDriver({ attachRequired: false });
     await driver.stop();

@@ -252,12 +252,16 @@ export function createCsiVolumes(options: CsiVolumesOptions): CsiVolumes {
     },
     async release(podUid) {
       const root = csiVolumesOfPod(rootDir, podUid);
+      const failures: unknown[] = [];
+      const attempt = (work: Promise<void>) => work.catch((error: unknown) => void failures.push(error));
       for (const name of await listDirectory(root)) {
         const directory = join(root, name);
         const data = await readVolumeData(directory);
-        if (data !== undefined) await releaseVolume(podUid, directory, data);
+        // One driver that is away keeps no other from letting go.
+        if (data !== undefined) await attempt(releaseVolume(podUid, directory, data));
       }
-      await blocks.release(podUid, drivers, (volume, work) => lock(keyOf(volume), work), attachments);
+      await attempt(blocks.release(podUid, drivers, (volume, work) => lock(keyOf(volume), work), attachments));
+      if (failures.length > 0) throw failures[0];
     },
     async sweep(name) {
       const driver = drivers.find(name);

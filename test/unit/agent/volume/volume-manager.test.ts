@@ -111,7 +111,6 @@ describe('createVolumeManager', () => {
     const error = 'MountVolume.MountDevice failed for volume "v" : no such path';
     assert.equal(events[0], `Warning FailedMount ${error}`);
     assert.deepEqual(manager.blocking('uid-1'), [{ volume: 'v', sinceMs: clock.now() - 3000, error }]);
-    assert.deepEqual(manager.waiting(), ['uid-1']);
   });
 
   it('names a claim by its persistent volume, and says when it cannot be used', async () => {
