@@ -10,6 +10,8 @@ import type { QueueObserver } from '#kube/queue/work-queue.ts';
 import { createLocalVolumeProvisioner } from '../addons/local-volumes/local-volume-provisioner.ts';
 import { localProvisioner } from '../addons/local-volumes/storage-class.ts';
 import { createAttachDetachController } from './attach-detach/attach-detach-controller.ts';
+import { createBootstrapSigner } from './bootstrap-tokens/bootstrap-signer.ts';
+import { createTokenCleaner } from './bootstrap-tokens/token-cleaner.ts';
 import { createCertificateController } from './certificates/certificate-controller.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { createCronJobController } from './cronjob/cronjob-controller.ts';
@@ -100,6 +102,8 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createServiceAccountController(contextFor('service-account-controller')),
     createTokenSecretController(contextFor('service-account-controller'), sharedClient, deps.rootCaPem),
     createRootCaPublisher(contextFor('root-ca-cert-publisher'), deps.rootCaPem),
+    createBootstrapSigner(contextFor('bootstrap-signer')),
+    createTokenCleaner(contextFor('token-cleaner')),
     createNodeIpamController(contextFor('node-controller'), deps.clusterCidr),
     createNodeLifecycleController(contextFor('node-controller'), deps.heartbeatLimits ?? defaultHeartbeatLimits),
     createTaintEvictionController(contextFor('node-controller', 'taint-eviction-controller')),
