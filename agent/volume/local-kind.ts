@@ -10,7 +10,14 @@ import { isMountPoint, type Mounter } from './mounter.ts';
 import { VolumeError } from './payload.ts';
 import { deviceDirectory, plainName, podDirectory, volumeDirectory } from './pod-paths.ts';
 import { listDirectory, removeTree } from './remove-tree.ts';
-import { isBlock, type PreparedVolume, uidOf, type VolumeKind, type VolumeRequest } from './volume-kind.ts';
+import {
+  isBlock,
+  type PreparedVolume,
+  type RecordVolumeEvent,
+  uidOf,
+  type VolumeKind,
+  type VolumeRequest,
+} from './volume-kind.ts';
 import { applyFsGroup } from './volume-ownership.ts';
 
 const plugin = 'kubernetes.io/local-volume';
@@ -44,7 +51,12 @@ export interface LocalVolumes extends VolumeKind {
 }
 
 /** Creates the kind. */
-export function createLocalKind(rootDir: string, mounter: Mounter, format: FormatDevice): LocalVolumes {
+export function createLocalKind(
+  rootDir: string,
+  mounter: Mounter,
+  format: FormatDevice,
+  record?: RecordVolumeEvent,
+): LocalVolumes {
   const lock = createKeyLock();
   const deviceMount = (specName: string) => join(rootDir, 'plugins', plugin, 'mounts', plainName(specName));
   const volumesOf = (podUid: string) => join(podDirectory(rootDir, podUid), 'volumes', 'kubernetes.io~local-volume');
@@ -82,6 +94,20 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
     return target;
   }
 
+  /** The first pod's group gets the volume: what a pod uses is not taken from it for another. */
+  async function giveToGroup({ pod, specName }: VolumeRequest, hostPath: string): Promise<void> {
+    const { fsGroup: gid, fsGroupChangePolicy: changePolicy } = pod.spec.securityContext ?? {};
+    if (gid === undefined) return;
+    if (!(await isUsed(specName, uidOf(pod)))) {
+      await applyFsGroup(hostPath, { gid, readOnly: false, changePolicy });
+      return;
+    }
+    const owner = (await stat(hostPath)).gid;
+    if (owner === gid) return;
+    const asked = `The requested fsGroup is ${gid}, but the volume ${specName} has GID ${owner}.`;
+    record?.(pod, 'Warning', 'AlreadyMountedVolume', `${asked} The volume may not be shareable.`);
+  }
+
   return {
     plugin,
     supports: ({ bound }) => bound?.volume.spec?.local !== undefined,
@@ -103,8 +129,7 @@ export function createLocalKind(rootDir: string, mounter: Mounter, format: Forma
       const source = found === 'block' ? await lock(specName, () => mountDevice(request, path)) : path;
       const options = found === 'block' ? [] : (bound?.volume.spec?.mountOptions ?? []);
       await mounter.bind(source, hostPath, { readOnly, options });
-      const { fsGroup: gid, fsGroupChangePolicy: changePolicy } = pod.spec.securityContext ?? {};
-      if (gid !== undefined && !readOnly) await applyFsGroup(hostPath, { gid, readOnly: false, changePolicy });
+      if (!readOnly) await giveToGroup(request, hostPath);
       return { hostPath, readOnly };
     },
     async release(podUid) {

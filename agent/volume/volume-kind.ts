@@ -43,6 +43,9 @@ export interface VolumeKind {
   measure?(request: VolumeRequest, prepared: PreparedVolume): Promise<VolumeUsage | undefined>;
 }
 
+/** Tells the pod's events. */
+export type RecordVolumeEvent = (pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+
 /** The pod's uid, which every pod on a node has. */
 export function uidOf(pod: Pod): string {
   return pod.metadata.uid ?? '';

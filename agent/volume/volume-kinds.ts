@@ -15,7 +15,7 @@ import { createNfsKind } from './network-kind.ts';
 import { createObjectKind } from './object-kind.ts';
 import { VolumeError } from './payload.ts';
 import type { PayloadSources } from './resolve-payload.ts';
-import type { VolumeKind, VolumeRequest } from './volume-kind.ts';
+import type { RecordVolumeEvent, VolumeKind, VolumeRequest } from './volume-kind.ts';
 
 export interface VolumeKindsOptions {
   rootDir: string;
@@ -27,6 +27,7 @@ export interface VolumeKindsOptions {
   csi?: CsiVolumes | undefined;
   /** Images as volumes, which start with their containers and end with their pod. */
   images?: ImageVolumes | undefined;
+  record?: RecordVolumeEvent;
   /** This node as last seen. */
   node(): Node | undefined;
 }
@@ -47,7 +48,7 @@ export function createVolumeKinds(options: VolumeKindsOptions): VolumeKinds {
   const { rootDir, mounter, sources, clock, exec, csi, images, node } = options;
   const memory = createMemoryDirectories(rootDir, mounter);
   const allocatable = () => amountsOf(node()?.status?.allocatable).get('memory') ?? 0;
-  const local = createLocalKind(rootDir, mounter, createFormatDevice(exec));
+  const local = createLocalKind(rootDir, mounter, createFormatDevice(exec), options.record);
   const kinds: readonly VolumeKind[] = [
     createObjectKind(rootDir, memory, sources, clock),
     createEmptyDirKind(rootDir, mounter, allocatable),

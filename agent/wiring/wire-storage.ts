@@ -71,7 +71,7 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
   const { runtimeName, runtimeVersion } = parts;
   const runtimeEndpoint = settings.runtimeEndpoint;
   const images = createImageVolumes({ rootDir, mounter, exec, runtimeName, runtimeVersion, runtimeEndpoint });
-  const kinds = createVolumeKinds({ rootDir, mounter, sources, clock, exec, csi, images, node: reporter.node });
+  const kinds = createVolumeKinds({ rootDir, mounter, sources, clock, exec, csi, images, record, node: reporter.node });
   const claims = createClaimReader(client);
   const volumes = createVolumeManager({ rootDir, mounter, kinds, claims, clock, logger, record });
   const registry = createPluginRegistry({

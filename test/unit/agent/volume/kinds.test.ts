@@ -157,6 +157,25 @@ describe('local volumes', () => {
     assert.deepEqual(binds, [[path, hostPath]]);
   });
 
+  it('belong to the group of the first pod that uses them', async () => {
+    const events: string[] = [];
+    const record = (_: Pod, __: string, reason: string, message: string) => void events.push(`${reason} ${message}`);
+    const mounter = createFakeMounter({ listBelow: async () => [] });
+    const kind = createLocalKind(rootDir, mounter, never, record);
+    const path = join(rootDir, 'disk');
+    mkdirSync(path);
+    const grouped = (uid: string, fsGroup: number) => ({
+      ...claimOn({ local: { path } }),
+      pod: podOf({ containers: [container('c')], securityContext: { fsGroup } }, { uid }),
+    });
+    const own = process.getgid?.() ?? 0;
+    await kind.setUp(grouped('a', own), signal, progress);
+    await kind.setUp(grouped('b', own + 1), signal, progress);
+    assert.deepEqual(events, [
+      `AlreadyMountedVolume The requested fsGroup is ${own + 1}, but the volume pv has GID ${own}. The volume may not be shareable.`,
+    ]);
+  });
+
   it('say what is wrong with the path', async () => {
     const kind = createLocalKind(rootDir, createFakeMounter(), never);
     const file = join(rootDir, 'file');

@@ -3,14 +3,17 @@ import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { pino } from 'pino';
 import type { ClusterTrustBundle } from '#kube/api/generated/certificates-v1beta1.ts';
 import type { PersistentVolume, PersistentVolumeClaim, Volume } from '#kube/api/generated/core-v1.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
+import type { WatchOptions } from '#kube/client/types.ts';
 import { failure } from '#kube/errors/status-error.ts';
+import { systemClock } from '#kube/process/clock.ts';
 import { isRecursivelyReadOnly } from '../../../../agent/container/container-mounts.ts';
 import { createClaimReader } from '../../../../agent/volume/claim-reader.ts';
 import { measureDirectory } from '../../../../agent/volume/measure-usage.ts';
-import { mergeCertificates, selectBundles } from '../../../../agent/volume/trust-bundles.ts';
+import { createTrustBundles, mergeCertificates, selectBundles } from '../../../../agent/volume/trust-bundles.ts';
 import { fakeApiClient } from '../../../support/fake-api-client.ts';
 import { container, podOf } from '../fixtures.ts';
 
@@ -119,6 +122,29 @@ describe('cluster trust bundles', () => {
     assert.deepEqual(names({ path: 'p', signerName: 's', labelSelector: { matchLabels: { tier: 'x' } } }), ['s:b']);
     assert.deepEqual(names({ path: 'p', signerName: 's', labelSelector: {} }), ['s:b']);
     assert.deepEqual(names({ path: 'p', signerName: 's' }), []);
+  });
+
+  it('are read from the API server, and say when there are none', async () => {
+    const client = fakeApiClient({
+      async *watch<T extends KubeObject>(_: Resource<T>, { signal: ended }: WatchOptions) {
+        for (const object of bundles) yield { type: 'ADDED', object: object as unknown as T } as const;
+        const annotations = { 'k8s.io/initial-events-end': 'true' };
+        const mark = { metadata: { name: '', resourceVersion: '1', annotations } };
+        yield { type: 'BOOKMARK', object: mark as unknown as T } as const;
+        await new Promise((resolve) => ended?.addEventListener('abort', resolve, { once: true }));
+      },
+    });
+    const logger = pino({ level: 'silent' });
+    const read = createTrustBundles({ client, clock: systemClock, logger, changed: () => undefined });
+    assert.equal(await read.anchors('uid', { path: 'p', name: 'a' }), '');
+    assert.equal(await read.anchors('uid', { path: 'p', name: 'none', optional: true }), '');
+    await assert.rejects(read.anchors('uid', { path: 'p', name: 'none' }), {
+      message: 'clustertrustbundle.certificates.k8s.io "none" not found',
+    });
+    await assert.rejects(read.anchors('uid', { path: 'p', signerName: 'none', labelSelector: {} }), {
+      message: 'combination of signerName and labelSelector matched zero ClusterTrustBundles',
+    });
+    await read.close();
   });
 
   it('give every certificate once, whatever the order', () => {
