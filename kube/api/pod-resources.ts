@@ -91,7 +91,14 @@ export function reservedRequests(pod: Pod): ResourceAmounts {
     total(pod, (container) => heldBy(pod, container)),
     pod.spec?.resources?.requests,
   );
-  addTo(amounts, amountsOf(pod.spec?.overhead));
+  const overhead = amountsOf(pod.spec?.overhead);
+  // The status counts the overhead in.
+  const held = amountsOf(pod.status?.allocatedResources);
+  for (const resource of Object.keys(pod.spec?.resources?.requests ?? {})) {
+    const own = (held.get(resource) ?? 0) - (overhead.get(resource) ?? 0);
+    if (own > (amounts.get(resource) ?? 0)) amounts.set(resource, own);
+  }
+  addTo(amounts, overhead);
   return amounts;
 }
 

@@ -84,6 +84,13 @@ describe('reservedRequests', () => {
     ['counts what waits for others', resizing('300m', '100m', 'Deferred'), 300],
     ['does not count what can never be', resizing('300m', '100m', 'Infeasible'), 100],
   ];
+  it('counts what a pod as a whole still has, its overhead once', () => {
+    const pod = resizing('100m', '100m');
+    const spec = { ...pod.spec, resources: { requests: { cpu: '200m' } }, overhead: { cpu: '10m' } };
+    const shrinking = { ...pod, spec, status: { ...pod.status, allocatedResources: { cpu: '510m' } } };
+    assert.equal(reservedRequests(shrinking).get('cpu'), 510);
+  });
+
   for (const [name, pod, expected] of table) {
     it(name, () => assert.equal(reservedRequests(pod).get('cpu'), expected));
   }
