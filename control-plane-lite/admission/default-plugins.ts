@@ -2,6 +2,7 @@
 import type { Authorizer } from '../authz/authorizer.ts';
 import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { createCertificateApproval } from './certificate-approval.ts';
+import { claimResize } from './claim-resize.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { limitRanger } from './limit-ranger.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
@@ -35,6 +36,7 @@ export function defaultPlugins(deps: DefaultPluginDeps): AdmissionPlugin[] {
     defaultTolerationSeconds,
     defaultStorageClass,
     storageObjectInUseProtection,
+    claimResize,
     runtimeClassAdmission,
     defaultIngressClass,
     createCertificateApproval(authorizer),

@@ -92,7 +92,10 @@ export function validateClaimUpdate(claim: PersistentVolumeClaim, previous: Pers
   const before = previous.spec.resources?.requests?.['storage'];
   if (size !== undefined && before !== undefined && errors.length === 0) {
     const order = compareQuantities(parseQuantity(size), parseQuantity(before));
-    if (order < 0)
+    // A growth that cannot be done may be taken back, down to what is there.
+    const held = previous.status?.capacity?.['storage'];
+    const isTaken = held === undefined || compareQuantities(parseQuantity(size), parseQuantity(held)) <= 0;
+    if (order < 0 && isTaken)
       errors.push(forbiddenField('spec.resources.requests.storage', 'field can not be less than status.capacity'));
     if (order > 0 && previous.status?.phase !== 'Bound') {
       errors.push(

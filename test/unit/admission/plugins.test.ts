@@ -1,6 +1,7 @@
 // Admission plugins one by one, on objects in memory.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { claimResize } from '../../../control-plane-lite/admission/claim-resize.ts';
 import { defaultTolerationSeconds } from '../../../control-plane-lite/admission/default-toleration-seconds.ts';
 import { limitRanger } from '../../../control-plane-lite/admission/limit-ranger.ts';
 import { namespaceLifecycle } from '../../../control-plane-lite/admission/namespace-lifecycle.ts';
@@ -252,4 +253,24 @@ describe('usage of quotas', () => {
     assert.equal(isInScope({ scopes: ['Terminating'] }, pod({ activeDeadlineSeconds: 5 })), true);
     assert.equal(isInScope({ scopes: ['BestEffort'] }, undefined), false);
   });
+});
+
+describe('PersistentVolumeClaimResize', () => {
+  const claim = (storage: string, phase = 'Bound') => ({
+    metadata: { name: 'x' },
+    spec: { storageClassName: 'fast', resources: { requests: { storage } } },
+    status: { phase },
+  });
+  const resize = (before: object, after: object, allowVolumeExpansion: boolean) => {
+    const storageclasses = [{ metadata: { name: 'fast' }, allowVolumeExpansion }];
+    const request = create(persistentvolumeclaims, after, { storageclasses });
+    claimResize.validate?.({ ...request, verb: 'update', previous: before as KubeObject });
+  };
+
+  it('lets a bound claim grow where its class allows that', () => resize(claim('1Gi'), claim('2Gi'), true));
+  it('lets other changes through', () => resize(claim('2Gi', 'Pending'), claim('2Gi'), false));
+  it('refuses growth of a claim that is not bound', () =>
+    assert.throws(() => resize(claim('1Gi', 'Pending'), claim('2Gi'), true), /Only bound persistent volume claims/));
+  it('refuses growth that the class does not allow', () =>
+    assert.throws(() => resize(claim('1Gi'), claim('2Gi'), false), /must support resize/));
 });
