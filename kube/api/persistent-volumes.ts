@@ -27,6 +27,19 @@ export function storageClassOf({ metadata, spec }: PersistentVolumeClaim | Persi
   return metadata.annotations?.[classAnnotation] ?? spec.storageClassName ?? '';
 }
 
+/** Whether the claim says which class it wants, be it none. */
+export function namesStorageClass({ metadata, spec }: PersistentVolumeClaim): boolean {
+  return spec.storageClassName !== undefined || metadata.annotations?.[classAnnotation] !== undefined;
+}
+
+/** The class of claims that name none: the newest that says it is the default. */
+export function defaultStorageClassOf(classes: readonly StorageClass[]): StorageClass | undefined {
+  const created = ({ metadata }: StorageClass) => metadata.creationTimestamp ?? '';
+  return classes
+    .filter(({ metadata }) => metadata.annotations?.['storageclass.kubernetes.io/is-default-class'] === 'true')
+    .sort((a, b) => created(b).localeCompare(created(a)) || a.metadata.name.localeCompare(b.metadata.name))[0];
+}
+
 /** Whether volumes of the class are chosen together with the node of the first pod. */
 export function waitsForConsumer(storageClass: StorageClass | undefined): boolean {
   return storageClass?.volumeBindingMode === 'WaitForFirstConsumer';

@@ -2,9 +2,11 @@
 // (pkg/controller/volume/persistentvolume).
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
 import { persistentvolumeclaims, persistentvolumes } from '#kube/api/generated/resources.ts';
+import type { StorageClass } from '#kube/api/generated/storage-v1.ts';
 import {
   betaStorageProvisionerAnnotation,
   boundByControllerAnnotation,
+  defaultStorageClassOf,
   storageClassOf,
   storageProvisionerAnnotation,
 } from '#kube/api/persistent-volumes.ts';
@@ -62,10 +64,11 @@ export function createPersistentVolumeBinder(context: ControllerContext): Contro
     updated: (_, volume) => volumeChanged(volume),
     deleted: volumeChanged,
   });
-  informers.storageclasses.subscribe({
-    added: ({ metadata }) => tellUnbound(metadata.name),
-    updated: (_, { metadata }) => tellUnbound(metadata.name),
-  });
+  const classChanged = ({ metadata }: StorageClass) => {
+    tellUnbound(metadata.name);
+    tellUnbound('');
+  };
+  informers.storageclasses.subscribe({ added: classChanged, updated: (_, changed) => classChanged(changed) });
 
   /** A pod that waits for the claim before it can get a node. */
   function waitingPod({ metadata }: PersistentVolumeClaim): string | undefined {
@@ -111,7 +114,8 @@ export function createPersistentVolumeBinder(context: ControllerContext): Contro
     if (claim === undefined) return;
     const known = informers.persistentvolumes.list().map((volume) => volumes.get(volume.metadata.name) ?? volume);
     const storageClass = informers.storageclasses.get(storageClassOf(claim));
-    const action = planClaim({ claim, volumes: known, storageClass, waitingPod: waitingPod(claim) });
+    const defaultClass = defaultStorageClassOf(informers.storageclasses.list())?.metadata.name;
+    const action = planClaim({ claim, volumes: known, storageClass, defaultClass, waitingPod: waitingPod(claim) });
     switch (action.type) {
       case 'bind': {
         const bound = await bind(client, claim, action.volume);
@@ -123,6 +127,11 @@ export function createPersistentVolumeBinder(context: ControllerContext): Contro
         if (claim.status?.phase !== 'Lost') tell(claim, action.event);
         await writeClaimPhase(claim, 'Lost');
         return;
+      case 'assignClass': {
+        const spec = { ...claim.spec, storageClassName: action.name };
+        claims.wrote(await client.update(persistentvolumeclaims, { ...claim, spec }));
+        return;
+      }
       case 'provision':
         await askProvisioner(claim, action.provisioner);
         return;

@@ -5,6 +5,7 @@ import type { StorageClass } from '#kube/api/generated/storage-v1.ts';
 import {
   bindCompletedAnnotation,
   isVolumeOf,
+  namesStorageClass,
   noProvisioner,
   selectedNodeAnnotation,
   selectVolume,
@@ -22,6 +23,8 @@ export interface ClaimEvent {
 
 export type ClaimAction =
   | { type: 'bind'; volume: PersistentVolume }
+  /** The claim named none when there was no default class yet. */
+  | { type: 'assignClass'; name: string }
   | { type: 'provision'; provisioner: string }
   | { type: 'lose'; event: ClaimEvent }
   | { type: 'wait'; event?: ClaimEvent };
@@ -31,6 +34,8 @@ export interface ClaimInputs {
   claim: PersistentVolumeClaim;
   volumes: readonly PersistentVolume[];
   storageClass: StorageClass | undefined;
+  /** Name of the class of claims that name none. */
+  defaultClass?: string | undefined;
   /** Name of a pod without a node that uses the claim. */
   waitingPod: string | undefined;
 }
@@ -78,6 +83,9 @@ function planUnbound(inputs: ClaimInputs): ClaimAction {
     return waitingPod === undefined
       ? wait('Normal', 'WaitForFirstConsumer', 'waiting for first consumer to be created before binding')
       : wait('Normal', 'WaitForPodScheduled', `waiting for pod ${waitingPod} to be scheduled`);
+  }
+  if (inputs.defaultClass !== undefined && !namesStorageClass(claim)) {
+    return { type: 'assignClass', name: inputs.defaultClass };
   }
   const className = storageClassOf(claim);
   if (className === '') {

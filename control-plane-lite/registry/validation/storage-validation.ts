@@ -6,6 +6,7 @@ import type {
 } from '#kube/api/generated/core-v1.ts';
 import type { CSIDriver, StorageClass } from '#kube/api/generated/storage-v1.ts';
 import { dns1123SubdomainFaults } from '#kube/api/names.ts';
+import { namesStorageClass } from '#kube/api/persistent-volumes.ts';
 import { compareQuantities, parseQuantity } from '#kube/api/quantity.ts';
 import {
   type FieldError,
@@ -81,7 +82,10 @@ export function validateClaim({ spec }: PersistentVolumeClaim): FieldError[] {
 /** Only storage requests of bound claims may grow, the attributes class may change, and a volume may be bound once. */
 export function validateClaimUpdate(claim: PersistentVolumeClaim, previous: PersistentVolumeClaim): FieldError[] {
   const errors = validateClaim(claim);
-  const fixed = ({ resources, volumeName, volumeAttributesClassName, ...rest }: PersistentVolumeClaimSpec) => rest;
+  // A claim that named no class is given the default one when there is one.
+  const mayGetClass = !namesStorageClass(previous) && previous.status?.phase !== 'Bound';
+  const fixed = ({ resources, volumeName, volumeAttributesClassName, ...rest }: PersistentVolumeClaimSpec) =>
+    mayGetClass ? { ...rest, storageClassName: undefined } : rest;
   const moved = previous.spec.volumeName && claim.spec.volumeName !== previous.spec.volumeName;
   if (!sameValue(fixed(claim.spec), fixed(previous.spec)) || moved) {
     const text =

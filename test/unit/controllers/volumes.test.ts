@@ -137,6 +137,12 @@ describe('planClaim', () => {
       provisioner: 'made.example',
     }));
 
+  it('gives the default class to a claim that names none, unless there is a volume for it', () => {
+    assert.deepEqual(plan({}, { defaultClass: 'usual' }), { type: 'assignClass', name: 'usual' });
+    assert.equal(plan({}, { defaultClass: 'usual', volumes: [volume('v')] }).type, 'bind');
+    assert.equal(plan({ spec: { storageClassName: '' } }, { defaultClass: 'usual' }).type, 'wait');
+  });
+
   it('says that the class is missing', () => {
     const action = plan({ spec: { storageClassName: 'fast' } });
     assert.ok(action.type === 'wait');
