@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
 import type { ConnectOptions } from './explain/connect.ts';
+import type { JoinOptions } from './join/command.ts';
 import type { UpOptions } from './up/options.ts';
 
 function wholeNumber(text: string): number {
@@ -54,6 +55,34 @@ function createProgram(signal: AbortSignal): Command {
     .action(async (name: string, options: ConnectOptions) => {
       const { runRetryPod } = await import('./explain/commands.ts');
       await runRetryPod(name, options, signal);
+    });
+  connected(program.command('token').description('tokens with which nodes join').command('create'))
+    .description('create a bootstrap token and print the line that joins a node')
+    .option('--ttl <duration>', 'how long it can be used, 0 for ever', '24h')
+    .option('--server <url>', 'address of the API server as nodes reach it')
+    .action(async (options: ConnectOptions & { ttl: string; server?: string }) => {
+      const { runTokenCreate } = await import('./token/command.ts');
+      await runTokenCreate(options);
+    });
+  program
+    .command('join')
+    .description('make this machine a node of a cluster')
+    .argument('[url]', 'address of the API server')
+    .option('--token <token>', 'bootstrap token: berth token create, or kubeadm token create')
+    .option('--discovery-token-ca-cert-hash <hash...>', "sha256:HEX of the authority's public key", [])
+    .option('--discovery-token-unsafe-skip-ca-verification', 'trust whoever knows the token', false)
+    .option('--discovery-file <kubeconfig>', 'trust this file instead of asking the server')
+    .option('--node-name <name>', "the node's name, the host name where absent")
+    .option('--cri-socket <endpoint>', 'of the container runtime', 'unix:///run/containerd/containerd.sock')
+    .option('--cgroup-driver <driver>', 'cgroupfs or systemd, as the container runtime', 'cgroupfs')
+    .option('--cluster-dns <ip>', "address of the cluster's DNS", '10.96.0.10')
+    .option('--cluster-domain <domain>', "the cluster's DNS domain", 'cluster.local')
+    .option('--cluster-cidr <cidrs>', 'range of all pods, for the proxy')
+    .option('--foreground', 'run agent and proxy here', false)
+    .option('--root <directory>', 'where the files go', '/')
+    .action(async (url: string | undefined, options: JoinOptions) => {
+      const { runJoin } = await import('./join/command.ts');
+      await runJoin(url, options, signal);
     });
   for (const [name, text] of Object.entries({
     agent: 'run the kubelet (its flags: berth agent --help)',

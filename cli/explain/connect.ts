@@ -14,10 +14,15 @@ export interface ConnectOptions {
   context?: string;
 }
 
+/** The file to read; undefined: where kubectl looks. */
+export function kubeconfigPath(options: ConnectOptions): string | undefined {
+  const named = options.kubeconfig ?? process.env['KUBECONFIG'] ?? '';
+  return named === '' && existsSync(ownKubeconfig) ? ownKubeconfig : options.kubeconfig;
+}
+
 /** Connects; the caller closes the client. Throws ClientConfigError where there is nothing to connect to. */
 export function connect(options: ConnectOptions): ApiClient {
-  const named = options.kubeconfig ?? process.env['KUBECONFIG'] ?? '';
-  const path = named === '' && existsSync(ownKubeconfig) ? ownKubeconfig : options.kubeconfig;
+  const path = kubeconfigPath(options);
   const tools = { clock: systemClock, exec: systemExec, env: process.env };
   return createClient({ ...loadClientConfig(tools, path, options.context), name: 'berth', clock: systemClock });
 }

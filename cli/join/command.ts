@@ -1,0 +1,112 @@
+// `berth join`: makes this machine a node of a cluster. Nothing is trusted, and nothing written, before the cluster has
+// proved itself.
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname } from 'node:path';
+import { pino } from 'pino';
+import { parseBootstrapToken } from '#kube/bootstrap/cluster-info.ts';
+import { systemClock } from '#kube/process/clock.ts';
+import { systemExec } from '#kube/process/exec.ts';
+import { UsageError } from '#kube/process/flags.ts';
+import { bootstrapClient } from '../../agent/certificate/bootstrap-client.ts';
+import { createCertificateStore } from '../../agent/certificate/certificate-store.ts';
+import { clientWish } from '../../agent/certificate/wishes.ts';
+import { berthCommand } from '../package-root.ts';
+import { discoverByFile, discoverByToken } from './discover-cluster.ts';
+import { componentArguments, joinPaths, type PlannedFile, planNodeFiles } from './node-files.ts';
+import { runComponents } from './run-components.ts';
+
+const obtainMs = 120_000;
+
+export interface JoinOptions {
+  token?: string;
+  discoveryTokenCaCertHash: string[];
+  discoveryTokenUnsafeSkipCaVerification: boolean;
+  discoveryFile?: string;
+  nodeName?: string;
+  criSocket: string;
+  cgroupDriver: string;
+  clusterDns: string;
+  clusterDomain: string;
+  clusterCidr?: string;
+  /** Keeps agent and proxy running in the foreground. */
+  foreground: boolean;
+  /** Where the files go; / but in tests. */
+  root: string;
+}
+
+async function write({ path, content, mode, keep }: PlannedFile): Promise<void> {
+  if (keep && existsSync(path)) {
+    process.stdout.write(`keeping ${path}\n`);
+    return;
+  }
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, content, { mode });
+  await chmod(path, mode);
+  process.stdout.write(`wrote ${path}\n`);
+}
+
+function serverOf(address: string): string {
+  const url = /^https?:\/\//.test(address) ? address : `https://${address}`;
+  if (!URL.canParse(url) || !url.startsWith('https://')) {
+    throw new UsageError(`"${address}" is not the address of an API server: write https://HOST:PORT`);
+  }
+  return url.replace(/\/$/, '');
+}
+
+/** Joins, and starts what makes the node. Throws UsageError for what the user can put right. */
+export async function runJoin(address: string | undefined, options: JoinOptions, signal: AbortSignal): Promise<void> {
+  if (process.getuid?.() !== 0) throw new UsageError('berth join needs root: run it with sudo');
+  const token = parseBootstrapToken(options.token ?? '');
+  if (token === undefined) throw new UsageError('--token is needed, of the form abcdef.0123456789abcdef');
+  const { cgroupDriver } = options;
+  if (cgroupDriver !== 'cgroupfs' && cgroupDriver !== 'systemd') {
+    throw new UsageError(`unknown --cgroup-driver "${cgroupDriver}": cgroupfs or systemd`);
+  }
+  if (address === undefined && options.discoveryFile === undefined) {
+    throw new UsageError('the address of the API server is needed, or --discovery-file');
+  }
+  const trust = { pins: options.discoveryTokenCaCertHash, skipPins: options.discoveryTokenUnsafeSkipCaVerification };
+  const cluster =
+    options.discoveryFile === undefined
+      ? await discoverByToken(serverOf(address ?? ''), token, trust, systemClock, signal)
+      : discoverByFile(options.discoveryFile);
+  process.stdout.write(`${cluster.server} is the cluster that was meant\n`);
+
+  const paths = joinPaths(options.root);
+  const nodeName = (options.nodeName ?? hostname()).trim().toLowerCase();
+  const files = planNodeFiles(cluster, options.token ?? '', paths, {
+    nodeName,
+    cgroupDriver,
+    runtimeEndpoint: options.criSocket,
+    clusterDns: options.clusterDns,
+    clusterDomain: options.clusterDomain,
+    clusterCidr: options.clusterCidr,
+  });
+  for (const file of files) await write(file);
+
+  // Here rather than in the agent, so that what is wrong is said to who joins.
+  await bootstrapClient(
+    {
+      kubeconfig: paths.kubeconfig,
+      bootstrapKubeconfig: paths.bootstrapKubeconfig,
+      store: createCertificateStore(paths.certDir, 'kubelet-client'),
+      wish: clientWish(nodeName),
+      tools: { clock: systemClock, exec: systemExec, env: process.env },
+      logger: pino({ level: 'silent' }),
+    },
+    AbortSignal.any([signal, AbortSignal.timeout(obtainMs)]),
+  );
+  process.stdout.write(`the cluster has given node ${nodeName} its certificate: ${paths.kubeconfig}\n`);
+
+  const args = componentArguments(paths, nodeName);
+  if (options.foreground) {
+    process.stdout.write('running agent and proxy; Ctrl-C stops them, pods go on\n');
+    await runComponents(berthCommand(), args, signal);
+    return;
+  }
+  process.stdout.write(
+    `start the node with:\n  berth agent ${args.agent.join(' ')}\n  berth proxy ${args.proxy.join(' ')}\n`,
+  );
+}

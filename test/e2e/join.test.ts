@@ -1,0 +1,185 @@
+// A second machine, a network namespace with a runtime of its own, joins a cluster with a token.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { stringify } from 'yaml';
+import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
+import { execOrThrow, systemExec } from '#kube/process/exec.ts';
+import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { createNetworkNamespace, type NetworkNamespace } from '../support/network-namespace.ts';
+import { startTestContainerd, type TestContainerd } from '../support/test-containerd.ts';
+
+const skip = clustersUnavailable() ?? false;
+const berth = join(import.meta.dirname, '../../packaging/berth');
+const nodeName = 'joined';
+
+describe('joining a cluster', { skip }, () => {
+  const root = mkdtempSync(join(tmpdir(), 'berth-join-'));
+  const cgroupRoot = '/berth-join-test';
+  let cluster: TestCluster;
+  let machine: NetworkNamespace;
+  let containerd: TestContainerd;
+  let node: ChildProcess | undefined;
+  let line: string[] = [];
+
+  before(async () => {
+    cluster = await startTestCluster();
+    machine = await createNetworkNamespace('berth-joined');
+    containerd = await startTestContainerd();
+    const [here, there] = ['bj0', 'bj1'];
+    const ip = (...args: string[]) => execOrThrow(systemExec, 'ip', args);
+    await ip(
+      '-n',
+      cluster.namespace.name,
+      'link',
+      'add',
+      here,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      there,
+      'netns',
+      machine.name,
+    );
+    for (const [name, link, address] of [
+      [cluster.namespace.name, here, '10.246.0.1/24'],
+      [machine.name, there, '10.246.0.2/24'],
+    ] as const) {
+      await ip('-n', name, 'address', 'add', address, 'dev', link);
+      await ip('-n', name, 'link', 'set', link, 'up');
+    }
+    await ip('-n', machine.name, 'route', 'add', '10.245.0.0/24', 'via', '10.246.0.1');
+    await ip('-n', machine.name, 'route', 'add', 'default', 'via', '10.246.0.1');
+    // What an installer would have set up for this machine: the cgroup keeps the test's containers apart.
+    mkdirSync(join(root, 'var/lib/kubelet'), { recursive: true });
+    const configuration = {
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      authentication: { x509: { clientCAFile: join(root, 'etc/kubernetes/pki/ca.crt') } },
+      cgroupRoot,
+      cgroupDriver: 'cgroupfs',
+      containerRuntimeEndpoint: containerd.endpoint,
+      failSwapOn: false,
+      podLogsDir: join(root, 'logs'),
+      rotateCertificates: true,
+    };
+    writeFileSync(join(root, 'var/lib/kubelet/config.yaml'), stringify(configuration));
+  });
+  after(async () => {
+    if (node !== undefined && node.exitCode === null) {
+      const ended = once(node, 'exit');
+      node.kill('SIGTERM');
+      await ended;
+    }
+    await containerd?.[Symbol.asyncDispose]();
+    await machine?.[Symbol.asyncDispose]();
+    await cluster?.[Symbol.asyncDispose]();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  it('is prepared by a token that nodes can be given', async () => {
+    const { adminKubeconfig } = cluster.layout;
+    const { stdout, stderr, exitCode } = await cluster.berth([
+      'token',
+      'create',
+      '--kubeconfig',
+      adminKubeconfig,
+      '--server',
+      'https://10.245.0.1:6443',
+    ]);
+    assert.equal(exitCode, 0, stderr);
+    assert.match(
+      stdout,
+      /^berth join https:\/\/10\.245\.0\.1:6443 --token [a-z0-9]{6}\.[a-z0-9]{16} --discovery-token-ca-cert-hash sha256:[0-9a-f]{64}\n$/,
+    );
+    line = stdout.trim().split(' ').slice(1);
+    await eventually('the signature of cluster-info', async () =>
+      (await cluster.kubectl('get', 'configmap', 'cluster-info', '-n', 'kube-public', '-o', 'yaml')).includes(
+        'jws-kubeconfig-',
+      ),
+    );
+  });
+
+  it('refuses a server that does not know the token, and an authority that was not pinned', async () => {
+    const [, url = '', , token = '', , pin = ''] = line;
+    const attempt = (...args: string[]) =>
+      machine.exec(berth, ['join', url, '--root', root, ...args], { env: { BERTH_SOURCES: '1' } });
+    const unknown = await attempt('--token', 'aaaaaa.0123456789abcdef', '--discovery-token-ca-cert-hash', pin);
+    assert.match(unknown.stderr, /has no cluster-info for token aaaaaa/);
+    const forged = await attempt(
+      '--token',
+      `${token.slice(0, 7)}0123456789abcdef`,
+      '--discovery-token-ca-cert-hash',
+      pin,
+    );
+    assert.match(forged.stderr, /its signature is wrong/);
+    const other = await attempt('--token', token, '--discovery-token-ca-cert-hash', `sha256:${'0'.repeat(64)}`);
+    assert.match(other.stderr, /which is none of the given hashes/);
+    const unpinned = await attempt('--token', token);
+    assert.match(unpinned.stderr, /--discovery-token-ca-cert-hash is needed/);
+    for (const { exitCode } of [unknown, forged, other, unpinned]) assert.equal(exitCode, 1);
+  });
+
+  it('gives the machine a certificate, and the cluster a node that runs pods', async () => {
+    const args = [
+      ...line,
+      '--root',
+      root,
+      '--node-name',
+      nodeName,
+      '--cri-socket',
+      containerd.endpoint,
+      '--foreground',
+    ];
+    node = spawn('nsenter', [`--net=${machine.path}`, berth, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, BERTH_SOURCES: '1' },
+    });
+    let output = '';
+    for (const stream of [node.stdout, node.stderr])
+      stream?.on('data', (chunk: Buffer) => void (output += chunk.toString()));
+    const registered: Node = await eventually('the node', async () =>
+      JSON.parse(await cluster.kubectl('get', 'node', nodeName, '-o', 'json')),
+    ).catch((error: unknown) => assert.fail(`${error}\n${output}`));
+    assert.equal(registered.metadata.name, nodeName);
+    const requests = await cluster.kubectl('get', 'csr');
+    assert.match(
+      requests,
+      /kubernetes.io\/kube-apiserver-client-kubelet\s+system:bootstrap:[a-z0-9]{6}\s+.*Approved,Issued/,
+    );
+    for (const path of ['etc/kubernetes/kubelet.conf', 'etc/kubernetes/bootstrap-kubelet.conf']) {
+      assert.equal(statSync(join(root, path)).mode & 0o777, 0o600);
+    }
+    assert.match(
+      readFileSync(join(root, 'etc/kubernetes/kubelet.conf'), 'utf8'),
+      /client-certificate: .*kubelet-client-current.pem/,
+    );
+    await cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'there' },
+      spec: {
+        nodeName,
+        hostNetwork: true,
+        terminationGracePeriodSeconds: 0,
+        tolerations: [{ operator: 'Exists' }],
+        containers: [{ name: 'c', image: 'localhost/berth/busybox:1', command: ['sleep', '3600'] }],
+      },
+    });
+    await cluster
+      .kubectl('wait', '--for=condition=Ready', 'pod/there', '--timeout=60s')
+      .catch((error: unknown) => assert.fail(`${error}\n${output.slice(-3000)}`));
+    const pod: Pod = JSON.parse(await cluster.kubectl('get', 'pod', 'there', '-o', 'json'));
+    assert.equal(pod.status?.hostIP, '10.246.0.2');
+    await eventually('rules of the proxy', async () =>
+      (await machine.exec('iptables-save', ['-t', 'nat'])).stdout.includes('KUBE-SERVICES'),
+    );
+    await cluster.kubectl('delete', 'pod', 'there', '--timeout=30s');
+  });
+});
