@@ -123,7 +123,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       progress(state.blocking.get(name)?.error ?? 'is being prepared');
       checkMountOptions(request, kind.plugin);
       kinds.check(request);
-      checkSoleUse(request);
+      await checkSoleUse(request);
       return kind.setUp(request, signal, progress);
     }
     if (kind.isLive?.(request) !== true) return ready.prepared;
@@ -137,11 +137,25 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
     }
   }
 
+  /** Whether another pod has the volume, also one that an agent before this one prepared. */
+  async function isHeldByOther(uid: string, specName: string): Promise<boolean> {
+    const known = [...pods].filter(([other]) => other !== uid).flatMap(([, { ready }]) => [...ready.values()]);
+    if (known.some(({ request }) => request.specName === specName)) return true;
+    for (const other of await listDirectory(join(rootDir, 'pods'))) {
+      if (other === uid) continue;
+      for (const place of ['volumes', 'volumeDevices'].map((name) => join(podDirectory(rootDir, other), name))) {
+        for (const plugin of await listDirectory(place)) {
+          if ((await listDirectory(join(place, plugin))).includes(specName)) return true;
+        }
+      }
+    }
+    return false;
+  }
+
   /** Throws when another pod of this node has a volume that only one pod may have. */
-  function checkSoleUse({ pod, bound, specName }: VolumeRequest): void {
+  async function checkSoleUse({ pod, bound, specName }: VolumeRequest): Promise<void> {
     if (bound?.volume.spec.accessModes?.includes('ReadWriteOncePod') !== true) return;
-    const holders = [...pods].filter(([uid]) => uid !== uidOf(pod)).map(([, state]) => state);
-    if (!holders.some(({ ready }) => [...ready.values()].some(({ request }) => request.specName === specName))) return;
+    if (!(await isHeldByOther(uidOf(pod), specName))) return;
     const message = 'volume uses the ReadWriteOncePod access mode and is already in use by another pod';
     throw new VolumeError(message, { step: 'MountVolume failed' });
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
@@ -180,6 +180,14 @@ describe('createVolumeManager', () => {
     assert.deepEqual(events, [`Warning FailedMount MountVolume failed for volume "pv-1" : ${why}`]);
     await manager.teardown('uid-1');
     await manager.prepare(podWith([volume], 'uid-2'), signal);
+  });
+
+  it('leaves a volume for one pod to the pod that had it before a restart', async () => {
+    mkdirSync(join(rootDir, 'pods/uid-1/volumes/test~kind/pv-1'), { recursive: true });
+    const { manager } = start({ claim: async () => boundTo('pv-1', ['ReadWriteOncePod']) });
+    const volume = { name: 'v', persistentVolumeClaim: { claimName: 'c' } };
+    await assert.rejects(manager.prepare(podWith([volume], 'uid-2'), signal), /already in use by another pod/);
+    await manager.prepare(podWith([volume], 'uid-1'), signal);
   });
 
   it('unmounts everything of a pod, deepest first, and forgets it', async () => {
