@@ -142,8 +142,10 @@ describe('joining a cluster', { skip }, () => {
       env: { ...process.env, BERTH_SOURCES: '1' },
     });
     let output = '';
-    for (const stream of [node.stdout, node.stderr])
-      stream?.on('data', (chunk: Buffer) => void (output += chunk.toString()));
+    const collect = (chunk: Buffer) => {
+      output += chunk.toString();
+    };
+    for (const stream of [node.stdout, node.stderr]) stream?.on('data', collect);
     const registered: Node = await eventually('the node', async () =>
       JSON.parse(await cluster.kubectl('get', 'node', nodeName, '-o', 'json')),
     ).catch((error: unknown) => assert.fail(`${error}\n${output}`));

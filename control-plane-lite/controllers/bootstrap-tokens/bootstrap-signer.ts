@@ -48,18 +48,23 @@ export function signedData(
 
 /** Creates the controller. */
 export function createBootstrapSigner(context: ControllerContext): Controller {
-  const { informers, client, clock } = context;
+  const { client, clock, logger } = context;
   const queue = createControllerQueue(context);
   const tokens = tokenInformer(context);
   const again = () => queue.add(clusterInfoName);
   tokens.subscribe({ added: again, updated: again, deleted: again });
-  const seen = ({ metadata }: ConfigMap) => {
-    if (metadata.name === clusterInfoName && metadata.namespace === clusterInfoNamespace) again();
-  };
-  informers.configmaps.subscribe({ added: seen, updated: (_, next) => seen(next) });
+  const clusterInfo = createInformer<ConfigMap>({
+    client,
+    resource: configmaps,
+    namespace: clusterInfoNamespace,
+    fieldSelector: `metadata.name=${clusterInfoName}`,
+    clock,
+    logger,
+  });
+  clusterInfo.subscribe({ added: again, updated: again });
 
   async function sync(): Promise<void> {
-    const stored = informers.configmaps.get(`${clusterInfoNamespace}/${clusterInfoName}`);
+    const stored = clusterInfo.get(`${clusterInfoNamespace}/${clusterInfoName}`);
     if (stored === undefined) return;
     const data = signedData(stored.data ?? {}, tokens.list(), clock.now());
     const isSame =
@@ -69,5 +74,5 @@ export function createBootstrapSigner(context: ControllerContext): Controller {
   }
 
   const worker = { run: (signal: AbortSignal) => queue.run(sync, { concurrency: 1, signal }) };
-  return { name: context.name, run: (signal) => runGroup([tokens, worker], signal) };
+  return { name: context.name, run: (signal) => runGroup([tokens, clusterInfo, worker], signal) };
 }
