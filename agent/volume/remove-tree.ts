@@ -16,15 +16,19 @@ async function mountIdOf(handle: FileHandle): Promise<string> {
   return id;
 }
 
-async function removeChild(parent: FileHandle, name: string, mountId: string, path: string): Promise<void> {
+/** A file that something is mounted on cannot be unlinked: nothing has to be looked at before. */
+async function removeFile(parent: FileHandle, name: string, path: string): Promise<void> {
+  await unlink(`${throughHandle(parent)}/${name}`).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EBUSY' ? new VolumeError(`not removing ${path}: something is mounted there`) : error;
+  });
+}
+
+async function removeDirectory(parent: FileHandle, name: string, mountId: string, path: string): Promise<void> {
   const handle = await openChild(parent, name);
   try {
+    if (!(await handle.stat()).isDirectory()) return await removeFile(parent, name, path);
     if ((await mountIdOf(handle)) !== mountId)
       throw new VolumeError(`not removing ${path}: something is mounted there`);
-    if (!(await handle.stat()).isDirectory()) {
-      await unlink(`${throughHandle(parent)}/${name}`);
-      return;
-    }
     await emptyDirectory(handle, mountId, path);
   } finally {
     await handle.close();
@@ -33,10 +37,15 @@ async function removeChild(parent: FileHandle, name: string, mountId: string, pa
 }
 
 async function emptyDirectory(directory: FileHandle, mountId: string, path: string): Promise<void> {
-  const names = await readdir(throughHandle(directory));
-  for (let start = 0; start < names.length; start += batch) {
+  const entries = await readdir(throughHandle(directory), { withFileTypes: true });
+  for (let start = 0; start < entries.length; start += batch) {
     const results = await Promise.allSettled(
-      names.slice(start, start + batch).map((name) => removeChild(directory, name, mountId, `${path}/${name}`)),
+      entries.slice(start, start + batch).map((entry) => {
+        const place = `${path}/${entry.name}`;
+        return entry.isDirectory()
+          ? removeDirectory(directory, entry.name, mountId, place)
+          : removeFile(directory, entry.name, place);
+      }),
     );
     for (const result of results) {
       if (result.status === 'rejected' && !isMissing(result.reason)) throw result.reason;
@@ -58,7 +67,7 @@ export async function removeTree(path: string): Promise<void> {
     throw error;
   }
   try {
-    await removeChild(parent, basename(path), await mountIdOf(parent), path);
+    await removeDirectory(parent, basename(path), await mountIdOf(parent), path);
   } catch (error) {
     if (!isMissing(error)) throw error;
   } finally {

@@ -139,6 +139,10 @@ describe('volumes of hostile pods', { skip }, () => {
     await assert.rejects(removeTree(pod), /something is mounted there/);
     assert.equal(await readFile(join(foreign, 'precious'), 'utf8'), 'x');
     await mounter.unmount(join(pod, 'volumes/a/b'));
+    await writeFile(join(pod, 'volumes/file'), '');
+    await mounter.bind(join(foreign, 'precious'), join(pod, 'volumes/file'), { readOnly: false });
+    await assert.rejects(removeTree(pod), /something is mounted there/);
+    await mounter.unmount(join(pod, 'volumes/file'));
     await removeTree(pod);
     await assert.rejects(stat(pod), { code: 'ENOENT' });
     assert.equal(await readFile(join(foreign, 'precious'), 'utf8'), 'x');
