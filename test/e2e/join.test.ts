@@ -8,7 +8,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
 import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
+import { systemClock } from '#kube/process/clock.ts';
 import { execOrThrow, systemExec } from '#kube/process/exec.ts';
+import { killCgroup, removeCgroups } from '../../cli/down/cgroups.ts';
+import { unmountBelow } from '../../cli/down/mounts.ts';
 import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { createNetworkNamespace, type NetworkNamespace } from '../support/network-namespace.ts';
@@ -80,6 +83,9 @@ describe('joining a cluster', { skip }, () => {
     await containerd?.[Symbol.asyncDispose]();
     await machine?.[Symbol.asyncDispose]();
     await cluster?.[Symbol.asyncDispose]();
+    await unmountBelow(systemExec, [root]);
+    await killCgroup(cgroupRoot, systemClock);
+    await removeCgroups([cgroupRoot], systemClock);
     rmSync(root, { recursive: true, force: true });
   });
 
