@@ -58,8 +58,9 @@ const allowed: Record<string, string[]> = {
 const packageHomes: [RegExp, RegExp][] = [
   [
     /^@grpc\//,
-    /^(agent\/(cri|device-plugin|volume\/csi|probe\/grpc|plugin-registration)|control-plane-lite\/storage\/etcd)(\/|\.|-)/,
+    /^(agent\/(cri|device-plugin|dra|pod-resources|volume\/csi|probe\/grpc|plugin-registration)|control-plane-lite\/storage\/etcd)(\/|\.|-)/,
   ],
+  [/^dbus-native$/, /^agent\/systemd\//],
   [/^fastify$/, /^(agent\/server|proxy\/health|control-plane-lite\/apiserver)\//],
   [/^execa$/, /^kube\/process\/exec\.ts$/],
   [/^systeminformation$/, /^agent\/node\//],
