@@ -6,6 +6,7 @@ import { createMetrics } from '#kube/metrics/metrics.ts';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
+import { createServiceNotifier } from '#kube/process/service-notifier.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
 import { createCertificateStore } from './certificate/certificate-store.ts';
 import { resolveClientIdentity } from './certificate/client-identity.ts';
@@ -123,6 +124,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
       client,
       eventClient,
       heartbeatClient,
+      notifier: createServiceNotifier({ ...tools, logger }),
       metrics,
       clock: systemClock,
       exec: systemExec,

@@ -22,6 +22,7 @@ import { wirePods } from './wiring/wire-pods.ts';
 import { wireRuntime } from './wiring/wire-runtime.ts';
 
 const flushLimitMs = 1000;
+const stuckMs = 180_000;
 
 async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
@@ -163,6 +164,12 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     replaceable: parts.certificates.replaceable,
   });
 
+  /** The runtime answers, and still nothing was listed for long: a new start can help, unlike where the runtime is away. */
+  const stuck = () =>
+    health.problems().length === 0 && clock.monotonicMs() - cache.lastRelistMs > stuckMs
+      ? 'the container runtime has not been relisted for three minutes'
+      : undefined;
+
   return {
     ready: ready.promise,
     async run(signal) {
@@ -180,6 +187,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             sources,
             explainer,
             parts.certificates,
+            { run: (stop) => parts.notifier.run({ ready: server.listening, problem: stuck }, stop) },
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
             ...(settings.localStorage

@@ -23,7 +23,8 @@ async function run(argv: readonly string[], signal: AbortSignal): Promise<void> 
     return;
   }
   const { runProgram } = await import('./program.ts');
-  process.exitCode = await runProgram(argv, signal);
+  const code = await runProgram(argv, signal);
+  if (code !== 0) process.exitCode = code;
 }
 
 /** Wrong use is one line; anything else shows where it came from. */

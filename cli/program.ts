@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
 import type { ConnectOptions } from './explain/connect.ts';
+import type { InstallCommandOptions } from './install/command.ts';
 import type { JoinOptions } from './join/command.ts';
 import type { UpOptions } from './up/options.ts';
 
@@ -79,10 +80,32 @@ function createProgram(signal: AbortSignal): Command {
     .option('--cluster-domain <domain>', "the cluster's DNS domain", 'cluster.local')
     .option('--cluster-cidr <cidrs>', 'range of all pods, for the proxy')
     .option('--foreground', 'run agent and proxy here', false)
+    .option('--no-start', 'write the files and start nothing')
+    .option('--names <names>', 'names of the services under systemd: berth or kubelet', 'berth')
     .option('--root <directory>', 'where the files go', '/')
     .action(async (url: string | undefined, options: JoinOptions) => {
       const { runJoin } = await import('./join/command.ts');
       await runJoin(url, options, signal);
+    });
+  program
+    .command('install')
+    .description('put the services of a node under systemd')
+    .option('--names <names>', 'berth (berth-agent, berth-proxy) or kubelet (kubelet, kube-proxy)', 'berth')
+    .option('--start', 'start them now', false)
+    .option('--dry-run', 'say what would be done', false)
+    .option('--root <directory>', 'where the files go', '/')
+    .action(async (options: InstallCommandOptions) => {
+      const { runInstall } = await import('./install/command.ts');
+      await runInstall(options);
+    });
+  program
+    .command('uninstall')
+    .description('take the node off this machine: everything that install and join made')
+    .option('--dry-run', 'say what would be done', false)
+    .option('--root <directory>', 'where the files are', '/')
+    .action(async (options: { dryRun: boolean; root: string }) => {
+      const { runUninstall } = await import('./install/command.ts');
+      process.exitCode = await runUninstall(options);
     });
   for (const [name, text] of Object.entries({
     agent: 'run the kubelet (its flags: berth agent --help)',

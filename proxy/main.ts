@@ -2,8 +2,10 @@
 import { hostname } from 'node:os';
 import { pino } from 'pino';
 import { systemClock } from '#kube/process/clock.ts';
+import { runGroup } from '#kube/process/component.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { describeFlags } from '#kube/process/flags.ts';
+import { createServiceNotifier } from '#kube/process/service-notifier.ts';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
 import { honouredFlags } from './config/flags.ts';
 import { loadProxyConfig } from './config/proxy-config.ts';
@@ -32,5 +34,8 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   const nodeName = (config.hostnameOverride ?? hostname()).trim().toLowerCase();
   const proxy = await createProxy({ config, nodeName, clock: systemClock, exec: systemExec, env: process.env, logger });
   proxy.ready.then(() => logger.info({ node: nodeName }, 'rules are in place'));
-  await proxy.run(signal);
+  const notifier = createServiceNotifier({ env: process.env, exec: systemExec, clock: systemClock, logger });
+  // Its health server tells of rules that are late; a sign of life means that the loop of events turns.
+  const alive = { ready: proxy.ready, problem: () => undefined };
+  await runGroup([proxy, { run: (stop) => notifier.run(alive, stop) }], signal);
 }

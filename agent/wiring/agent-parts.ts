@@ -4,6 +4,7 @@ import type { ApiClient } from '#kube/client/types.ts';
 import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
+import type { ServiceNotifier } from '#kube/process/service-notifier.ts';
 import type { NodeCertificates } from '../certificate/node-certificates.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
@@ -29,6 +30,8 @@ export interface AgentParts {
   /** For the Node object and its Lease. */
   heartbeatClient: ApiClient;
   certificates: NodeCertificates;
+  /** Tells systemd how the agent is. */
+  notifier: ServiceNotifier;
   metrics: ComponentMetrics;
   clock: Clock;
   exec: Exec;

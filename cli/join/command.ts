@@ -1,9 +1,7 @@
 // `berth join`: makes this machine a node of a cluster. Nothing is trusted, and nothing written, before the cluster has
 // proved itself.
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
 import { pino } from 'pino';
 import { parseBootstrapToken } from '#kube/bootstrap/cluster-info.ts';
 import { systemClock } from '#kube/process/clock.ts';
@@ -12,6 +10,12 @@ import { UsageError } from '#kube/process/flags.ts';
 import { bootstrapClient } from '../../agent/certificate/bootstrap-client.ts';
 import { createCertificateStore } from '../../agent/certificate/certificate-store.ts';
 import { clientWish } from '../../agent/certificate/wishes.ts';
+import { parseServiceNames } from '../install/command.ts';
+import { installNode } from '../install/install-node.ts';
+import { type Ledger, openLedger } from '../install/ledger.ts';
+import { serviceNames } from '../install/plan-install.ts';
+import { createServiceControl, isSystemdRunning } from '../install/systemd.ts';
+import { recordFile, writeRecorded } from '../install/write-recorded.ts';
 import { berthCommand } from '../package-root.ts';
 import { discoverByFile, discoverByToken } from './discover-cluster.ts';
 import { componentArguments, joinPaths, type PlannedFile, planNodeFiles } from './node-files.ts';
@@ -32,19 +36,25 @@ export interface JoinOptions {
   clusterCidr?: string;
   /** Keeps agent and proxy running in the foreground. */
   foreground: boolean;
+  /** Starts the services, where systemd runs. */
+  start: boolean;
+  /** Names of the services. */
+  names: string;
   /** Where the files go; / but in tests. */
   root: string;
 }
 
-async function write({ path, content, mode, keep }: PlannedFile): Promise<void> {
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+async function write({ path, content, mode, keep }: PlannedFile, ledger: Ledger): Promise<void> {
   if (keep && existsSync(path)) {
-    process.stdout.write(`keeping ${path}\n`);
+    say(`keeping ${path}`);
     return;
   }
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, content, { mode });
-  await chmod(path, mode);
-  process.stdout.write(`wrote ${path}\n`);
+  await writeRecorded(path, content, mode, ledger);
+  say(`wrote ${path}`);
 }
 
 function serverOf(address: string): string {
@@ -60,6 +70,7 @@ export async function runJoin(address: string | undefined, options: JoinOptions,
   if (process.getuid?.() !== 0) throw new UsageError('berth join needs root: run it with sudo');
   const token = parseBootstrapToken(options.token ?? '');
   if (token === undefined) throw new UsageError('--token is needed, of the form abcdef.0123456789abcdef');
+  const names = parseServiceNames(options.names);
   const { cgroupDriver } = options;
   if (cgroupDriver !== 'cgroupfs' && cgroupDriver !== 'systemd') {
     throw new UsageError(`unknown --cgroup-driver "${cgroupDriver}": cgroupfs or systemd`);
@@ -84,7 +95,13 @@ export async function runJoin(address: string | undefined, options: JoinOptions,
     clusterDomain: options.clusterDomain,
     clusterCidr: options.clusterCidr,
   });
-  for (const file of files) await write(file);
+  // The units come first: the ledger then knows the machine as it was before anything was made on it.
+  const underSystemd = isSystemdRunning(options.root) && !options.foreground;
+  const ledger = underSystemd
+    ? await installNode({ names, root: options.root, exec: systemExec, say })
+    : openLedger(options.root);
+  for (const file of files) await write(file, ledger);
+  await recordFile(paths.kubeconfig, ledger);
 
   // Here rather than in the agent, so that what is wrong is said to who joins.
   await bootstrapClient(
@@ -104,6 +121,12 @@ export async function runJoin(address: string | undefined, options: JoinOptions,
   if (options.foreground) {
     process.stdout.write('running agent and proxy; Ctrl-C stops them, pods go on\n');
     await runComponents(berthCommand(), args, signal);
+    return;
+  }
+  if (underSystemd) {
+    const units = serviceNames[names];
+    if (options.start) await createServiceControl(systemExec).restart(units);
+    say(`${options.start ? 'started' : 'start the node with: systemctl start'} ${units.join(' ')}`);
     return;
   }
   process.stdout.write(

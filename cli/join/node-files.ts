@@ -10,6 +10,8 @@ export interface JoinPaths {
   kubeconfig: string;
   kubeletDir: string;
   kubeletConfig: string;
+  /** Flags for the service, as kubeadm leaves them. */
+  kubeletFlags: string;
   certDir: string;
   proxyConfig: string;
   proxyKubeconfig: string;
@@ -23,6 +25,7 @@ export function joinPaths(root: string): JoinPaths {
     kubeconfig: join(root, 'etc/kubernetes/kubelet.conf'),
     kubeletDir,
     kubeletConfig: join(kubeletDir, 'config.yaml'),
+    kubeletFlags: join(kubeletDir, 'kubeadm-flags.env'),
     certDir: join(kubeletDir, 'pki'),
     proxyConfig: join(root, 'var/lib/kube-proxy/config.conf'),
     proxyKubeconfig: join(root, 'var/lib/kube-proxy/kubeconfig.conf'),
@@ -99,6 +102,12 @@ export function planNodeFiles(
     { path: paths.caFile, content: cluster.caPem, mode: 0o644, keep: false },
     { path: paths.bootstrapKubeconfig, content: kubeconfigWith(cluster, paths, { token }), mode: 0o600, keep: false },
     { path: paths.kubeletConfig, content: yaml(kubelet), mode: 0o644, keep: true },
+    {
+      path: paths.kubeletFlags,
+      content: `KUBELET_KUBEADM_ARGS="--hostname-override=${choices.nodeName}"\n`,
+      mode: 0o644,
+      keep: false,
+    },
     { path: paths.proxyKubeconfig, content: kubeconfigWith(cluster, paths, node), mode: 0o600, keep: false },
     { path: paths.proxyConfig, content: yaml(proxy), mode: 0o644, keep: true },
   ];

@@ -1,0 +1,76 @@
+// Puts the services of a node in place. Safe to repeat: the ledger keeps how the machine was before the first time.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Exec } from '#kube/process/exec.ts';
+import { berthCommand, packageRoot } from '../package-root.ts';
+import { type Ledger, openLedger } from './ledger.ts';
+import {
+  type InstallPlan,
+  kernelSettings,
+  nodeDirectories,
+  planInstall,
+  type ServiceNames,
+  selectAbsent,
+} from './plan-install.ts';
+import { createServiceControl, isSystemdRunning } from './systemd.ts';
+import { recordFile, writeRecorded } from './write-recorded.ts';
+
+/** Bridges of network plugins, which outlive the pods they were made for. */
+const podLinks = ['cni0', 'cbr0', 'berth0'];
+const packagedUnit = '/usr/lib/systemd/system/berth-agent.service';
+const packagedRoot = '/usr/lib/berth';
+
+export interface InstallOptions {
+  names: ServiceNames;
+  /** / but in tests. */
+  root: string;
+  exec: Exec;
+  say(line: string): void;
+}
+
+/** Records what a node will change when it runs. */
+async function recordMachine(root: string, ledger: Ledger): Promise<void> {
+  const absent = selectAbsent(nodeDirectories, (path) => existsSync(join(root, path)));
+  for (const path of absent) await ledger.add({ kind: 'tree', path: join(root, path) });
+  if (root !== '/') return;
+  for (const name of kernelSettings) {
+    const path = join('/proc/sys', name);
+    if (existsSync(path)) await ledger.add({ kind: 'sysctl', name, value: readFileSync(path, 'utf8').trim() });
+  }
+  for (const name of podLinks) {
+    if (!existsSync(join('/sys/class/net', name))) await ledger.add({ kind: 'link', name });
+  }
+}
+
+/** What will be installed on this machine. */
+export function installPlan(names: ServiceNames): InstallPlan {
+  const template = (name: string) => readFileSync(join(packageRoot(), 'packaging/systemd', name), 'utf8');
+  const templates = { agent: template('berth-agent.service'), proxy: template('berth-proxy.service') };
+  const packaged = packageRoot() === packagedRoot && existsSync(packagedUnit);
+  return planInstall(names, templates, berthCommand(), packaged);
+}
+
+/** Writes and enables the units. Returns the ledger, for what else is made. */
+export async function installNode({ names, root, exec, say }: InstallOptions): Promise<Ledger> {
+  const plan = installPlan(names);
+  const ledger = openLedger(root);
+  await recordMachine(root, ledger);
+  for (const { path, content } of plan.files) {
+    const target = join(root, path);
+    await writeRecorded(target, content, 0o644, ledger);
+    say(`wrote ${target}`);
+  }
+  if (!isSystemdRunning(root)) {
+    say('systemd does not run here: units are written, not enabled');
+    return ledger;
+  }
+  const control = createServiceControl(exec);
+  for (const name of plan.units) {
+    await recordFile(`/etc/systemd/system/multi-user.target.wants/${name}`, ledger);
+    await ledger.add({ kind: 'unit', name });
+  }
+  await control.reload();
+  await control.enable(plan.units);
+  say(`enabled ${plan.units.join(' and ')}`);
+  return ledger;
+}
