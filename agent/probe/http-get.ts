@@ -1,8 +1,9 @@
 // HTTP requests of probes and hooks: to the pod's address, certificates not verified, redirects followed within the
 // same host only (pkg/probe/http).
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Container, HTTPGetAction } from '#kube/api/generated/core-v1.ts';
+import { systemClock } from '#kube/process/clock.ts';
 
 const maxPort = 65_535;
 
@@ -64,19 +65,26 @@ export function httpTarget(
   return { url, headers: headersOf(action, userAgent) };
 }
 
-async function readBody(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response) {
-    chunks.push(chunk as Buffer);
-    size += (chunk as Buffer).length;
-    if (size >= maxBodyBytes) break;
-  }
-  response.destroy();
-  return Buffer.concat(chunks).subarray(0, maxBodyBytes).toString('utf8');
+/** The beginning of the body, decoded. */
+function readBody(response: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const finish = () => {
+      response.destroy();
+      resolve(Buffer.concat(chunks).subarray(0, maxBodyBytes).toString('utf8'));
+    };
+    response.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size >= maxBodyBytes) finish();
+    });
+    response.once('end', finish);
+    response.once('error', reject);
+  });
 }
 
-function get({ url, headers }: HttpTarget, signal: AbortSignal): Promise<IncomingMessage> {
+function get({ url, headers }: HttpTarget, made: (request: ClientRequest) => void): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     // Servers that end lines with a bare line feed pass a kubelet's probe, so they pass here.
     // Some names, such as host, are heeded only as single values.
@@ -84,7 +92,6 @@ function get({ url, headers }: HttpTarget, signal: AbortSignal): Promise<Incomin
     const options = {
       method: 'GET',
       headers: Object.fromEntries(single),
-      signal,
       agent: false as const,
       insecureHTTPParser: true,
     };
@@ -93,25 +100,49 @@ function get({ url, headers }: HttpTarget, signal: AbortSignal): Promise<Incomin
         ? httpsRequest(url, { ...options, rejectUnauthorized: false })
         : httpRequest(url, options);
     request.once('response', resolve);
-    request.once('error', reject);
+    request.on('error', reject);
+    made(request);
     request.end();
   });
 }
 
+/** The answer did not come in time. */
+class HttpTimeoutError extends Error {
+  override readonly name = 'TimeoutError';
+}
+
 /** Requests over the network of this machine. */
 export const systemHttpGet: HttpGet = async (target, timeoutMs, signal) => {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  let { url } = target;
-  for (let redirects = 0; ; redirects += 1) {
-    const response = await get({ url, headers: target.headers }, limit);
-    const status = response.statusCode ?? 0;
-    const { location } = response.headers;
-    const body = await readBody(response);
-    const next = status >= 300 && status < 400 && location !== undefined ? new URL(location, url) : undefined;
-    if (next === undefined || next.hostname !== url.hostname) {
-      return { status, statusText: response.statusMessage ?? '', body };
+  let current: ClientRequest | undefined;
+  let failure: Error | undefined;
+  const stop = (error: Error) => {
+    failure ??= error;
+    current?.destroy(failure);
+  };
+  const made = (request: ClientRequest) => {
+    current = request;
+    if (failure !== undefined) request.destroy(failure);
+  };
+  signal.throwIfAborted();
+  const aborted = () => stop(signal.reason);
+  signal.addEventListener('abort', aborted, { once: true });
+  const timer = systemClock.after(timeoutMs, () => stop(new HttpTimeoutError(`no answer in ${timeoutMs} ms`)));
+  try {
+    let { url } = target;
+    for (let redirects = 0; ; redirects += 1) {
+      const response = await get({ url, headers: target.headers }, made);
+      const status = response.statusCode ?? 0;
+      const { location } = response.headers;
+      const body = await readBody(response);
+      const next = status >= 300 && status < 400 && location !== undefined ? new URL(location, url) : undefined;
+      if (next === undefined || next.hostname !== url.hostname) {
+        return { status, statusText: response.statusMessage ?? '', body };
+      }
+      if (redirects >= maxRedirects) throw new Error(`stopped after ${maxRedirects} redirects`);
+      url = next;
     }
-    if (redirects >= maxRedirects) throw new Error(`stopped after ${maxRedirects} redirects`);
-    url = next;
+  } finally {
+    timer.cancel();
+    signal.removeEventListener('abort', aborted);
   }
 };
