@@ -8,6 +8,7 @@ import { kubernetesVersion } from '#kube/process/version.ts';
 import { podLogsDirectory } from './container/log-paths.ts';
 import { runLogRotation } from './container/log-rotation.ts';
 import { runLocalStorageEviction } from './eviction/local-storage-eviction.ts';
+import { calm } from './eviction/plan-pressure.ts';
 import { createExplainer } from './explain/explainer.ts';
 import { systemFetchText } from './pod-source/manifest-url.ts';
 import { createPodSources } from './pod-source/pod-sources.ts';
@@ -19,6 +20,7 @@ import { createPodWorkers, type PodWorkers } from './sync/pod-workers.ts';
 import type { AgentParts } from './wiring/agent-parts.ts';
 import { wireNode } from './wiring/wire-node.ts';
 import { wirePods } from './wiring/wire-pods.ts';
+import { wirePressure } from './wiring/wire-pressure.ts';
 import { wireRuntime } from './wiring/wire-runtime.ts';
 
 const flushLimitMs = 1000;
@@ -44,7 +46,9 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     }),
   );
   const { agentMetrics, direct, images, cgroups, cgroupReader, cache } = runtimeParts;
-  const nodeParts = wireNode(parts, runtimeParts);
+  let pressureParts: Awaited<ReturnType<typeof wirePressure>> | undefined;
+  const pressure = () => pressureParts?.pressure() ?? calm;
+  const nodeParts = wireNode(parts, runtimeParts, pressure);
   const { health, nodeStatus, reporter } = nodeParts;
   let workers: PodWorkers | undefined;
   const wake = (uid: string) => workers?.wake(uid);
@@ -58,10 +62,16 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     clock,
     logger,
   });
-  const podParts = await wirePods(parts, { runtimeParts, nodeParts, recorder, wake, startedAtMs });
+  const podParts = await wirePods(parts, { runtimeParts, nodeParts, recorder, wake, startedAtMs, pressure });
   const { tools, statuses, volumes, objects, probes, serviceInformer, legacyLogsDir } = podParts;
   const podWorkers = createPodWorkers(tools);
   workers = podWorkers;
+
+  const logsOf = ({ metadata: { namespace = '', name, uid = '' } }: Pod) =>
+    podLogsDirectory(settings.podLogsDir, namespace, name, uid);
+  const connections = { runtimeParts, nodeParts, recorder, volumes, workers: podWorkers, logsOf };
+  const pressured = await wirePressure(parts, connections);
+  pressureParts = pressured;
 
   const explainer = createExplainer({
     clock,
@@ -72,6 +82,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     nextStepInMs: podWorkers.nextStepInMs,
     pulledBytes: parts.pullProgress,
     setCondition: statuses.setExtraCondition,
+    evictionOf: pressured.records.of,
   });
 
   const sources = createPodSources({
@@ -104,6 +115,12 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     await Promise.all([cache.relist(signal), health.check(signal)]);
     await cgroups.ensureNode(amountsOf((await nodeStatus(undefined)).allocatable));
     await Promise.all([podWorkers.run(signal), tellPods(signal)]);
+  }
+
+  /** Nobody is evicted before all pods of the node are known. */
+  async function runPressure(signal: AbortSignal): Promise<void> {
+    await Promise.race([ready.promise, aborted(signal)]);
+    if (!signal.aborted) await pressured.run(signal);
   }
 
   /** Static pods need no API server; it may even be one of them. All others wait for it. */
@@ -142,8 +159,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     runtime: direct,
     pods: podWorkers.active,
     runtimeOf: cache.get,
-    logsOf: ({ metadata: { namespace = '', name, uid = '' } }: Pod) =>
-      podLogsDirectory(settings.podLogsDir, namespace, name, uid),
+    logsOf,
     end: podWorkers.end,
     record: tools.execute.record,
     clock,
@@ -190,6 +206,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             { run: (stop) => parts.notifier.run({ ready: server.listening, problem: stuck }, stop) },
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
+            { run: runPressure },
             ...(settings.localStorage
               ? [{ run: (stop: AbortSignal) => runLocalStorageEviction(localStorage, stop) }]
               : []),

@@ -4,6 +4,7 @@ import type { Taint } from '#kube/api/generated/core-v1.ts';
 import { quantityValue } from '#kube/api/quantity.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { durationMs, type LoadedConfiguration } from './load-configuration.ts';
+import { type NodeResourceSettings, resolveNodeResources } from './resource-settings.ts';
 
 /** Settings of the HTTPS server. */
 export interface ServerSettings {
@@ -32,7 +33,7 @@ export interface ServerSettings {
 }
 
 /** Everything the agent is told from outside. */
-export interface AgentSettings {
+export interface AgentSettings extends NodeResourceSettings {
   /** For /configz. */
   configuration: Record<string, unknown>;
   kubeconfig: string | undefined;
@@ -274,6 +275,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     credentialProviders: credentialProviders(flag),
     parallelPulls: parallelPulls(c, given),
     ...resolveCrashLoop(c, crashLoop),
+    ...resolveNodeResources(c, flags, list(c['enforceNodeAllocatable'])),
     reserved: [texts(c['systemReserved']), texts(c['kubeReserved'])],
     evictionHard: texts(c['evictionHard']),
     logMaxBytes: quantityValue(String(c['containerLogMaxSize'])),

@@ -3,6 +3,7 @@
 import { findCondition } from '#kube/api/conditions.ts';
 import type { ContainerStatus, Pod, PodStatus } from '#kube/api/generated/core-v1.ts';
 import { formatTime, parseTime } from '#kube/api/time.ts';
+import type { EvictionRecord } from '../eviction/eviction-records.ts';
 import type { Explanation } from './explanation.ts';
 import type { StepName, StepState } from './pod-steps.ts';
 
@@ -17,6 +18,7 @@ export interface ExplainInputs {
   dueAtMs: number | undefined;
   nowMs: number;
   bytes?: { done: number; total?: number } | undefined;
+  eviction?: EvictionRecord | undefined;
 }
 
 const doing: Record<StepName, string> = {
@@ -166,5 +168,6 @@ export function computeExplanation(inputs: ExplainInputs): Explanation {
   const finding = find(inputs);
   const sinceMs = parseTime(finding.since);
   const age = sinceMs === undefined ? {} : { ageSeconds: Math.max(0, Math.round((inputs.nowMs - sinceMs) / 1000)) };
-  return { namespace, name, uid, phase: inputs.status.phase ?? 'Pending', ...finding, ...age };
+  const eviction = inputs.eviction === undefined ? {} : { eviction: inputs.eviction };
+  return { namespace, name, uid, phase: inputs.status.phase ?? 'Pending', ...finding, ...age, ...eviction };
 }

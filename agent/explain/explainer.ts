@@ -4,6 +4,7 @@ import type { Pod, PodCondition, PodStatus } from '#kube/api/generated/core-v1.t
 import { isPodTerminal } from '#kube/api/pod-state.ts';
 import { parseTime } from '#kube/api/time.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import type { EvictionRecord } from '../eviction/eviction-records.ts';
 import { blockedCondition } from '../status/compute-conditions.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import { computeExplanation } from './compute-explanation.ts';
@@ -48,6 +49,8 @@ export interface ExplainSources {
   nextStepInMs(podUid: string): number | undefined;
   /** Bytes of what the runtime is pulling now, where it tells. */
   pulledBytes(signal: AbortSignal): Promise<{ done: number; total?: number } | undefined>;
+  /** Why the node evicted the pod, where it did. */
+  evictionOf(podUid: string): EvictionRecord | undefined;
   /** Shows the condition beside the pod's others; undefined takes it away. */
   setCondition(pod: Pod, condition: PodCondition | undefined): void;
 }
@@ -83,6 +86,7 @@ export function createExplainer(sources: ExplainSources): Explainer {
       dueAtMs: dueInMs === undefined ? undefined : clock.now() + dueInMs,
       nowMs: clock.now(),
       bytes,
+      eviction: sources.evictionOf(uid),
     });
   }
 

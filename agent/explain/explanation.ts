@@ -1,4 +1,5 @@
 // What `berth explain pod` shows, as the agent's server answers it in JSON. Times are RFC 3339.
+import type { EvictionRecord } from '../eviction/eviction-records.ts';
 import type { StepName } from './pod-steps.ts';
 
 /** The one thing a pod is waiting for. */
@@ -19,4 +20,6 @@ export interface Explanation {
   nextRetry?: string;
   /** Of what is being pulled; `total` only where the runtime knows it. */
   bytes?: { done: number; total?: number };
+  /** The node ended the pod because it was short of something: what was seen, and how pods were ranked. */
+  eviction?: EvictionRecord;
 }

@@ -13,7 +13,7 @@ import {
 } from '#kube/api/quantity.ts';
 import { formatTime } from '#kube/api/time.ts';
 import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
-import type { Pressure } from './compute-pressure.ts';
+import type { Pressure } from '../eviction/plan-pressure.ts';
 import { hugepageNames, type MachineFacts } from './machine-facts.ts';
 import type { RuntimeAbilities } from './runtime-health.ts';
 

@@ -5,11 +5,9 @@ import type { Clock } from '#kube/process/clock.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
-import type { CgroupStatsReader } from '../stats/cgroup-stats.ts';
+import type { Pressure } from '../eviction/plan-pressure.ts';
 import { computeNodeStatus } from './compute-node-status.ts';
-import { computePressure } from './compute-pressure.ts';
 import type { MachineFacts } from './machine-facts.ts';
-import { readSignals } from './read-signals.ts';
 import type { RuntimeAbilities } from './runtime-health.ts';
 
 export interface NodeStatusSourceOptions {
@@ -22,7 +20,7 @@ export interface NodeStatusSourceOptions {
   runtimeVersion: string;
   problems(): string[];
   abilities(): RuntimeAbilities;
-  reader: CgroupStatsReader;
+  pressure(): Pressure;
   clock: Clock;
 }
 
@@ -31,8 +29,6 @@ export function createNodeStatusSource(
   options: NodeStatusSourceOptions,
 ): (previous: Node | undefined) => Promise<NodeStatus> {
   const { settings } = options;
-  const { images, reader, facts } = options;
-  const sources = { rootDir: settings.rootDir, images, reader, memoryBytes: facts.memoryBytes };
   return async (previous) => {
     const storage = await statfs(settings.rootDir).catch(() => undefined);
     const counted = settings.localStorage && storage !== undefined;
@@ -51,7 +47,7 @@ export function createNodeStatusSource(
       maxImages: settings.maxImages,
       problems: options.problems(),
       abilities: options.abilities(),
-      pressure: computePressure(settings.evictionHard, await readSignals(sources)),
+      pressure: options.pressure(),
       nowMs: options.clock.now(),
     };
     return computeNodeStatus(inputs, previous);

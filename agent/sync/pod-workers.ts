@@ -40,6 +40,10 @@ export interface PodWorkers {
   get(podUid: string): Pod | undefined;
   /** Pods that still may use resources of the node. */
   active(): Pod[];
+  /** Active pods that nobody has told to end. */
+  endable(): Pod[];
+  /** Nothing of the pod runs or will. */
+  hasEnded(podUid: string): boolean;
   all(): Pod[];
   /** Milliseconds until the pod is looked at again without a change; undefined when that is not planned. */
   nextStepInMs(podUid: string): number | undefined;
@@ -326,6 +330,15 @@ export function createPodWorkers(tools: PodTools): PodWorkers {
       [...works.values()]
         .filter((work) => work.stage === 'running' || work.stage === 'terminating')
         .map(({ pod }) => pod),
+    endable: () =>
+      [...works.values()]
+        .filter(({ stage, ended, gone, admitted }) => stage === 'running' && ended === undefined && !gone && admitted)
+        .map(({ pod }) => pod)
+        .filter(({ metadata }) => metadata.deletionTimestamp === undefined),
+    hasEnded(podUid) {
+      const stage = works.get(podUid)?.stage;
+      return stage === undefined || stage === 'terminated' || stage === 'removed';
+    },
     all: () => [...works.values()].map(({ pod }) => pod),
     stages: () => [...works.values()].map(({ stage }) => stage),
     sourcesReady() {

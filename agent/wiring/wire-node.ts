@@ -1,4 +1,5 @@
 // The node as an object of the API: the runtime's health, the node's status and who reports both.
+import type { Pressure } from '../eviction/plan-pressure.ts';
 import { createNodeReporter } from '../node/node-reporter.ts';
 import { createNodeStatusSource } from '../node/node-status-source.ts';
 import { createRuntimeHealth } from '../node/runtime-health.ts';
@@ -6,7 +7,7 @@ import type { AgentParts } from './agent-parts.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 
 /** Connects what reports the node. */
-export function wireNode(parts: AgentParts, { direct, images, cgroupReader }: RuntimeParts) {
+export function wireNode(parts: AgentParts, { direct, images }: RuntimeParts, pressure: () => Pressure) {
   const { settings, nodeName, nodeIps, facts, clock, logger } = parts;
   const health = createRuntimeHealth(direct, clock, logger, () => reporter.wake());
   const nodeStatus = createNodeStatusSource({
@@ -18,7 +19,7 @@ export function wireNode(parts: AgentParts, { direct, images, cgroupReader }: Ru
     runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
     problems: health.problems,
     abilities: health.abilities,
-    reader: cgroupReader,
+    pressure,
     clock,
   });
   const reporter = createNodeReporter({

@@ -16,6 +16,8 @@ import { parseResolvConf } from '../container/dns-config.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
 import { containerFieldPath } from '../container/pod-containers.ts';
 import { createUserNamespaces } from '../container/user-namespaces.ts';
+import { admitUnderPressure } from '../eviction/admit-under-pressure.ts';
+import type { Pressure } from '../eviction/plan-pressure.ts';
 import { createWarningLog } from '../explain/explainer.ts';
 import { createPodSteps } from '../explain/pod-steps.ts';
 import { hugepageNames } from '../node/machine-facts.ts';
@@ -48,12 +50,13 @@ export interface PodConnections {
   /** Something the pod waits for has changed. */
   wake: (podUid: string) => void;
   startedAtMs: number;
+  pressure: () => Pressure;
 }
 
 /** Connects the tools of pods. */
 export async function wirePods(parts: AgentParts, connections: PodConnections) {
   const { settings, nodeName, nodeIps, facts, client, clock, logger } = parts;
-  const { recorder, wake, startedAtMs } = connections;
+  const { recorder, wake, startedAtMs, pressure } = connections;
   const { agentMetrics, direct, runtime, images, cgroups, cache } = connections.runtimeParts;
   const { health, reporter } = connections.nodeParts;
   const hostIps = () => nodeIps;
@@ -186,6 +189,8 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     hostIps,
     async admit(pod, others, signal) {
       const { allowedSysctls } = settings;
+      const pressed = admitUnderPressure(pod, pressure());
+      if (pressed !== undefined) return pressed;
       const abilities = { allowedSysctls, appArmor };
       const rejection = admitPod(pod, reporter.node(), others, abilities);
       if (rejection === undefined) return undefined;

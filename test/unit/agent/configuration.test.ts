@@ -9,8 +9,9 @@ import { computePodLimits } from '../../../agent/cgroup/compute-limits.ts';
 import { loadConfiguration } from '../../../agent/config/load-configuration.ts';
 import { resolveSettings } from '../../../agent/config/settings.ts';
 import { planRotatedLogs, rotatedName } from '../../../agent/container/plan-log-rotation.ts';
+import { initialPressureState, planPressure } from '../../../agent/eviction/plan-pressure.ts';
+import { parseThresholds } from '../../../agent/eviction/thresholds.ts';
 import { computeNodeStatus, type NodeStatusInputs } from '../../../agent/node/compute-node-status.ts';
-import { computePressure } from '../../../agent/node/compute-pressure.ts';
 import { hugepageNames } from '../../../agent/node/machine-facts.ts';
 import { defaultRouteInterface } from '../../../agent/node/node-address.ts';
 import { admitPod } from '../../../agent/sync/admit-pod.ts';
@@ -191,7 +192,9 @@ describe('computeNodeStatus', () => {
       'imagefs.available': '15%',
       'pid.available': '10%',
     };
-    const pressure = computePressure(thresholds, signals);
+    const fields = { hard: thresholds, soft: {}, softGrace: {}, minReclaim: {}, enforcePods: false };
+    const times = { nowMs: 0, transitionMs: 0 };
+    const { pressure } = planPressure(parseThresholds(fields), signals, initialPressureState, times);
     assert.deepEqual(pressure, { memory: false, disk: true, pids: false });
     const disk = computeNodeStatus({ ...inputs, pressure }, undefined).conditions?.find(
       ({ type }) => type === 'DiskPressure',
