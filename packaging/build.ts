@@ -1,6 +1,6 @@
 // Bundles the berth command and everything it imports into dist/. Native modules and large packages that are
 // loaded whole stay outside; data files stay where they are and are found relative to the bundle.
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
@@ -54,6 +54,9 @@ const requiredHttp: Plugin = {
   },
 };
 
+/** Loaded from node_modules as they are. */
+const outside = ['lmdb', 'protobufjs', '@grpc/grpc-js', '@grpc/proto-loader'];
+
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: { berth: 'cli/main.ts' },
@@ -70,7 +73,7 @@ const { metafile } = await build({
   minifySyntax: true,
   // The text of every module stays in memory; names are kept for stack traces.
   minifyWhitespace: true,
-  external: ['lmdb', 'systeminformation', 'protobufjs', '@grpc/grpc-js', '@grpc/proto-loader'],
+  external: [...outside, 'systeminformation'],
   plugins: [dataFiles, undiciPool, requiredHttp],
   metafile: true,
   logLevel: 'warning',
@@ -78,6 +81,9 @@ const { metafile } = await build({
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
 });
+
+// What a package of this build consists of.
+await writeFile(join(outdir, 'bundle.json'), JSON.stringify({ files: Object.keys(metafile.outputs), outside }));
 
 // Processes that run from an earlier build may yet load parts of it.
 const keepMs = 7 * 24 * 3600 * 1000;
