@@ -127,7 +127,10 @@ describe('logs', { skip: clustersUnavailable() ?? false, concurrency: 6 }, () =>
   it('are followed over rotations without a gap or a repeat, and stay within their size on disk', async () => {
     const namespace = await node.namespace();
     const lines = 60_000;
-    const spell = `awk 'BEGIN { for (i = 0; i < ${lines}; i++) printf "%d %0190d\\n", i, 0 }'`;
+    const parts = 12;
+    // In parts, so that a busy node finds time to rotate between them.
+    const print = `awk -v from=$p 'BEGIN { for (i = from; i < from + ${lines / parts}; i++) printf "%d %0190d\\n", i, 0 }'`;
+    const spell = `p=0; while [ $p -lt ${lines} ]; do ${print}; p=$((p + ${lines / parts})); sleep 1; done`;
     const { metadata } = await node.createPod(namespace, {
       name: 'chatty',
       spec: { restartPolicy: 'Never', containers: [script(`sleep 2; ${spell}; sleep 3`)] },
@@ -145,7 +148,7 @@ describe('logs', { skip: clustersUnavailable() ?? false, concurrency: 6 }, () =>
       }
     });
     const ended = new Promise((resolve) => follow.once('close', resolve));
-    await node.waitEnded(namespace, 'chatty', 90_000);
+    await node.waitEnded(namespace, 'chatty', 120_000);
     await ended;
     assert.equal(next, lines, 'every line came once, in order');
     const root = node.cluster.layout.nodes[0]?.podLogsDir ?? '';
