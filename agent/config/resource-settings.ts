@@ -22,7 +22,6 @@ export interface NodeResourceSettings {
   systemReservedCgroup: string | undefined;
   kubeReservedCgroup: string | undefined;
   swapBehavior: 'NoSwap' | 'LimitedSwap';
-  failSwapOn: boolean;
   memoryQos: boolean;
   memoryThrottlingFactor: number;
   cpuManagerPolicy: 'none' | 'static';
@@ -123,7 +122,6 @@ export function resolveNodeResources(
       'NoSwap',
       'LimitedSwap',
     ]),
-    failSwapOn: c['failSwapOn'] !== false,
     memoryQos,
     memoryThrottlingFactor: Number(c['memoryThrottlingFactor'] ?? 0.9),
     cpuManagerPolicy: oneOf('cpuManagerPolicy', c['cpuManagerPolicy'] ?? 'none', ['none', 'static']),
