@@ -1,4 +1,5 @@
 // `berth agent`: the kubelet of a node. Decodes flags and configuration, checks the machine, connects, and runs.
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { pino } from 'pino';
 import { createClient } from '#kube/client/create-client.ts';
@@ -29,6 +30,10 @@ async function checkMachine(settings: AgentSettings): Promise<void> {
   if (process.getuid?.() !== 0) throw new UsageError('the agent has to run as root: use sudo');
   if (settings.failCgroupV1 && !(await isUnifiedHierarchy('/sys/fs/cgroup'))) {
     throw new UsageError('this machine uses cgroup v1: set failCgroupV1 to false, or boot with cgroup v2');
+  }
+  const swaps = settings.failSwapOn ? await readFile('/proc/swaps', 'utf8').catch(() => '') : '';
+  if (swaps.trim().split('\n').length > 1) {
+    throw new UsageError('running with swap on is not supported: switch swap off, or set failSwapOn to false');
   }
 }
 

@@ -25,6 +25,7 @@ export const configurationShape: { [field: string]: ConfigShape } = {
   tlsCertFile: 'string',
   tlsPrivateKeyFile: 'string',
   tlsCipherSuites: 'stringList',
+  tlsCurvePreferences: 'stringList',
   tlsMinVersion: 'string',
   rotateCertificates: 'boolean',
   serverTLSBootstrap: 'boolean',

@@ -21,57 +21,92 @@ export const fieldOfFlag: Record<string, string> = {
   'container-log-max-files': 'containerLogMaxFiles',
   'container-log-max-size': 'containerLogMaxSize',
   'container-runtime-endpoint': 'containerRuntimeEndpoint',
+  'contention-profiling': 'enableContentionProfiling',
   'cpu-cfs-quota': 'cpuCFSQuota',
   'cpu-cfs-quota-period': 'cpuCFSQuotaPeriod',
+  'cpu-manager-policy': 'cpuManagerPolicy',
+  'cpu-manager-policy-options': 'cpuManagerPolicyOptions',
+  'cpu-manager-reconcile-period': 'cpuManagerReconcilePeriod',
+  'enable-controller-attach-detach': 'enableControllerAttachDetach',
   'enable-debugging-handlers': 'enableDebuggingHandlers',
   'enable-server': 'enableServer',
   'enforce-node-allocatable': 'enforceNodeAllocatable',
   'event-burst': 'eventBurst',
   'event-qps': 'eventRecordQPS',
   'eviction-hard': 'evictionHard',
-  'eviction-soft': 'evictionSoft',
-  'eviction-soft-grace-period': 'evictionSoftGracePeriod',
-  'eviction-pressure-transition-period': 'evictionPressureTransitionPeriod',
   'eviction-max-pod-grace-period': 'evictionMaxPodGracePeriod',
   'eviction-minimum-reclaim': 'evictionMinimumReclaim',
+  'eviction-pressure-transition-period': 'evictionPressureTransitionPeriod',
+  'eviction-soft': 'evictionSoft',
+  'eviction-soft-grace-period': 'evictionSoftGracePeriod',
   'fail-cgroupv1': 'failCgroupV1',
   'fail-swap-on': 'failSwapOn',
   'feature-gates': 'featureGates',
   'file-check-frequency': 'fileCheckFrequency',
-  'http-check-frequency': 'httpCheckFrequency',
-  'manifest-url': 'staticPodURL',
-  'manifest-url-header': 'staticPodURLHeader',
+  'hairpin-mode': 'hairpinMode',
   'healthz-bind-address': 'healthzBindAddress',
   'healthz-port': 'healthzPort',
+  'http-check-frequency': 'httpCheckFrequency',
   'image-gc-high-threshold': 'imageGCHighThresholdPercent',
   'image-gc-low-threshold': 'imageGCLowThresholdPercent',
   'image-service-endpoint': 'imageServiceEndpoint',
+  'kernel-memcg-notification': 'kernelMemcgNotification',
   'kube-api-burst': 'kubeAPIBurst',
+  'kube-api-content-type': 'contentType',
   'kube-api-qps': 'kubeAPIQPS',
   'kube-reserved': 'kubeReserved',
+  'kube-reserved-cgroup': 'kubeReservedCgroup',
+  'kubelet-cgroups': 'kubeletCgroups',
   'local-storage-capacity-isolation': 'localStorageCapacityIsolation',
+  'log-flush-frequency': 'logging.flushFrequency',
+  'logging-format': 'logging.format',
+  'make-iptables-util-chains': 'makeIPTablesUtilChains',
+  'manifest-url': 'staticPodURL',
+  'manifest-url-header': 'staticPodURLHeader',
+  'max-open-files': 'maxOpenFiles',
   'max-pods': 'maxPods',
+  'memory-manager-policy': 'memoryManagerPolicy',
+  'minimum-image-ttl-duration': 'imageMinimumGCAge',
   'node-status-max-images': 'nodeStatusMaxImages',
   'node-status-update-frequency': 'nodeStatusUpdateFrequency',
   'oom-score-adj': 'oomScoreAdj',
   'pod-cidr': 'podCIDR',
   'pod-manifest-path': 'staticPodPath',
   'pod-max-pids': 'podPidsLimit',
+  'pods-per-core': 'podsPerCore',
   port: 'port',
+  'protect-kernel-defaults': 'protectKernelDefaults',
+  'qos-reserved': 'qosReserved',
   'read-only-port': 'readOnlyPort',
   'register-node': 'registerNode',
+  'register-with-taints': 'registerWithTaints',
+  'registry-burst': 'registryBurst',
+  'registry-qps': 'registryPullQPS',
+  'reserved-cpus': 'reservedSystemCPUs',
+  'reserved-memory': 'reservedMemory',
   'resolv-conf': 'resolvConf',
   'rotate-certificates': 'rotateCertificates',
+  'rotate-server-certificates': 'serverTLSBootstrap',
+  runonce: 'runOnce',
   'runtime-request-timeout': 'runtimeRequestTimeout',
   'seccomp-default': 'seccompDefault',
   'serialize-image-pulls': 'serializeImagePulls',
   'streaming-connection-idle-timeout': 'streamingConnectionIdleTimeout',
   'sync-frequency': 'syncFrequency',
+  'system-cgroups': 'systemCgroups',
   'system-reserved': 'systemReserved',
+  'system-reserved-cgroup': 'systemReservedCgroup',
   'tls-cert-file': 'tlsCertFile',
   'tls-cipher-suites': 'tlsCipherSuites',
   'tls-min-version': 'tlsMinVersion',
   'tls-private-key-file': 'tlsPrivateKeyFile',
+  'topology-manager-policy': 'topologyManagerPolicy',
+  'topology-manager-policy-options': 'topologyManagerPolicyOptions',
+  'topology-manager-scope': 'topologyManagerScope',
+  v: 'logging.verbosity',
+  vmodule: 'logging.vmodule',
+  'volume-plugin-dir': 'volumePluginDir',
+  'volume-stats-agg-period': 'volumeStatsAggPeriod',
 };
 
 /** Flags that are not configuration fields and that this agent acts on. */
@@ -87,18 +122,34 @@ const honoured = new Set([
   'image-credential-provider-config',
   'kubeconfig',
   'machine-id-file',
+  'maximum-dead-containers',
+  'maximum-dead-containers-per-container',
+  'minimum-container-ttl-duration',
   'boot-id-file',
   'node-ip',
   'node-labels',
   'provider-id',
-  'register-with-taints',
   'root-dir',
-  'v',
   'version',
 ]);
 
 /** Removed from v1.36, but still in files that installers wrote: ignored with a warning. */
-const removed = ['pod-infra-container-image', 'network-plugin', 'container-runtime', 'cni-conf-dir', 'cni-bin-dir'];
+const removed = [
+  'cni-bin-dir',
+  'cni-cache-dir',
+  'cni-conf-dir',
+  'container-runtime',
+  'docker-endpoint',
+  'dynamic-config-dir',
+  'image-pull-progress-deadline',
+  'keep-terminated-pod-volumes',
+  'master-service-namespace',
+  'network-plugin',
+  'network-plugin-mtu',
+  'pod-infra-container-image',
+  'register-schedulable',
+  'really-crash-for-testing',
+];
 
 function typeOf(fact: string): FlagDefinition['type'] {
   switch (fact) {
@@ -124,19 +175,32 @@ function typeOf(fact: string): FlagDefinition['type'] {
 
 /** Every flag, for `parseFlags`. */
 export const kubeletFlags: readonly FlagDefinition[] = [
-  ...flagFacts.map(({ name, type, default: fallback }) => {
+  ...flagFacts.map(({ name, type, default: fallback, deprecated }) => {
     const field = fieldOfFlag[name];
     const about = field === undefined ? '' : `sets ${field} of the configuration file`;
     return {
       name,
       type: typeOf(type),
-      description: [about, fallback === undefined ? '' : `(default ${fallback})`]
+      description: [
+        about,
+        deprecated === true ? 'deprecated' : '',
+        fallback === undefined ? '' : `(default ${fallback})`,
+      ]
         .filter((text) => text !== '')
         .join(' '),
     };
   }),
   ...removed.map((name) => ({ name, type: 'string' as const, description: 'removed, ignored' })),
 ];
+
+/** What is said at start of deprecated flags among the given ones; undefined when there are none. */
+export function warnOfDeprecated(given: readonly string[]): string | undefined {
+  const old = flagFacts.filter(({ name, deprecated }) => deprecated === true && given.includes(name));
+  if (old.length === 0) return undefined;
+  const names = old.map(({ name }) => `--${name}`).join(', ');
+  const fields = old.some(({ name }) => fieldOfFlag[name] !== undefined);
+  return `deprecated in kubelet: ${names}${fields ? '; set the field of the file given with --config instead' : ''}`;
+}
 
 /** Why a given flag has no effect; undefined when it has one. */
 export function whyIgnored(name: string): string | undefined {

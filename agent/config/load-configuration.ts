@@ -1,13 +1,12 @@
 // The configuration of the agent: defaults, then the file, then drop-ins by name, then flags.
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { loadConfigFile } from '#kube/process/config-file.ts';
 import { describeFlags, type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/process/flags.ts';
 import { configurationShape } from './configuration-shape.ts';
 import defaults from './data/defaults.json' with { type: 'json' };
-import { fieldOfFlag, kubeletFlags, whyIgnored } from './flag-table.ts';
-
-type Fields = Record<string, unknown>;
+import { warnOfFeatures, warnOfFields } from './field-support.ts';
+import { fieldOfFlag, kubeletFlags, warnOfDeprecated, whyIgnored } from './flag-table.ts';
+import { applyDefaults, type Fields, isRecord, listDropIns, mergePatch } from './merge-layers.ts';
+import { parseReservedMemory, parseTaint } from './parse-flag-values.ts';
 
 /** What the command line amounts to. */
 export interface LoadedConfiguration {
@@ -27,38 +26,6 @@ export interface PrintRequest {
 
 const file = { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration', shape: configurationShape };
 
-function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Zero values in a file stand for the default, as in the Go type. */
-function isUnset(value: unknown): boolean {
-  if (value === undefined || value === null || value === '') return true;
-  return typeof value === 'string' && /^0(ns|us|µs|ms|s|m|h)$/.test(value);
-}
-
-function merge(base: Fields, over: Fields): Fields {
-  const result = { ...base };
-  for (const [key, value] of Object.entries(over)) {
-    const before = result[key];
-    // Maps of thresholds and reservations are replaced as a whole, structures field by field.
-    const isStructure = isRecord(configurationShape[key]) || ['webhook', 'x509', 'anonymous'].includes(key);
-    if (isRecord(before) && isRecord(value) && isStructure) result[key] = merge(before, value);
-    else if (!isUnset(value) || before === undefined) result[key] = value;
-  }
-  return result;
-}
-
-function dropIns(directory: string): Fields[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.conf'));
-  } catch (error) {
-    throw new UsageError(`cannot read --config-dir ${directory}: ${(error as Error).message}`, { cause: error });
-  }
-  return names.sort().map((name) => loadConfigFile(join(directory, name), file));
-}
-
 /** Headers as a flag has them: name:value pairs with commas between, names more than once where they have more values. */
 function headerMap(text: string): Record<string, string[]> {
   const headers: Record<string, string[]> = {};
@@ -77,13 +44,21 @@ function fieldValue(name: string, value: FlagValue): unknown {
     return `${value}ms`;
   }
   if (name === 'manifest-url-header' && typeof value === 'string') return headerMap(value);
-  if (name.startsWith('eviction-') && typeof value === 'string') return value;
+  if (name === 'register-with-taints' && typeof value === 'string') {
+    return value === '' ? [] : value.split(',').map(parseTaint);
+  }
+  if (name === 'reserved-memory' && typeof value === 'string') return parseReservedMemory(value);
   return value;
 }
 
 /** Thresholds are written signal<value on the command line. */
 function normalizeThresholds(argv: readonly string[]): string[] {
-  return argv.map((arg) => (/^--eviction-(hard|soft)=/.test(arg) ? arg.replace(/(?<!=)</g, '=') : arg));
+  const isThresholds = /^--?eviction-(hard|soft)$/;
+  return argv.map((arg, index) => {
+    const [name = '', ...rest] = arg.split('=');
+    if (isThresholds.test(name) && rest.length > 0) return `${name}=${rest.join('=').replaceAll('<', '=')}`;
+    return isThresholds.test(argv[index - 1] ?? '') ? arg.replaceAll('<', '=') : arg;
+  });
 }
 
 function setField(configuration: Fields, path: string, value: unknown): void {
@@ -104,21 +79,40 @@ export function loadConfiguration(argv: readonly string[], version: string): Loa
   if (values['version'] === true) return { print: `Kubernetes ${version}\n` };
   let configuration: Fields = structuredClone(defaults);
   const given = new Set<string>();
-  const layers = typeof values['config'] === 'string' ? [loadConfigFile(values['config'], file)] : [];
-  if (typeof values['config-dir'] === 'string') layers.push(...dropIns(values['config-dir']));
-  for (const fields of layers) {
-    configuration = merge(configuration, fields);
-    for (const name of Object.keys(fields)) given.add(name);
+  let layered: Fields = typeof values['config'] === 'string' ? loadConfigFile(values['config'], file) : {};
+  if (typeof values['config-dir'] === 'string') {
+    const dropIns = listDropIns(values['config-dir']).map((path) => loadConfigFile(path, file));
+    // A drop-in changes single thresholds also of those that nobody has set.
+    if (dropIns.length > 0) layered = { evictionHard: configuration['evictionHard'], ...layered };
+    for (const fields of dropIns) layered = mergePatch(layered, fields);
   }
+  configuration = applyDefaults(configuration, layered);
+  if (configuration['mergeDefaultEvictionSettings'] === true) {
+    const eviction = {
+      ...defaults.evictionHard,
+      ...(isRecord(layered['evictionHard']) ? layered['evictionHard'] : {}),
+    };
+    configuration = { ...configuration, evictionHard: eviction };
+  }
+  for (const name of Object.keys(layered)) given.add(name);
   for (const [name, value] of Object.entries(values)) {
     const field = fieldOfFlag[name];
     if (field !== undefined) {
-      setField(configuration, field, fieldValue(name, value));
+      // Features of the command line are added to those of the file.
+      const before = name === 'feature-gates' && isRecord(configuration[field]) ? configuration[field] : undefined;
+      const own = fieldValue(name, value);
+      setField(configuration, field, before !== undefined && isRecord(own) ? { ...before, ...own } : own);
       given.add(field.split('.')[0] ?? field);
     }
     const ignored = whyIgnored(name);
     if (ignored !== undefined) warnings.push(ignored);
   }
+  if (!given.has('serializeImagePulls') && Number(configuration['maxParallelImagePulls'] ?? 1) > 1) {
+    configuration = { ...configuration, serializeImagePulls: false };
+  }
+  const deprecated = warnOfDeprecated(Object.keys(values));
+  if (deprecated !== undefined) warnings.push(deprecated);
+  warnings.push(...warnOfFields(configuration, defaults), ...warnOfFeatures(configuration['featureGates']));
   return { configuration, flags: values, given, warnings };
 }
 

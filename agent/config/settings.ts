@@ -1,10 +1,14 @@
 // The configuration as the rest of the agent uses it: typed, checked, in plain units.
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Taint } from '#kube/api/generated/core-v1.ts';
 import { quantityValue } from '#kube/api/quantity.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { durationMs, type LoadedConfiguration } from './load-configuration.ts';
 import { type NodeResourceSettings, resolveNodeResources } from './resource-settings.ts';
+import { resolveTls, type TlsSettings } from './tls-settings.ts';
+import { validateConfiguration } from './validate-configuration.ts';
+import { validateNode } from './validate-node.ts';
 
 /** Settings of the HTTPS server. */
 export interface ServerSettings {
@@ -19,7 +23,10 @@ export interface ServerSettings {
   certDir: string;
   /** The serving certificate is asked for at the API server. */
   tlsBootstrap: boolean;
-  tlsMinVersion: 'TLSv1.2' | 'TLSv1.3';
+  tlsMinVersion: TlsSettings['tlsMinVersion'];
+  /** As OpenSSL names them; undefined: the runtime's choice. */
+  ciphers: string | undefined;
+  curves: string | undefined;
   clientCaFile: string | undefined;
   anonymous: boolean;
   webhookAuthentication: boolean;
@@ -29,6 +36,7 @@ export interface ServerSettings {
   deniedCacheMs: number;
   debuggingHandlers: boolean;
   systemLogHandler: boolean;
+  systemLogQuery: boolean;
   streamIdleTimeoutMs: number;
 }
 
@@ -42,6 +50,9 @@ export interface AgentSettings extends NodeResourceSettings {
   /** Client certificates are renewed before they run out. */
   rotateCertificates: boolean;
   hostname: string | undefined;
+  /** `external`: a controller outside fills in addresses and the provider's id. */
+  cloudProvider: string | undefined;
+  failSwapOn: boolean;
   nodeIps: string[];
   nodeLabels: Record<string, string>;
   taints: Taint[];
@@ -125,25 +136,10 @@ function list(value: unknown): string[] {
   return Array.isArray(value) ? value.map(String) : [];
 }
 
-function port(name: string, value: unknown, lowest = 1): number {
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < lowest || number > 65535) {
-    throw new UsageError(`${name} takes a port from ${lowest} to 65535, not ${String(value)}`);
-  }
-  return number;
-}
-
 function oneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
   const found = allowed.find((item) => item === value);
   if (found === undefined) throw new UsageError(`${name} takes ${allowed.join(' or ')}, not ${JSON.stringify(value)}`);
   return found;
-}
-
-function parseTaint(text: string): Taint {
-  const match = /^([^=:]+)(?:=([^:]*))?:(NoSchedule|PreferNoSchedule|NoExecute)$/.exec(text);
-  if (match === null) throw new UsageError(`--register-with-taints takes key=value:Effect, not "${text}"`);
-  const [, key = '', value = '', effect = ''] = match;
-  return { key, value, effect };
 }
 
 function resolveServer(c: Fields, certDir: string): ServerSettings {
@@ -155,15 +151,15 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
   return {
     enabled: c['enableServer'] === true,
     address: String(c['address']),
-    port: port('port', c['port']),
-    readOnlyPort: port('readOnlyPort', c['readOnlyPort'] ?? 0, 0),
+    port: Number(c['port']),
+    readOnlyPort: Number(c['readOnlyPort'] ?? 0),
     healthzAddress: String(c['healthzBindAddress']),
-    healthzPort: port('healthzPort', c['healthzPort'], 0),
+    healthzPort: Number(c['healthzPort']),
     certFile: text(c['tlsCertFile']),
     keyFile: text(c['tlsPrivateKeyFile']),
     certDir,
     tlsBootstrap: c['serverTLSBootstrap'] === true,
-    tlsMinVersion: c['tlsMinVersion'] === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2',
+    ...resolveTls(c),
     clientCaFile: text(record(authentication['x509'])['clientCAFile']),
     anonymous: record(authentication['anonymous'])['enabled'] === true,
     webhookAuthentication: webhook['enabled'] === true,
@@ -173,23 +169,16 @@ function resolveServer(c: Fields, certDir: string): ServerSettings {
     deniedCacheMs: durationMs(cache['cacheUnauthorizedTTL']),
     debuggingHandlers: c['enableDebuggingHandlers'] === true,
     systemLogHandler: c['enableSystemLogHandler'] === true,
+    systemLogQuery: c['enableSystemLogQuery'] === true,
     streamIdleTimeoutMs: durationMs(c['streamingConnectionIdleTimeout']),
   };
 }
 
-/** Pulls at once; without `serializeImagePulls` the number alone says that they need not be one after the other. */
-function parallelPulls(c: Fields, given: ReadonlySet<string>): number {
+/** Pulls at once. */
+function parallelPulls(c: Fields): number {
+  if (c['serializeImagePulls'] !== false) return 1;
   const most = c['maxParallelImagePulls'];
-  if (most === undefined || most === null) {
-    return c['serializeImagePulls'] === false ? Number.POSITIVE_INFINITY : 1;
-  }
-  const count = Number(most);
-  if (!Number.isInteger(count) || count < 1) throw new UsageError('maxParallelImagePulls takes a positive number');
-  const serialize = given.has('serializeImagePulls') ? c['serializeImagePulls'] !== false : count === 1;
-  if (serialize && count > 1) {
-    throw new UsageError('maxParallelImagePulls above 1 needs serializeImagePulls: false');
-  }
-  return count;
+  return typeof most === 'number' ? most : Number.POSITIVE_INFINITY;
 }
 
 function credentialProviders(flag: (name: string) => string | undefined): AgentSettings['credentialProviders'] {
@@ -207,11 +196,27 @@ function resolveCrashLoop(c: Fields, longest: unknown): Pick<AgentSettings, 'cra
   const configuredMs = durationMs(longest);
   const isReduced = String(record(c['featureGates'])['ReduceDefaultCrashLoopBackOffDecay']) === 'true';
   const crashLoopMaxMs = isReduced && configuredMs === defaultCrashLoopMs ? reducedCrashLoopMs : configuredMs;
-  const least = 1000;
-  if (crashLoopMaxMs < least || crashLoopMaxMs > defaultCrashLoopMs) {
-    throw new UsageError(`crashLoopBackOff.maxContainerRestartPeriod takes 1s to 5m, not ${String(longest)}`);
-  }
-  return { crashLoopInitialMs: Math.min(isReduced ? least : 10_000, crashLoopMaxMs), crashLoopMaxMs };
+  return { crashLoopInitialMs: Math.min(isReduced ? 1000 : 10_000, crashLoopMaxMs), crashLoopMaxMs };
+}
+
+/** Pods of the node: maxPods, or fewer where podsPerCore says so. */
+function podLimit(c: Fields, cores: number): number {
+  const most = Number(c['maxPods']);
+  const perCore = Number(c['podsPerCore'] ?? 0);
+  return perCore > 0 ? Math.min(most, perCore * cores) : most;
+}
+
+/** System's and kubelet's reservations; processors set apart by number take the place of both. */
+function reservations(c: Fields): Record<string, string>[] {
+  const [system, kube] = [texts(c['systemReserved']), texts(c['kubeReserved'])];
+  const set = String(c['reservedSystemCPUs'] ?? '');
+  if (set === '') return [system, kube];
+  const numbers = set.split(',').flatMap((part) => {
+    const [first = 0, last = first] = part.split('-').map(Number);
+    return Array.from({ length: Math.max(last - first + 1, 0) }, (_, index) => first + index);
+  });
+  const { cpu: _, ...rest } = kube;
+  return [{ ...system, cpu: `${new Set(numbers).size}` }, rest];
 }
 
 /** Checks and converts. Throws UsageError with one line about the first mistake. */
@@ -219,10 +224,8 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
   const flag = (name: string) => (typeof flags[name] === 'string' && flags[name] !== '' ? flags[name] : undefined);
   const rootDir = flag('root-dir') ?? '/var/lib/kubelet';
   const endpoint = String(c['containerRuntimeEndpoint']);
-  const fileTaints = Array.isArray(c['registerWithTaints']) ? (c['registerWithTaints'] as Taint[]) : [];
-  const flagTaints = flag('register-with-taints')?.split(',').map(parseTaint);
-  const maxPods = Number(c['maxPods']);
-  if (!Number.isInteger(maxPods) || maxPods < 0) throw new UsageError(`maxPods takes a whole number, not ${maxPods}`);
+  const mistakes = [...validateConfiguration(c), ...validateNode(c, texts(flags['node-labels']))];
+  if (mistakes.length > 0) throw new UsageError(mistakes.length === 1 ? mistakes.join() : `[${mistakes.join(', ')}]`);
   const staticPodPath = c['staticPodPath'];
   const crashLoop = record(c['crashLoopBackOff'])['maxContainerRestartPeriod'];
   return {
@@ -231,9 +234,11 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     bootstrapKubeconfig: flag('bootstrap-kubeconfig'),
     rotateCertificates: c['rotateCertificates'] === true,
     hostname: flag('hostname-override'),
+    cloudProvider: flag('cloud-provider'),
+    failSwapOn: c['failSwapOn'] === true,
     nodeIps: (flag('node-ip') ?? '').split(',').filter((ip) => ip !== ''),
     nodeLabels: texts(flags['node-labels']),
-    taints: flagTaints ?? fileTaints,
+    taints: Array.isArray(c['registerWithTaints']) ? (c['registerWithTaints'] as Taint[]) : [],
     providerId: flag('provider-id') ?? (typeof c['providerID'] === 'string' ? c['providerID'] : undefined),
     registerNode: c['registerNode'] === true,
     rootDir,
@@ -256,7 +261,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     clusterDns: list(c['clusterDNS']),
     clusterDomain: String(c['clusterDomain'] ?? ''),
     resolvConf: String(c['resolvConf']),
-    maxPods,
+    maxPods: podLimit(c, availableParallelism()),
     localStorage: c['localStorageCapacityIsolation'] !== false,
     podPidsLimit: Number(c['podPidsLimit']),
     allowedSysctls: list(c['allowedUnsafeSysctls']),
@@ -273,10 +278,10 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     pullVerification: String(c['imagePullCredentialsVerificationPolicy'] ?? ''),
     pullVerificationAllowlist: list(c['preloadedImagesVerificationAllowlist']),
     credentialProviders: credentialProviders(flag),
-    parallelPulls: parallelPulls(c, given),
+    parallelPulls: parallelPulls(c),
     ...resolveCrashLoop(c, crashLoop),
     ...resolveNodeResources(c, flags, list(c['enforceNodeAllocatable'])),
-    reserved: [texts(c['systemReserved']), texts(c['kubeReserved'])],
+    reserved: reservations(c),
     evictionHard: texts(c['evictionHard']),
     logMaxBytes: quantityValue(String(c['containerLogMaxSize'])),
     logMaxFiles: Number(c['containerLogMaxFiles']),
