@@ -1,10 +1,12 @@
 // Builds the agent out of its parts. Together with the files of wiring/ the only place that constructs them and
 // connects one to another.
+import { join } from 'node:path';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
 import { createEventRecorder } from '#kube/events/event-recorder.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
+import { computePodsShare } from './cgroup/compute-limits.ts';
 import { podLogsDirectory } from './container/log-paths.ts';
 import { runLogRotation } from './container/log-rotation.ts';
 import { runLocalStorageEviction } from './eviction/local-storage-eviction.ts';
@@ -100,6 +102,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     servicesSynced: serviceInformer.synced,
     workers: podWorkers,
     statuses,
+    checkpointPath: join(settings.rootDir, 'berth', 'pods.json'),
+    setOffline: podParts.setOffline,
   });
 
   /** Asked first, so that a node that is ready is registered as ready. */
@@ -113,7 +117,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     await Promise.race([server.listening, aborted(signal)]);
     if (signal.aborted) return;
     await Promise.all([cache.relist(signal), health.check(signal)]);
-    await cgroups.ensureNode(amountsOf((await nodeStatus(undefined)).allocatable));
+    const capacity = amountsOf((await nodeStatus(undefined)).capacity);
+    await cgroups.ensureNode(computePodsShare(capacity, settings.reserved.map(amountsOf)));
     await Promise.all([podWorkers.run(signal), tellPods(signal)]);
   }
 
@@ -126,7 +131,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   /** Static pods need no API server; it may even be one of them. All others wait for it. */
   async function tellPods(signal: AbortSignal): Promise<void> {
     await sources.beginStatic(signal);
-    await Promise.race([sources.begin(), aborted(signal)]);
+    await Promise.race([sources.begin(signal), aborted(signal)]);
     if (signal.aborted) return;
     podWorkers.sourcesReady();
     ready.resolve();

@@ -12,6 +12,7 @@ import { createApiPodInformer, withSource } from './api-pod-source.ts';
 import { manifestDirectory } from './manifest-directory.ts';
 import { type FetchText, manifestUrl } from './manifest-url.ts';
 import { createMirrorPods, staticUidOf } from './mirror-pods.ts';
+import { createPodCheckpoint } from './pod-checkpoint.ts';
 import { createStaticPods, type StaticPods } from './static-pods.ts';
 
 export interface PodSourcesOptions {
@@ -30,13 +31,17 @@ export interface PodSourcesOptions {
   servicesSynced: Promise<unknown>;
   workers: PodWorkers;
   statuses: StatusManager;
+  /** File with the pods last heard of. */
+  checkpointPath: string;
+  /** Whether the API server has been away since the agent started. */
+  setOffline(isOffline: boolean): void;
 }
 
 export interface PodSources {
   /** Tells the workers the static pods, which run without an API server. */
   beginStatic(signal: AbortSignal): Promise<void>;
   /** Starts telling the workers the API server's pods; resolves when they know every pod there is. */
-  begin(): Promise<void>;
+  begin(signal: AbortSignal): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -45,6 +50,8 @@ const forcedGraceSeconds = 1;
 const urlTimeoutMs = 10_000;
 /** How long static pods wait for an API server that may not be there. */
 const mirrorWaitMs = 1000;
+/** An API server that was not heard of for so long after the start is away. */
+const offlineAfterMs = 5000;
 
 /** Creates the sources. */
 export function createPodSources(options: PodSourcesOptions): PodSources {
@@ -78,7 +85,32 @@ export function createPodSources(options: PodSourcesOptions): PodSources {
     statics.push(createStaticPods({ ...listener, read, periodMs: options.httpCheckMs }));
   }
 
+  const checkpoint = createPodCheckpoint(options.checkpointPath, informer.list, clock, logger);
+
+  const elapsed = (signal: AbortSignal) =>
+    clock.sleep(offlineAfterMs, signal).then(
+      () => true,
+      () => true,
+    );
+
+  /** Runs the pods last heard of, while the API server is away. Returns their uids. */
+  async function restore(): Promise<string[]> {
+    const kept = (await checkpoint.read()).filter(
+      (pod) => staticUidOf(pod) === undefined && pod.spec.nodeName === nodeName,
+    );
+    // The server may have come while the file was read.
+    if (informer.hasSynced) return [];
+    logger.warn({ pods: kept.length }, 'the API server is away: running the pods last heard of');
+    options.setOffline(true);
+    for (const pod of kept) {
+      statuses.observe(pod);
+      workers.update(withSource(pod, 'api', new Date(clock.now()).toISOString()));
+    }
+    return kept.map(({ metadata }) => metadata.uid ?? '');
+  }
+
   function update(pod: Pod): void {
+    checkpoint.changed();
     statuses.observe(pod);
     if (staticUidOf(pod) !== undefined) {
       mirrors.mirrorSeen(pod);
@@ -90,6 +122,7 @@ export function createPodSources(options: PodSourcesOptions): PodSources {
   }
 
   function remove(pod: Pod): void {
+    checkpoint.changed();
     if (staticUidOf(pod) !== undefined) {
       mirrors.mirrorGone(pod);
       return;
@@ -99,8 +132,16 @@ export function createPodSources(options: PodSourcesOptions): PodSources {
   }
 
   return {
-    async begin() {
-      await Promise.all([informer.synced, options.servicesSynced]);
+    async begin(signal) {
+      const synced = Promise.all([informer.synced, options.servicesSynced]);
+      const isAway = await Promise.race([synced.then(() => false), elapsed(signal)]);
+      const restored = isAway && !signal.aborted ? await restore() : [];
+      await synced;
+      options.setOffline(false);
+      const known = new Set(informer.list().map(({ metadata }) => metadata.uid));
+      // Deleted while nobody could tell.
+      for (const uid of restored) if (!known.has(uid)) workers.remove(uid);
+      for (const uid of restored) workers.wake(uid);
       informer.subscribe({ added: update, updated: (_, pod) => update(pod), deleted: remove });
     },
     async beginStatic(signal) {
@@ -108,6 +149,6 @@ export function createPodSources(options: PodSourcesOptions): PodSources {
       await Promise.race([informer.synced, clock.sleep(mirrorWaitMs, signal).catch(() => undefined)]);
       await Promise.all(statics.map((source) => source.refresh(signal)));
     },
-    run: (signal) => runGroup([{ run: informer.run }, mirrors, ...statics], signal),
+    run: (signal) => runGroup([{ run: informer.run }, mirrors, checkpoint, ...statics], signal),
   };
 }

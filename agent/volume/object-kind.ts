@@ -1,7 +1,8 @@
 // Volumes made from objects of the API: configMap, secret, downwardAPI and projected. They follow their objects, so
 // their files are looked at whenever the pod is.
 import { randomInt } from 'node:crypto';
-import { chmod, mkdir } from 'node:fs/promises';
+import { access, chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Volume } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { writeAtomically } from './atomic-writer.ts';
@@ -22,6 +23,14 @@ function placeOf(volume: Volume): { plugin: string; inMemory: boolean } | undefi
   return undefined;
 }
 
+/** Whether an agent before this one has written the files. */
+async function hasFiles(directory: string): Promise<boolean> {
+  return access(join(directory, '..data')).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Creates the kind. */
 export function createObjectKind(
   rootDir: string,
@@ -36,6 +45,11 @@ export function createObjectKind(
     measure: (_, { hostPath }) => measureShare(hostPath),
     async setUp({ pod, volume }, signal) {
       const place = placeOf(volume);
+      if (place !== undefined && sources.isOffline?.() === true) {
+        // What is there serves until the API server is back.
+        const written = volumeDirectory(rootDir, uidOf(pod), place.plugin, volume.name);
+        if (await hasFiles(written)) return { hostPath: written, readOnly: true };
+      }
       const payload = await resolvePayload(pod, volume, sources, signal);
       if (place === undefined || payload === undefined) {
         throw new VolumeError(`volume "${volume.name}" is not made from objects`);

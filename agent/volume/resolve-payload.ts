@@ -17,7 +17,12 @@ export interface PayloadSources {
   tokens: TokenManager;
   trustBundles: TrustBundles;
   downward(pod: Pod): DownwardSettings;
+  /** The API server has been away since the agent started. */
+  isOffline?: () => boolean;
 }
+
+/** The volume that the API server adds to pods for its own clients. */
+const apiAccessPrefix = 'kube-api-access-';
 
 /** The user all containers run as, where it is one and the same. */
 function commonUser(pod: Pod): number | undefined {
@@ -107,7 +112,10 @@ export async function resolvePayload(
   }
   if (projected !== undefined) {
     const payload: Payload = new Map();
+    const isOffline = sources.isOffline?.() === true;
     for (const source of projected.sources ?? []) {
+      // For talking to a server that is away: it follows when that is back, and the pod need not wait for it.
+      if (isOffline && volume.name.startsWith(apiAccessPrefix) && source.downwardAPI === undefined) continue;
       const files = await projectionFiles(pod, source, projected.defaultMode ?? defaultMode, sources, signal);
       for (const [path, file] of files) payload.set(path, file);
     }

@@ -78,12 +78,17 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     nodeAllocatable: reporter.node()?.status?.allocatable ?? {},
   });
 
+  let isOffline = false;
+  const setOffline = (value: boolean) => {
+    isOffline = value;
+  };
   const storage = wireStorage(parts, {
     nodeParts: connections.nodeParts,
     sources: {
       objects,
       tokens,
       trustBundles,
+      isOffline: () => isOffline,
       downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
     },
     record,
@@ -212,5 +217,17 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       warnings.forget(uid);
     },
   };
-  return { tools, warnings, statuses, volumes, storage, trustBundles, objects, probes, serviceInformer, legacyLogsDir };
+  return {
+    tools,
+    warnings,
+    statuses,
+    volumes,
+    storage,
+    trustBundles,
+    objects,
+    probes,
+    serviceInformer,
+    legacyLogsDir,
+    setOffline,
+  };
 }

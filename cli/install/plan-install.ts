@@ -40,6 +40,7 @@ export const nodeDirectories: readonly string[] = [
     'pod-resources',
     'image_manager',
     'checkpoints',
+    'berth',
   ].map((name) => `/var/lib/kubelet/${name}`),
   '/var/lib/kube-proxy',
   '/var/log/pods',

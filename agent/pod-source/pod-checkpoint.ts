@@ -1,0 +1,108 @@
+// The pods that the API server last gave this node, on disk: what a machine that starts without an API server runs. Only
+// definitions: what they refer to (secrets, tokens) is not in them.
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import type { Pod } from '#kube/api/generated/core-v1.ts';
+import { isPodTerminal } from '#kube/api/pod-state.ts';
+import type { Clock } from '#kube/process/clock.ts';
+
+/** Changes that come together are written together. */
+const delayMs = 500;
+
+export interface PodCheckpoint {
+  /** The pods as they were last written; none when there is no file, or none that can be used. */
+  read(): Promise<Pod[]>;
+  /** Something of the pods has changed: they are written soon. */
+  changed(): void;
+  /** Writes what has changed until the signal is aborted, and once more then. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+interface CheckpointFile {
+  version: 1;
+  pods: Pod[];
+}
+
+/** The pod as it is kept: nothing that only others need, none that has ended. */
+export function selectKept(pods: readonly Pod[]): Pod[] {
+  return pods
+    .filter((pod) => !isPodTerminal(pod) && pod.metadata.deletionTimestamp === undefined)
+    .map((pod) => {
+      const { managedFields: _, ...metadata } = pod.metadata;
+      return { ...pod, metadata };
+    });
+}
+
+function isPod(value: unknown): value is Pod {
+  const { metadata, spec } = (value ?? {}) as Partial<Pod>;
+  return typeof metadata?.uid === 'string' && typeof metadata.name === 'string' && Array.isArray(spec?.containers);
+}
+
+/** Replaces the file in one step, on disk before it is seen. */
+async function write(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.chmod(0o600);
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
+
+/** The checkpoint at `path`; `pods` answers what is to be kept. */
+export function createPodCheckpoint(
+  path: string,
+  pods: () => readonly Pod[],
+  clock: Clock,
+  logger: Logger,
+): PodCheckpoint {
+  let wanted = Promise.withResolvers<void>();
+  let isDirty = false;
+  let last = '';
+
+  async function save(): Promise<void> {
+    isDirty = false;
+    const file: CheckpointFile = { version: 1, pods: selectKept(pods()) };
+    const text = JSON.stringify(file);
+    if (text === last) return;
+    try {
+      await write(path, text);
+      last = text;
+    } catch (error) {
+      logger.warn({ err: error, path }, 'cannot write the checkpoint of pods');
+    }
+  }
+
+  return {
+    async read() {
+      try {
+        const { version, pods: kept } = JSON.parse(await readFile(path, 'utf8')) as Partial<CheckpointFile>;
+        if (version !== 1 || !Array.isArray(kept)) throw new Error('it is of an unknown version');
+        return kept.filter(isPod);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+          logger.warn({ err: error, path }, 'cannot read the checkpoint of pods');
+        }
+        return [];
+      }
+    },
+    changed() {
+      isDirty = true;
+      wanted.resolve();
+    },
+    async run(signal) {
+      const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+      while (!signal.aborted) {
+        await Promise.race([wanted.promise, aborted]);
+        if (!signal.aborted) await clock.sleep(delayMs, signal).catch(() => undefined);
+        wanted = Promise.withResolvers();
+        if (isDirty) await save();
+      }
+    },
+  };
+}
