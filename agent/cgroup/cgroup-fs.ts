@@ -10,6 +10,10 @@ export interface CgroupLimits {
   memoryBytes?: number | undefined;
   /** Negative: no limit. */
   pids?: number | undefined;
+  /** Bytes by page size as the kernel names it, for example 2MB. */
+  hugepages?: Readonly<Record<string, number>> | undefined;
+  /** Bytes that are kept from being reclaimed; version 2 only. */
+  memoryMinBytes?: number | undefined;
 }
 
 /** What a cgroup has now. Infinity: no limit. */

@@ -12,7 +12,14 @@ import {
   podUidOfCgroup,
   qosCgroup,
 } from './cgroup-names.ts';
-import { computeBurstableShares, computeNodeLimits, computePodLimits, type LimitSettings } from './compute-limits.ts';
+import {
+  computeBurstableShares,
+  computeMemoryMin,
+  computeNodeLimits,
+  computePodLimits,
+  computeReservedLimits,
+  type LimitSettings,
+} from './compute-limits.ts';
 
 const classes: readonly QosClass[] = ['Guaranteed', 'Burstable', 'BestEffort'];
 
@@ -25,6 +32,17 @@ export interface CgroupManagerOptions {
   perQos: boolean;
   limits: LimitSettings;
   enforceAllocatable: boolean;
+  /** cgroups of others that are held to what is reserved for them; they have to be there. */
+  reserved?: readonly ReservedCgroup[] | undefined;
+}
+
+/** A cgroup to which something is reserved, for example that of the system's services. */
+export interface ReservedCgroup {
+  /** As the configuration names it, for example system.slice. */
+  name: string;
+  amounts: ResourceAmounts;
+  /** Only the share of the processors is set. */
+  compressible: boolean;
 }
 
 export interface CgroupManager {
@@ -36,7 +54,8 @@ export interface CgroupManager {
   readonly podsPath: string;
   /** The paths above single pods: of all pods, and of each class. */
   readonly groupPaths: readonly string[];
-  ensureNode(allocatable: ResourceAmounts): Promise<void>;
+  /** `share` is what all pods together may have. Throws where a reserved cgroup is not there. */
+  ensureNode(share: ResourceAmounts): Promise<void>;
   ensurePod(pod: Pod): Promise<void>;
   /** What the pod's cgroup has, and what it should have; undefined where pods have no cgroups. */
   readPod(pod: Pod): Promise<{ current: CgroupState; target: CgroupLimits } | undefined>;
@@ -59,15 +78,37 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
   const path = (name: readonly string[]) => cgroupPath(name, driver);
   const nameOf = (pod: Pod) => podCgroup(root, qosClassOf(pod), pod.metadata.uid ?? '');
   let burstableShares = 0;
+  let memoryMin = '';
+
+  async function enforceReserved(): Promise<void> {
+    for (const { name, amounts, compressible } of options.reserved ?? []) {
+      const place = name.startsWith('/') ? name : `/${name}`;
+      if (!(await fs.exists(place))) {
+        throw new Error(`cannot enforce what is reserved: there is no cgroup ${place}; make it, or name another one`);
+      }
+      await fs.ensure(place, computeReservedLimits(amounts, compressible));
+    }
+  }
+
+  /** Nothing of what pods ask for is protected unless all groups above them protect it too. */
+  async function protectMemory(pods: readonly Pod[]): Promise<void> {
+    const { all, burstable } = computeMemoryMin(pods);
+    if (options.limits.memoryQos !== true || fs.version !== 2 || memoryMin === `${all} ${burstable}`) return;
+    await fs.ensure(path(qosCgroup(root, 'Guaranteed')), { memoryMinBytes: all });
+    await fs.ensure(path(qosCgroup(root, 'Burstable')), { memoryMinBytes: burstable });
+    memoryMin = `${all} ${burstable}`;
+  }
 
   return {
     parentOf: (pod) => (perQos ? cgroupParent(nameOf(pod), driver) : ''),
     pathOf: (pod) => path(nameOf(pod)),
     podsPath: path(qosCgroup(root, 'Guaranteed')),
     groupPaths: classes.map((qos) => path(qosCgroup(root, qos))),
-    async ensureNode(allocatable) {
+    async ensureNode(share) {
+      await enforceReserved();
       if (!perQos) return;
-      await fs.ensure(path(qosCgroup(root, 'Guaranteed')), computeNodeLimits(allocatable, options.enforceAllocatable));
+      const sizes = options.limits.hugepageSizes;
+      await fs.ensure(path(qosCgroup(root, 'Guaranteed')), computeNodeLimits(share, options.enforceAllocatable, sizes));
       await fs.ensure(path(qosCgroup(root, 'Burstable')), {});
       await fs.ensure(path(qosCgroup(root, 'BestEffort')), { cpuShares: 2 });
     },
@@ -88,7 +129,9 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
     },
     async updateClasses(pods) {
       const shares = computeBurstableShares(pods);
-      if (!perQos || shares === burstableShares) return;
+      if (!perQos) return;
+      await protectMemory(pods);
+      if (shares === burstableShares) return;
       await fs.ensure(path(qosCgroup(root, 'Burstable')), { cpuShares: shares });
       burstableShares = shares;
     },

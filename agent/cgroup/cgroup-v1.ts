@@ -21,7 +21,7 @@ async function writeMemoryLimit(directory: string, bytes: number): Promise<void>
 }
 
 async function setLimits(controller: string, directory: string, limits: CgroupLimits): Promise<void> {
-  const { cpuShares, cpuPeriodUs, cpuQuotaUs, memoryBytes, pids } = limits;
+  const { cpuShares, cpuPeriodUs, cpuQuotaUs, memoryBytes, pids, hugepages = {} } = limits;
   const parts = controller.split(',');
   if (parts.includes('cpu')) {
     if (cpuShares !== undefined) await writeFile(join(directory, 'cpu.shares'), `${cpuShares}`);
@@ -31,6 +31,13 @@ async function setLimits(controller: string, directory: string, limits: CgroupLi
   if (parts.includes('memory') && memoryBytes !== undefined) await writeMemoryLimit(directory, memoryBytes);
   if (parts.includes('pids') && pids !== undefined) {
     await writeFile(join(directory, 'pids.max'), pids < 0 ? 'max' : `${pids}`);
+  }
+  if (parts.includes('hugetlb')) {
+    for (const [size, bytes] of Object.entries(hugepages)) {
+      const file = join(directory, `hugetlb.${size}.limit_in_bytes`);
+      // A size the kernel does not have cannot be used either.
+      if (await exists(file)) await writeFile(file, `${bytes}`);
+    }
   }
 }
 

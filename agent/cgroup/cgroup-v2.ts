@@ -38,7 +38,7 @@ function limitText(value: number): string {
 }
 
 async function setLimits(directory: string, limits: CgroupLimits): Promise<void> {
-  const { cpuShares, cpuPeriodUs = 100_000, cpuQuotaUs, memoryBytes, pids } = limits;
+  const { cpuShares, cpuPeriodUs = 100_000, cpuQuotaUs, memoryBytes, pids, hugepages = {}, memoryMinBytes } = limits;
   const set = async (file: string, value: string) => {
     // A controller that the parent does not offer has no files.
     if (await exists(join(directory, file))) await writeFile(join(directory, file), value);
@@ -46,7 +46,12 @@ async function setLimits(directory: string, limits: CgroupLimits): Promise<void>
   if (cpuShares !== undefined) await set('cpu.weight', `${sharesToWeight(cpuShares)}`);
   if (cpuQuotaUs !== undefined) await set('cpu.max', `${limitText(cpuQuotaUs)} ${cpuPeriodUs}`);
   if (memoryBytes !== undefined) await set('memory.max', limitText(memoryBytes));
+  if (memoryMinBytes !== undefined) await set('memory.min', `${memoryMinBytes}`);
   if (pids !== undefined) await set('pids.max', limitText(pids));
+  for (const [size, bytes] of Object.entries(hugepages)) {
+    await set(`hugetlb.${size}.max`, `${bytes}`);
+    await set(`hugetlb.${size}.rsvd.max`, `${bytes}`);
+  }
 }
 
 /** The hierarchy mounted at `root`, usually /sys/fs/cgroup. */

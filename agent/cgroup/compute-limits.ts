@@ -12,6 +12,10 @@ export interface LimitSettings {
   cpuCfsQuotaPeriodMs: number;
   /** Negative: no limit. */
   podPidsLimit: number;
+  /** Page sizes of the machine, as the kernel names them. */
+  hugepageSizes?: readonly string[] | undefined;
+  /** The feature MemoryQoS: what pods ask for is kept from being reclaimed. */
+  memoryQos?: boolean | undefined;
 }
 
 /** Whether every container has a limit for the resource: only then the pod as a whole has one. */
@@ -39,7 +43,16 @@ export function computePodLimits(pod: Pod, settings: LimitSettings): CgroupLimit
     ...(quota > 0 ? { cpuPeriodUs: periodUs, cpuQuotaUs: quota } : {}),
     ...(memory > 0 ? { memoryBytes: memory } : {}),
     ...(settings.podPidsLimit > 0 ? { pids: settings.podPidsLimit } : {}),
+    ...hugepageLimits(limits, settings.hugepageSizes ?? []),
+    ...(settings.memoryQos === true ? { memoryMinBytes: requests.get('memory') ?? 0 } : {}),
   };
+}
+
+/** What may be used of each page size: nothing where nothing was asked for. */
+function hugepageLimits(limits: ResourceAmounts, sizes: readonly string[]): Pick<CgroupLimits, 'hugepages'> {
+  if (sizes.length === 0) return {};
+  const bytes = (size: string) => limits.get(`hugepages-${size.replace(/B$/, 'i')}`) ?? 0;
+  return { hugepages: Object.fromEntries(sizes.map((size) => [size, bytes(size)])) };
 }
 
 /** Shares of the burstable class: the sum of what its pods ask for. */
@@ -50,10 +63,44 @@ export function computeBurstableShares(pods: readonly Pod[]): number {
   return milliCpuToShares(total);
 }
 
-/** Limits of the cgroup of all pods, which enforce the node's allocatable. */
-export function computeNodeLimits(allocatable: ResourceAmounts, enforce: boolean): CgroupLimits {
+/** What all pods together may have: the machine without what is reserved. Evictions begin before that is used up. */
+export function computePodsShare(capacity: ResourceAmounts, reserved: readonly ResourceAmounts[]): ResourceAmounts {
+  const left = (name: string, amount: number) =>
+    Math.max(amount - reserved.reduce((sum, amounts) => sum + (amounts.get(name) ?? 0), 0), 0);
+  return new Map([...capacity].map(([name, amount]) => [name, left(name, amount)]));
+}
+
+/** Limits of the cgroup of all pods. */
+export function computeNodeLimits(
+  share: ResourceAmounts,
+  enforce: boolean,
+  sizes: readonly string[] = [],
+): CgroupLimits {
   return {
-    cpuShares: milliCpuToShares(allocatable.get('cpu') ?? 0),
-    ...(enforce ? { memoryBytes: allocatable.get('memory') ?? -1 } : {}),
+    cpuShares: milliCpuToShares(share.get('cpu') ?? 0),
+    ...(enforce
+      ? {
+          memoryBytes: share.get('memory') ?? -1,
+          ...(share.has('pid') ? { pids: share.get('pid') } : {}),
+          ...hugepageLimits(share, sizes),
+        }
+      : {}),
   };
+}
+
+/** Limits of a cgroup to which something is reserved; `compressible`: only of its share of the processors. */
+export function computeReservedLimits(reserved: ResourceAmounts, compressible: boolean): CgroupLimits {
+  const shares = reserved.has('cpu') ? { cpuShares: milliCpuToShares(reserved.get('cpu') ?? 0) } : {};
+  if (compressible) return shares;
+  return {
+    ...shares,
+    ...(reserved.has('memory') ? { memoryBytes: reserved.get('memory') } : {}),
+    ...(reserved.has('pid') ? { pids: reserved.get('pid') } : {}),
+  };
+}
+
+/** What the classes keep from being reclaimed: the sum of what their pods ask for. */
+export function computeMemoryMin(pods: readonly Pod[]): { all: number; burstable: number } {
+  const sum = (list: readonly Pod[]) => list.reduce((total, pod) => total + (podRequests(pod).get('memory') ?? 0), 0);
+  return { all: sum(pods), burstable: sum(pods.filter((pod) => qosClassOf(pod) === 'Burstable')) };
 }

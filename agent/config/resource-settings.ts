@@ -21,6 +21,8 @@ export interface NodeResourceSettings {
   /** cgroups that are held to what is reserved for them, without a leading slash; absent: not enforced. */
   systemReservedCgroup: string | undefined;
   kubeReservedCgroup: string | undefined;
+  /** enforceNodeAllocatable. */
+  enforced: readonly string[];
   swapBehavior: 'NoSwap' | 'LimitedSwap';
   memoryQos: boolean;
   memoryThrottlingFactor: number;
@@ -118,6 +120,7 @@ export function resolveNodeResources(
     kubeReserved: texts(c['kubeReserved']),
     systemReservedCgroup: reservedCgroup(c, 'systemReservedCgroup', 'system-reserved', enforced),
     kubeReservedCgroup: reservedCgroup(c, 'kubeReservedCgroup', 'kube-reserved', enforced),
+    enforced,
     swapBehavior: oneOf('memorySwap.swapBehavior', record(c['memorySwap'])['swapBehavior'] || 'NoSwap', [
       'NoSwap',
       'LimitedSwap',

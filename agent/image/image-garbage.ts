@@ -27,6 +27,8 @@ export interface ImageGarbageOptions {
   record: RecordNodeEvent;
   clock: Clock;
   logger: Logger;
+  /** Images that nothing could bring back, by name. */
+  isKept?(name: string): boolean;
   /** Told of each image that was removed, and why. */
   removed?(reason: 'space' | 'age'): void;
 }
@@ -66,7 +68,8 @@ export function createImageGarbage(options: ImageGarbageOptions): ImageGarbage {
     const used = new Set(containers.flatMap(({ imageRef, imageId, image }) => [imageRef, imageId, image?.image ?? '']));
     const records = list.map(({ id, size, pinned, repoTags, repoDigests }): ImageRecord => {
       const before = known.get(id) ?? { firstSeenMs: begun ? nowMs : 0, lastUsedMs: 0 };
-      const inUse = [id, ...repoTags, ...repoDigests].some((name) => used.has(name));
+      const names = [id, ...repoTags, ...repoDigests];
+      const inUse = names.some((name) => used.has(name) || options.isKept?.(name) === true);
       const { firstSeenMs } = before;
       const record = { id, bytes: size, pinned, inUse, firstSeenMs, lastUsedMs: inUse ? nowMs : before.lastUsedMs };
       known.set(id, record);

@@ -55,6 +55,8 @@ export async function wirePressure(parts: AgentParts, connections: PressureConne
     record: recordNode,
     clock,
     logger,
+    // What `berth up` brings has no registry to come from again.
+    isKept: (name) => name.startsWith('localhost/berth/'),
     removed: (reason) => removedImages.inc({ reason }),
   });
   const containerGarbage = createContainerGarbage({

@@ -1,10 +1,12 @@
 // The runtime as the rest of the agent sees it: every call timed, heavy ones bounded, its state in a cache; and the
 // cgroups beside it.
+import { amountsOf } from '#kube/api/pod-resources.ts';
 import { createCgroupManager } from '../cgroup/cgroup-manager.ts';
 import { createCgroupV1 } from '../cgroup/cgroup-v1.ts';
 import { createCgroupV2, isUnifiedHierarchy } from '../cgroup/cgroup-v2.ts';
 import { limitCalls } from '../cri/limit-calls.ts';
 import { observeCalls } from '../cri/observe-calls.ts';
+import { hugepageNames } from '../node/machine-facts.ts';
 import { createRuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { AgentMetrics } from '../server/agent-metrics.ts';
 import { createCgroupV1StatsReader } from '../stats/cgroup-v1-stats.ts';
@@ -15,13 +17,31 @@ const cgroupFsRoot = '/sys/fs/cgroup';
 const criCallsInFlight = 8;
 const criPatienceMs = 5000;
 
-function createCgroups({ settings, clock }: AgentParts, unified: boolean) {
+/** The cgroups that the configuration reserves something to. */
+function reservedCgroups({ settings }: AgentParts) {
+  const { systemReservedCgroup, kubeReservedCgroup, systemReserved, kubeReserved, enforced } = settings;
+  const pairs = [
+    ['system-reserved', systemReservedCgroup, systemReserved],
+    ['kube-reserved', kubeReservedCgroup, kubeReserved],
+  ] as const;
+  return pairs.flatMap(([kind, name, amounts]) =>
+    name === undefined ? [] : [{ name, amounts: amountsOf(amounts), compressible: !enforced.includes(kind) }],
+  );
+}
+
+function createCgroups(parts: AgentParts, unified: boolean) {
+  const { settings, facts, clock } = parts;
   return createCgroupManager({
     fs: unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock),
     driver: settings.cgroupDriver,
     root: settings.cgroupRoot,
     perQos: settings.cgroupsPerQos,
-    limits: settings,
+    limits: {
+      ...settings,
+      hugepageSizes: facts.hugepages.map(({ pageKiB }) => hugepageNames(pageKiB).runtime),
+      memoryQos: settings.memoryQos && unified,
+    },
+    reserved: reservedCgroups(parts),
     enforceAllocatable: settings.enforceAllocatable,
   });
 }
