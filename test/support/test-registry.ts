@@ -17,6 +17,8 @@ export interface RepositoryRules {
   /** Users get a token first, as at most public registries. */
   tokens?: boolean;
   delayMs?: number;
+  /** Layers stop in their middle until this resolves. */
+  held?: Promise<void>;
   /** Every request fails with this. */
   failure?: number;
 }
@@ -31,6 +33,8 @@ export interface TestRegistry extends AsyncDisposable {
   pulls: string[];
 }
 
+/** Configurations are below, layers above. */
+const smallBytes = 10_000;
 const index = 'application/vnd.oci.image.manifest.v1+json';
 
 function basicUser(request: IncomingMessage, users: Record<string, string>): string | undefined {
@@ -82,7 +86,7 @@ export async function startTestRegistry(): Promise<TestRegistry> {
     const match = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(url.pathname);
     if (match === null) return void response.writeHead(url.pathname === '/v2/' ? 200 : 404).end();
     const [, repository = '', kind, reference = ''] = match;
-    const { failure, delayMs = 0 } = rules.get(repository) ?? {};
+    const { failure, delayMs = 0, held } = rules.get(repository) ?? {};
     if (failure !== undefined) return void response.writeHead(failure).end();
     const user = userOf(request, response, repository);
     if (user === undefined) return;
@@ -94,7 +98,13 @@ export async function startTestRegistry(): Promise<TestRegistry> {
     response.setHeader('Docker-Content-Digest', `sha256:${createHash('sha256').update(content).digest('hex')}`);
     response.setHeader('Content-Type', kind === 'manifests' ? index : 'application/octet-stream');
     response.setHeader('Content-Length', content.length);
-    response.end(request.method === 'HEAD' ? undefined : content);
+    if (request.method === 'HEAD') return void response.end();
+    if (kind === 'blobs' && held !== undefined && content.length > smallBytes) {
+      response.write(content.subarray(0, content.length / 2));
+      await held;
+      return void response.end(content.subarray(content.length / 2));
+    }
+    response.end(content);
   }
 
   const server = createServer((request, response) => void serve(request, response));
