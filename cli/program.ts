@@ -1,6 +1,7 @@
 // The subcommands of berth for people. The components and the processes of a cluster do without it.
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
+import type { DoctorCommandOptions } from './doctor/command.ts';
 import type { ConnectOptions } from './explain/connect.ts';
 import type { InstallCommandOptions } from './install/command.ts';
 import type { JoinOptions } from './join/command.ts';
@@ -106,6 +107,19 @@ function createProgram(signal: AbortSignal): Command {
     .action(async (options: { dryRun: boolean; root: string }) => {
       const { runUninstall } = await import('./install/command.ts');
       process.exitCode = await runUninstall(options);
+    });
+  program
+    .command('doctor')
+    .description('what keeps this machine from being a node, and what puts it right')
+    .option('--kubeconfig <file>', "the node's", '/etc/kubernetes/kubelet.conf')
+    .option('--config <file>', "the agent's configuration", '/var/lib/kubelet/config.yaml')
+    .option('--cert-dir <directory>', "the agent's certificates", '/var/lib/kubelet/pki')
+    .option('--root-dir <directory>', "the agent's files", '/var/lib/kubelet')
+    .option('--cri-socket <endpoint>', 'of the container runtime; that of the configuration where absent')
+    .option('-o, --output <format>', 'json')
+    .action(async (options: DoctorCommandOptions) => {
+      const { runDoctor } = await import('./doctor/command.ts');
+      process.exitCode = await runDoctor(options);
     });
   for (const [name, text] of Object.entries({
     agent: 'run the kubelet (its flags: berth agent --help)',
