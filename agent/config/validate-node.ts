@@ -1,36 +1,9 @@
 // Labels and taints that a node may give itself (cmd/kubelet/app/options/options.go: ValidateKubeletFlags,
 // pkg/util/taints). Pure.
+import { isReservedNodeLabel, nodeLabelDomains, nodeLabels } from '#kube/api/kubelet-labels.ts';
 import { type Fields, isRecord } from './merge-layers.ts';
 
-/** Labels of the kubernetes.io and k8s.io domains that are a node's own. */
-const ownLabels = new Set([
-  'kubernetes.io/hostname',
-  'kubernetes.io/arch',
-  'kubernetes.io/os',
-  'beta.kubernetes.io/arch',
-  'beta.kubernetes.io/os',
-  'beta.kubernetes.io/instance-type',
-  'node.kubernetes.io/instance-type',
-  'failure-domain.beta.kubernetes.io/region',
-  'failure-domain.beta.kubernetes.io/zone',
-  'failure-domain.kubernetes.io/region',
-  'failure-domain.kubernetes.io/zone',
-  'topology.kubernetes.io/region',
-  'topology.kubernetes.io/zone',
-]);
-const ownDomains = ['kubelet.kubernetes.io', 'node.kubernetes.io'];
 const effects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'];
-
-function isBelow(domain: string, parent: string): boolean {
-  return domain === parent || domain.endsWith(`.${parent}`);
-}
-
-function isReserved(label: string): boolean {
-  const domain = label.includes('/') ? (label.split('/')[0] ?? '') : '';
-  if (!isBelow(domain, 'kubernetes.io') && !isBelow(domain, 'k8s.io')) return false;
-  return !ownLabels.has(label) && !ownDomains.some((parent) => isBelow(domain, parent));
-}
-
 const namePattern = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
 function isName(key: string): boolean {
@@ -47,11 +20,11 @@ function isValue(value: string): boolean {
 /** Mistakes in --node-labels and registerWithTaints, each as one sentence. */
 export function validateNode(c: Fields, labels: Record<string, string>): string[] {
   const mistakes: string[] = [];
-  const reserved = Object.keys(labels).filter(isReserved).sort();
+  const reserved = Object.keys(labels).filter(isReservedNodeLabel).sort();
   if (reserved.length > 0) {
     const unknown = `unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [${reserved.join(' ')}]`;
-    const prefixes = ownDomains.join(', ');
-    const allowed = [...ownLabels].sort().join(', ');
+    const prefixes = nodeLabelDomains.join(', ');
+    const allowed = [...nodeLabels].sort().join(', ');
     mistakes.push(
       `${unknown}; --node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (${prefixes}) or be in the specifically allowed set (${allowed})`,
     );

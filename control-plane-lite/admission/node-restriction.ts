@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { TokenRequest } from '#kube/api/generated/authentication-v1.ts';
 import type { Node, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
 import { nodes, persistentvolumeclaims, pods } from '#kube/api/generated/resources.ts';
+import { isReservedNodeLabel } from '#kube/api/kubelet-labels.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { forbidden } from '../registry/status-errors.ts';
 import { nodeNameOf } from './node-identity.ts';
@@ -11,28 +12,10 @@ import { isMirrorPod, type PodObject } from './pod-request.ts';
 
 const leaseNamespace = 'kube-node-lease';
 const restrictedSuffix = 'node-restriction.kubernetes.io/';
-const ownLabels = new Set([
-  'kubernetes.io/hostname',
-  'kubernetes.io/arch',
-  'kubernetes.io/os',
-  'beta.kubernetes.io/arch',
-  'beta.kubernetes.io/os',
-  'beta.kubernetes.io/instance-type',
-  'node.kubernetes.io/instance-type',
-  'failure-domain.beta.kubernetes.io/region',
-  'failure-domain.beta.kubernetes.io/zone',
-  'topology.kubernetes.io/region',
-  'topology.kubernetes.io/zone',
-]);
-
 /** Kubernetes' own labels that a node may not set on itself. */
 function isForbiddenLabel(label: string): boolean {
   const prefix = label.includes('/') ? label.slice(0, label.indexOf('/') + 1) : '';
-  if (prefix.endsWith(restrictedSuffix)) return true;
-  const domain = prefix.slice(0, -1);
-  const isKubernetes = ['kubernetes.io', 'k8s.io'].some((each) => domain === each || domain.endsWith(`.${each}`));
-  if (!isKubernetes || ownLabels.has(label)) return false;
-  return !/^(.*\.)?(kubelet|node)\.kubernetes\.io$/.test(domain);
+  return prefix.endsWith(restrictedSuffix) || isReservedNodeLabel(label);
 }
 
 function admitNode(request: AdmissionRequest, self: string): void {
