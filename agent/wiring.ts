@@ -20,6 +20,7 @@ import { countContainers, countPods } from './stats/count-pods.ts';
 import { runHousekeeping } from './sync/housekeeping.ts';
 import { createPodWorkers, type PodWorkers } from './sync/pod-workers.ts';
 import type { AgentParts } from './wiring/agent-parts.ts';
+import { wireMetrics } from './wiring/wire-metrics.ts';
 import { wireNode } from './wiring/wire-node.ts';
 import { wirePods } from './wiring/wire-pods.ts';
 import { wirePressure } from './wiring/wire-pressure.ts';
@@ -68,6 +69,15 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const { tools, statuses, volumes, objects, probes, serviceInformer, legacyLogsDir } = podParts;
   const podWorkers = createPodWorkers(tools);
   workers = podWorkers;
+  const watched = wireMetrics(parts, {
+    runtimeParts,
+    nodeParts,
+    statuses,
+    workers: podWorkers,
+    startedAtMs,
+    ready: ready.promise,
+  });
+  agentMetrics.onPulled(watched.imagePulled);
 
   const logsOf = ({ metadata: { namespace = '', name, uid = '' } }: Pod) =>
     podLogsDirectory(settings.podLogsDir, namespace, name, uid);
@@ -219,6 +229,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
           signal,
         );
       } finally {
+        watched[Symbol.dispose]();
         probes.close();
         await objects.close();
         await podParts.trustBundles.close();

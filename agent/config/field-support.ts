@@ -46,7 +46,6 @@ export const notHonoured: Readonly<Record<string, string>> = {
   topologyManagerScope: 'there is no topology manager yet',
   tracing: 'spans are not exported',
   userNamespaces: 'each pod has 65536 ids',
-  volumeStatsAggPeriod: 'volumes are measured when asked for',
   volumePluginDir: 'there are no FlexVolume plugins',
 };
 

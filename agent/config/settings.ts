@@ -86,6 +86,8 @@ export interface AgentSettings extends NodeResourceSettings {
   cpuCfsQuotaPeriodMs: number;
   seccompDefault: boolean;
   syncFrequencyMs: number;
+  /** Volumes of a pod are measured at most once in this time. */
+  volumeStatsMs: number;
   nodeStatusUpdateMs: number;
   nodeStatusReportMs: number;
   leaseDurationSeconds: number;
@@ -269,6 +271,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     cpuCfsQuotaPeriodMs: durationMs(c['cpuCFSQuotaPeriod']),
     seccompDefault: c['seccompDefault'] === true,
     syncFrequencyMs: durationMs(c['syncFrequency']),
+    volumeStatsMs: durationMs(c['volumeStatsAggPeriod']),
     nodeStatusUpdateMs: durationMs(c['nodeStatusUpdateFrequency']),
     nodeStatusReportMs: durationMs(c['nodeStatusReportFrequency']),
     leaseDurationSeconds: Number(c['nodeLeaseDurationSeconds']),

@@ -35,7 +35,10 @@ export interface PodSteps {
 const nameOf = ({ step, container }: StepKey) => `${step}/${container ?? ''}`;
 
 /** Creates the record. `observe` is told once for each step of a pod how long it took, failed attempts included. */
-export function createPodSteps(clock: Clock, observe: (step: StepName, durationMs: number) => void): PodSteps {
+export function createPodSteps(
+  clock: Clock,
+  observe: (step: StepName, durationMs: number, podUid: string) => void,
+): PodSteps {
   const open = new Map<string, Map<string, StepState>>();
   const told = new Map<string, Set<string>>();
 
@@ -68,7 +71,7 @@ export function createPodSteps(clock: Clock, observe: (step: StepName, durationM
     told.set(podUid, seen);
     if (seen.has(name)) return;
     seen.add(name);
-    observe(key.step, clock.now() - state.sinceMs);
+    observe(key.step, clock.now() - state.sinceMs, podUid);
   }
 
   return {

@@ -1,6 +1,7 @@
 // The agent's own metrics, under kubelet's names.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ProbeObservation } from '../probe/probe-manager.ts';
+import type { VolumeOperation } from '../volume/observe-volumes.ts';
 
 const operationBuckets = [
   0.005, 0.0125, 0.03125, 0.078125, 0.1953125, 0.48828125, 1.220703125, 3.0517578125, 7.62939453125, 19.073486328125,
@@ -29,7 +30,13 @@ export interface AgentMetrics {
   observeStatusSync(durationMs: number): void;
   observePodStep(operation: 'sync' | 'terminate', durationMs: number): void;
   observePodStarted(sinceSeenMs: number): void;
-  observeStartStep(step: string, durationMs: number): void;
+  observeStartStep(step: string, durationMs: number, podUid: string): void;
+  /** Called with each pull of an image for a pod from then on. */
+  onPulled(listener: (podUid: string, durationMs: number) => void): void;
+  observeVolume(operation: VolumeOperation): void;
+  observeCgroup(operation: string, durationMs: number): void;
+  observeAuthorization(code: string, durationMs: number): void;
+  requestStarted(request: { method: string; path: string }): void;
   observeContainerStarted(kind: string): void;
   observeRequest(request: { method: string; path: string; status: number; durationMs: number }): void;
   observeProbe(observation: ProbeObservation): void;
@@ -42,6 +49,13 @@ export interface AgentMetrics {
 function requestPath(path: string): string {
   const [, first = ''] = path.split('/');
   return path.startsWith('/metrics/') ? path.slice(1) : first;
+}
+
+const longRunning = ['/containerLogs', '/exec', '/attach', '/portForward', '/run', '/debug'];
+
+function labelsOf(method: string, path: string) {
+  const isLong = longRunning.some((prefix) => path.startsWith(prefix));
+  return { long_running: `${isLong}`, method, path: requestPath(path), server_type: 'readwrite' };
 }
 
 /** Registers the metrics. */
@@ -222,6 +236,43 @@ export function createAgentMetrics(registry: Registry, sources: MetricSources): 
     operationBuckets,
     ['step'],
   );
+  const inFlight = new Gauge({
+    name: 'kubelet_http_inflight_requests',
+    help: 'Number of the inflight http requests',
+    registers,
+    labelNames: requestLabels,
+  });
+  const cgroupTimes = histogram(
+    'kubelet_cgroup_manager_duration_seconds',
+    'Duration in seconds for cgroup manager operations. Broken down by method.',
+    defaultBuckets,
+    ['operation_type'],
+  );
+  const storageTimes = histogram(
+    'storage_operation_duration_seconds',
+    'Storage operation duration',
+    [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600],
+    ['migrated', 'operation_name', 'status', 'volume_plugin'],
+  );
+  const volumeTimes = histogram(
+    'volume_operation_total_seconds',
+    'Storage operation end to end duration in seconds',
+    [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600],
+    ['operation_name', 'plugin_name'],
+  );
+  const authorizations = new Counter({
+    name: 'apiserver_delegated_authz_request_total',
+    help: 'Number of HTTP requests partitioned by status code.',
+    registers,
+    labelNames: ['code'],
+  });
+  const authorizationTimes = histogram(
+    'apiserver_delegated_authz_request_duration_seconds',
+    'Request latency in seconds. Broken down by status code.',
+    [0.25, 0.5, 0.7, 1, 1.5, 3, 5, 10],
+    ['code'],
+  );
+  let pulled: (podUid: string, durationMs: number) => void = () => undefined;
   let lastRelistMs: number | undefined;
 
   const probeRegistry = new Registry();
@@ -258,14 +309,33 @@ export function createAgentMetrics(registry: Registry, sources: MetricSources): 
     },
     observeStatusSync: (durationMs) => statusTimes.observe(durationMs / 1000),
     observePodStep: (operation, durationMs) => workerTimes.observe({ operation_type: operation }, durationMs / 1000),
-    observeStartStep: (step, durationMs) => stepTimes.observe({ step }, durationMs / 1000),
+    observeStartStep(step, durationMs, podUid) {
+      stepTimes.observe({ step }, durationMs / 1000);
+      if (step === 'pull') pulled(podUid, durationMs);
+    },
+    onPulled(listener) {
+      pulled = listener;
+    },
+    observeVolume({ plugin, failed, durationMs }) {
+      const status = failed ? 'fail-unknown' : 'success';
+      const operation = 'volume_mount';
+      storageTimes.observe(
+        { migrated: 'false', operation_name: operation, status, volume_plugin: plugin },
+        durationMs / 1000,
+      );
+      if (!failed) volumeTimes.observe({ operation_name: operation, plugin_name: plugin }, durationMs / 1000);
+    },
+    observeCgroup: (operation, durationMs) => cgroupTimes.observe({ operation_type: operation }, durationMs / 1000),
+    observeAuthorization(code, durationMs) {
+      authorizations.inc({ code });
+      authorizationTimes.observe({ code }, durationMs / 1000);
+    },
+    requestStarted: ({ method, path }) => inFlight.inc(labelsOf(method, path)),
     observePodStarted: (sinceSeenMs) => startTimes.observe(sinceSeenMs / 1000),
     observeContainerStarted: (kind) => started.inc({ container_type: kind }),
     observeRequest({ method, path, durationMs }) {
-      const longRunning = ['/containerLogs', '/exec', '/attach', '/portForward'].some((prefix) =>
-        path.startsWith(prefix),
-      );
-      const labels = { long_running: `${longRunning}`, method, path: requestPath(path), server_type: 'readwrite' };
+      const labels = labelsOf(method, path);
+      inFlight.dec(labels);
       requests.inc(labels);
       requestTimes.observe(labels, durationMs / 1000);
     },

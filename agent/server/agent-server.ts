@@ -31,6 +31,8 @@ export interface AgentServerOptions {
   explain: ExplainRouteOptions['explain'];
   retry: ExplainRouteOptions['retry'];
   observe: HttpServerOptions['observe'];
+  requestStarted?: HttpServerOptions['requestStarted'];
+  observeAuthorization?: (code: string, durationMs: number) => void;
   replaceable?: HttpServerOptions['replaceable'];
   /** Called when every port is open. */
   listening(): void;
@@ -68,7 +70,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
       settings: own,
       certificate: await loadServingCertificate(own, view.nodeName, options.nodeIps, clock.now()),
       authenticate: createAuthenticate(client, clock, own),
-      authorize: createAuthorize(client, clock, view.nodeName, own),
+      authorize: createAuthorize(client, clock, view.nodeName, own, options.observeAuthorization),
       routes(instance) {
         nodeRoutes(instance, common());
         explainRoutes(instance, { view, explain: options.explain, retry: options.retry });
@@ -78,6 +80,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
       upgrade: (request, socket, head) =>
         own.debuggingHandlers ? serveStream(streaming, request, socket, head) : Promise.resolve(false),
       observe: options.observe,
+      requestStarted: options.requestStarted,
       replaceable: options.replaceable,
       logger,
     });

@@ -2,6 +2,7 @@
 // (pkg/kubelet/server/auth.go, with the fine-grained permissions of KEP-2862).
 import type { SubjectAccessReview } from '#kube/api/generated/authorization-v1.ts';
 import type { ApiClient } from '#kube/client/types.ts';
+import { StatusError } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { ServerSettings } from '../config/settings.ts';
 import type { Caller } from './authenticate.ts';
@@ -41,6 +42,7 @@ export function createAuthorize(
   clock: Clock,
   nodeName: string,
   settings: ServerSettings,
+  observe: (code: string, durationMs: number) => void = () => undefined,
 ): Authorize {
   const decided = createExpiringCache<boolean>(clock);
 
@@ -53,7 +55,14 @@ export function createAuthorize(
     const spec = { user, groups, extra, ...(uid === '' ? {} : { uid }), resourceAttributes };
     const body = { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', metadata: {}, spec };
     const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
-    const { status } = await client.raw<SubjectAccessReview>({ method: 'POST', path, body });
+    const startedMs = clock.monotonicMs();
+    const answered = (code: string) => observe(code, clock.monotonicMs() - startedMs);
+    const review = await client.raw<SubjectAccessReview>({ method: 'POST', path, body }).catch((error: unknown) => {
+      answered(error instanceof StatusError ? `${error.status.code ?? 500}` : '<error>');
+      throw error;
+    });
+    answered('201');
+    const { status } = review;
     const allowed = status?.allowed === true;
     decided.set(key, allowed, allowed ? settings.allowedCacheMs : settings.deniedCacheMs);
     return allowed;

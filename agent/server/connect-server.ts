@@ -94,6 +94,8 @@ export function connectServer(parts: ServerParts): {
           metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, volumeStats, rootDir }),
         retry: workers.retry,
         observe: agentMetrics.observeRequest,
+        requestStarted: agentMetrics.requestStarted,
+        observeAuthorization: agentMetrics.observeAuthorization,
         listening: listening.resolve,
       },
       signal,

@@ -7,6 +7,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { UsageError } from '#kube/process/flags.ts';
 import type { ServerSettings } from '../config/settings.ts';
+import { secureOptions } from '../config/tls-settings.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { Authorize } from './authorize.ts';
 import { ContainerLogError } from './node-view.ts';
@@ -26,6 +27,8 @@ export interface HttpServerOptions {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<boolean>;
   /** Told every answered request. */
   observe(request: { method: string; path: string; status: number; durationMs: number }): void;
+  /** Told every request that is answered later. */
+  requestStarted?(request: { method: string; path: string }): void;
   logger: Logger;
 }
 
@@ -62,6 +65,9 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
   const tls = {
     ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }),
     minVersion: settings.tlsMinVersion,
+    secureOptions,
+    ...(settings.ciphers === undefined ? {} : { ciphers: settings.ciphers }),
+    ...(settings.curves === undefined ? {} : { ecdhCurve: settings.curves }),
   };
   const server = fastify({
     https: { ...certificate, ...tls },
@@ -71,6 +77,7 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
     exposeHeadRoutes: false,
   });
   server.addHook('onRequest', async (request, reply) => {
+    options.requestStarted?.({ method: request.method, path: request.routeOptions.url ?? '' });
     const refused = await refusal(options, request.raw);
     if (refused !== undefined) await reply.code(refused.status).type('text/plain').send(refused.text);
   });

@@ -1,4 +1,4 @@
-// The use of every volume of the node's pods, measured when somebody asks and at most once a minute for each pod
+// The use of every volume of the node's pods, measured when somebody asks and at most once in a period for each pod
 // (pkg/kubelet/server/stats/volume_stat_calculator.go).
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
@@ -6,7 +6,8 @@ import { isOnLocalDisk } from '../eviction/plan-local-storage-eviction.ts';
 import type { VolumeUsage } from './measure-usage.ts';
 import type { VolumeManager } from './volume-manager.ts';
 
-const maxAgeMs = 55_000;
+/** Sums that are a little older than a period count as of this one. */
+const leewayMs = 5000;
 
 /** One volume of one pod. */
 export interface VolumeStats extends VolumeUsage {
@@ -28,7 +29,9 @@ export function createVolumeStats(
   volumes: Pick<VolumeManager, 'mounted'>,
   clock: Clock,
   logger: Logger,
+  periodMs = 60_000,
 ): VolumeStatsSource {
+  const maxAgeMs = Math.max(periodMs - leewayMs, 0);
   const known = new Map<string, { atMs: number; stats: Promise<VolumeStats[]> }>();
 
   async function measure(podUid: string): Promise<VolumeStats[]> {

@@ -92,6 +92,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       downward: (pod) => downward(pod, cache.get(pod.metadata.uid ?? '')?.sandboxes[0]?.ips ?? []),
     },
     record,
+    observe: agentMetrics.observeVolume,
     wake,
   });
   const { mounter, volumes } = storage;

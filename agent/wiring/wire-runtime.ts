@@ -4,6 +4,7 @@ import { amountsOf } from '#kube/api/pod-resources.ts';
 import { createCgroupManager } from '../cgroup/cgroup-manager.ts';
 import { createCgroupV1 } from '../cgroup/cgroup-v1.ts';
 import { createCgroupV2, isUnifiedHierarchy } from '../cgroup/cgroup-v2.ts';
+import { observeCgroups } from '../cgroup/observe-cgroups.ts';
 import { limitCalls } from '../cri/limit-calls.ts';
 import { observeCalls } from '../cri/observe-calls.ts';
 import { hugepageNames } from '../node/machine-facts.ts';
@@ -58,6 +59,7 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
   const cgroupReader = unified
     ? createCgroupV2StatsReader(cgroupFsRoot, clock)
     : createCgroupV1StatsReader(cgroupFsRoot, clock);
+  const cgroups = observeCgroups(createCgroups(parts, unified), clock, agentMetrics.observeCgroup);
   const cache = createRuntimeCache({
     runtime,
     clock,
@@ -65,7 +67,7 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
     relistPeriodMs: 1000,
     observeRelist: agentMetrics.observeRelist,
   });
-  return { agentMetrics, direct, images, runtime, cgroups: createCgroups(parts, unified), cgroupReader, cache };
+  return { agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache };
 }
 
 /** What `wireRuntime` made. */

@@ -13,6 +13,7 @@ import { createCsiVolumes } from '../volume/csi/csi-volumes.ts';
 import { createStagedVolumes } from '../volume/csi/staged-volumes.ts';
 import { createImageVolumes } from '../volume/image-volume.ts';
 import { createMounter } from '../volume/mounter.ts';
+import { observeVolumes, type VolumeOperation } from '../volume/observe-volumes.ts';
 import type { PayloadSources } from '../volume/resolve-payload.ts';
 import { createVolumeKinds } from '../volume/volume-kinds.ts';
 import { createVolumeManager } from '../volume/volume-manager.ts';
@@ -27,12 +28,13 @@ export interface StorageConnections {
   nodeParts: NodeParts;
   sources: PayloadSources;
   record: RecordPodEvent;
+  observe: (operation: VolumeOperation) => void;
   /** Something the pod waits for has changed. */
   wake: (podUid: string) => void;
 }
 
 /** Connects them. */
-export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wake }: StorageConnections) {
+export function wireStorage(parts: AgentParts, { nodeParts, sources, record, observe, wake }: StorageConnections) {
   const { settings, nodeName, client, clock, exec, logger } = parts;
   const { rootDir } = settings;
   const { reporter } = nodeParts;
@@ -71,7 +73,11 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
   const { runtimeName, runtimeVersion } = parts;
   const runtimeEndpoint = settings.runtimeEndpoint;
   const images = createImageVolumes({ rootDir, mounter, exec, runtimeName, runtimeVersion, runtimeEndpoint });
-  const kinds = createVolumeKinds({ rootDir, mounter, sources, clock, exec, csi, images, record, node: reporter.node });
+  const kinds = observeVolumes(
+    createVolumeKinds({ rootDir, mounter, sources, clock, exec, csi, images, record, node: reporter.node }),
+    clock,
+    observe,
+  );
   const claims = createClaimReader(client);
   const volumes = createVolumeManager({ rootDir, mounter, kinds, claims, clock, logger, record });
   const registry = createPluginRegistry({
@@ -101,7 +107,7 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, wak
     mounter,
     volumes,
     images,
-    stats: createVolumeStats(volumes, clock, logger),
+    stats: createVolumeStats(volumes, clock, logger, settings.volumeStatsMs),
     async run(signal: AbortSignal) {
       try {
         await runGroup([{ run: described.run }, { run: runDrivers }], signal);

@@ -85,6 +85,8 @@ function createQueueMetrics(registers: Registry[]): (name: string) => QueueObser
 export function createMetrics(): ComponentMetrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  // Gauges with the names of counters, which checkers of metrics refuse.
+  for (const kind of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   return {
     registry,
     clientObserver: createClientObserver([registry]),
