@@ -1,6 +1,9 @@
-// ImageService over gRPC. A pull has no time limit of its own: progress is the runtime's to judge.
+// ImageService over gRPC. A pull may take long: whether it makes progress is the runtime's to judge.
 import { type CriChannel, callUnary } from './grpc-channel.ts';
 import type { ImageService } from './image-service.ts';
+
+/** A pull that has not ended by then hangs. */
+const pullTimeoutMs = 3600_000;
 
 /** The image store behind `channel`. */
 export function createGrpcImageService(channel: CriChannel, requestTimeoutMs: number): ImageService {
@@ -16,7 +19,7 @@ export function createGrpcImageService(channel: CriChannel, requestTimeoutMs: nu
     },
     async pullImage(image, auth, sandboxConfig, signal) {
       const request = { image, sandboxConfig, ...(auth === undefined ? {} : { auth }) };
-      return (await callUnary(client, methods.PullImage, request, { signal })).imageRef;
+      return (await callUnary(client, methods.PullImage, request, { timeoutMs: pullTimeoutMs, signal })).imageRef;
     },
     async removeImage(image, signal) {
       await callUnary(client, methods.RemoveImage, { image }, short(signal));

@@ -8,6 +8,9 @@ import { createLimiter } from '../cri/limit-calls.ts';
 import type { RegistryCredential } from './pull-credentials.ts';
 import type { PullRecords } from './records/pull-records.ts';
 
+/** A pull that takes so long may hang: it goes on, and the next one begins beside it. */
+const patienceMs = 300_000;
+
 export interface ImagePullerOptions {
   images: ImageService;
   clock: Clock;
@@ -47,7 +50,7 @@ function together(failures: readonly Error[]): Error {
 /** Creates the function that every pull goes through. It rejects with the runtime's error. */
 export function createPullImage(options: ImagePullerOptions): PullImage {
   const { images, clock, records, mayPull } = options;
-  const takeTurn = createLimiter(options.parallelPulls);
+  const takeTurn = createLimiter(options.parallelPulls, { clock: options.clock, ms: patienceMs });
 
   return async (pod, image, sandbox, credentials, signal) => {
     const queuedAtMs = clock.monotonicMs();
