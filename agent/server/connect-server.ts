@@ -11,6 +11,7 @@ import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { MachineFacts } from '../node/machine-facts.ts';
 import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { CgroupStatsReader } from '../stats/cgroup-stats.ts';
+import { createMetricGroups } from '../stats/metric-groups.ts';
 import { createSampler } from '../stats/sampler.ts';
 import type { StatusManager } from '../status/status-manager.ts';
 import type { PodWorkers } from '../sync/pod-workers.ts';
@@ -73,7 +74,9 @@ export function connectServer(parts: ServerParts): {
   const listening = Promise.withResolvers<void>();
   const { settings, clock, cache, cgroups, workers } = parts;
   const view = createView(parts);
+  const groups = createMetricGroups();
   const sample = createSampler({
+    groups,
     reader: parts.cgroupReader,
     clock,
     pods: workers.active,
@@ -91,7 +94,18 @@ export function connectServer(parts: ServerParts): {
         view,
         problem: () => (stale() ? 'the container runtime has not been relisted for three minutes' : undefined),
         metricRoutes: (server) =>
-          metricRoutes(server, { sample, view, facts, runtime, images, metrics, agentMetrics, volumeStats, rootDir }),
+          metricRoutes(server, {
+            sample,
+            groups,
+            view,
+            facts,
+            runtime,
+            images,
+            metrics,
+            agentMetrics,
+            volumeStats,
+            rootDir,
+          }),
         retry: workers.retry,
         observe: agentMetrics.observeRequest,
         requestStarted: agentMetrics.requestStarted,

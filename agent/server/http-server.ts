@@ -28,7 +28,7 @@ export interface HttpServerOptions {
   /** Told every answered request. */
   observe(request: { method: string; path: string; status: number; durationMs: number }): void;
   /** Told every request that is answered later. */
-  requestStarted?(request: { method: string; path: string }): void;
+  requestStarted?: ((request: { method: string; path: string }) => void) | undefined;
   logger: Logger;
 }
 

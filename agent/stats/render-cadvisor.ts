@@ -1,8 +1,9 @@
 // /metrics/cadvisor: cAdvisor's families with its names and labels, from one sample.
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
-import type { MachineFacts } from '../node/machine-facts.ts';
-import { createMetricText, type LabelText, labelText, type MetricText } from './metric-text.ts';
+import { createMetricGroups, type MetricGroup } from './metric-groups.ts';
+import { type LabelText, labelText, type MetricText } from './metric-text.ts';
 import type { InterfaceStats } from './process-stats.ts';
+import { type CadvisorFacts, renderMachine } from './render-machine.ts';
 import type { NodeSample, SampledCgroup } from './sampler.ts';
 
 type Value = (cgroup: SampledCgroup) => number | undefined;
@@ -205,6 +206,13 @@ const simple: Family[] = [
   },
 ];
 
+/** The group of a family of the table. */
+function groupOf(name: string): MetricGroup {
+  if (/^container_(cpu|spec_cpu)_/.test(name)) return 'cpu';
+  if (/^container_(memory|spec_memory|oom)_/.test(name)) return 'memory';
+  return name === 'container_health_state' ? 'lifetime' : 'process';
+}
+
 const networkFamilies: [string, string, (stats: InterfaceStats) => number][] = [
   ['receive_bytes_total', 'Cumulative count of bytes received', (stats) => stats.rxBytes],
   ['receive_errors_total', 'Cumulative count of errors encountered while receiving', (stats) => stats.rxErrors],
@@ -248,37 +256,21 @@ function labelled(cgroup: SampledCgroup): Labelled {
   };
 }
 
-function renderMachine(text: MetricText, facts: MachineFacts, sockets: number, physicalCores: number): void {
-  const labels = labelText({ boot_id: facts.bootId, machine_id: facts.machineId, system_uuid: facts.systemUuid });
-  const gauge = (name: string, help: string, value: number, own = labels) => {
-    text.family(name, 'gauge', help);
-    text.add(own, value);
-  };
-  gauge('machine_cpu_books', 'Number of CPU books, 0 on machines without.', 0);
-  gauge('machine_cpu_cores', 'Number of logical CPU cores.', facts.cpus);
-  gauge('machine_cpu_drawers', 'Number of CPU drawers, 0 on machines without.', 0);
-  gauge('machine_cpu_physical_cores', 'Number of physical CPU cores.', physicalCores);
-  gauge('machine_cpu_sockets', 'Number of CPU sockets.', sockets);
-  gauge('machine_memory_bytes', 'Amount of memory installed on the machine.', facts.memoryBytes);
-  gauge('machine_nvm_avg_power_budget_watts', 'NVM power budget, 0 on machines without.', 0);
-  text.family('machine_nvm_capacity', 'gauge', 'NVM capacity value labeled by NVM mode, 0 on machines without.');
-  for (const mode of ['app_direct_mode', 'memory_mode']) {
-    text.add(
-      `boot_id="${facts.bootId}",machine_id="${facts.machineId}",mode="${mode}",system_uuid="${facts.systemUuid}"`,
-      0,
-    );
-  }
-  gauge('machine_scrape_error', '1 if there was an error while getting machine metrics, 0 otherwise.', 0, '');
-  gauge('machine_swap_bytes', 'Amount of swap memory available on the machine.', facts.swapBytes);
-}
+type Special = (text: MetricText, all: readonly Labelled[], atMs: number) => void;
 
-function renderSpecial(text: MetricText, all: readonly Labelled[], atMs: number): void {
+const renderCpuUsage: Special = (text, all, atMs) => {
   text.family('container_cpu_usage_seconds_total', 'counter', 'Cumulative cpu time consumed in seconds.');
   for (const item of all) text.add(item.with('cpu', 'total'), item.cgroup.stats.cpu.totalNs * seconds, atMs);
+};
+
+const renderLifetime: Special = (text, all, atMs) => {
   text.family('container_last_seen', 'gauge', 'Last time a container was seen by the exporter');
   for (const item of all) text.add(item.own, Math.floor(atMs / 1000), atMs);
   text.family('container_start_time_seconds', 'gauge', 'Start time of the container since unix epoch in seconds.');
   for (const { own, cgroup } of all) text.add(own, Math.floor(cgroup.stats.createdAtMs / 1000));
+};
+
+const renderFailures: Special = (text, all, atMs) => {
   text.family('container_memory_failures_total', 'counter', 'Cumulative count of memory allocation failures.');
   for (const item of all) {
     const { pageFaults, majorPageFaults } = item.cgroup.stats.memory;
@@ -289,6 +281,9 @@ function renderSpecial(text: MetricText, all: readonly Labelled[], atMs: number)
       text.add(faults('pgmajfault'), majorPageFaults, atMs);
     }
   }
+};
+
+const renderTasks: Special = (text, all, atMs) => {
   text.family('container_tasks_state', 'gauge', 'Number of tasks in given state');
   for (const item of all) {
     const { states } = item.cgroup.processes ?? {};
@@ -303,59 +298,57 @@ function renderSpecial(text: MetricText, all: readonly Labelled[], atMs: number)
     const limit = item.cgroup.openFilesLimit;
     if (limit !== undefined) text.add(`${item.own},ulimit="max_open_files"`, limit, atMs);
   }
-}
+};
 
-/** What does not come from the sample. */
-export interface CadvisorFacts {
-  facts: MachineFacts;
-  sockets: number;
-  physicalCores: number;
-}
-
-/** The whole text. Yields to others between groups of families. */
-export async function renderCadvisor(sample: NodeSample, machine: CadvisorFacts): Promise<string> {
-  const { facts } = machine;
-  const text = createMetricText();
-  const all = sample.cgroups.map(labelled);
-  text.family(
-    'cadvisor_version_info',
-    'gauge',
-    "A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor version & cadvisor revision.",
-  );
-  const osVersion = facts.osImage;
-  text.add(
-    labelText({
-      cadvisorRevision: '',
-      cadvisorVersion: '',
-      dockerVersion: '',
-      kernelVersion: facts.kernelVersion,
-      osVersion,
-    }),
-    1,
-  );
-  renderSpecial(text, all, sample.atMs);
-  await yieldToOthers();
-  for (const [index, { name, type, help, value }] of simple.entries()) {
-    text.family(name, type, help);
-    for (const { cgroup, own } of all) {
-      const number = value(cgroup);
-      if (number !== undefined) text.add(own, number, sample.atMs);
-    }
-    if (index % 8 === 7) await yieldToOthers();
-  }
+const renderNetwork: Special = (text, all, atMs) => {
   for (const [name, help, value] of networkFamilies) {
     text.family(`container_network_${name}`, 'counter', help);
     for (const item of all) {
-      for (const stats of item.cgroup.interfaces)
-        text.add(item.with('interface', stats.name), value(stats), sample.atMs);
+      for (const stats of item.cgroup.interfaces) text.add(item.with('interface', stats.name), value(stats), atMs);
     }
   }
-  text.family(
-    'container_scrape_error',
-    'gauge',
-    '1 if there was an error while getting container metrics, 0 otherwise',
+};
+
+function renderSimple(text: MetricText, group: MetricGroup, all: readonly Labelled[], atMs: number): void {
+  for (const { name, type, help, value } of simple) {
+    if (groupOf(name) !== group) continue;
+    text.family(name, type, help);
+    for (const { cgroup, own } of all) {
+      const number = value(cgroup);
+      if (number !== undefined) text.add(own, number, atMs);
+    }
+  }
+}
+
+const parts: [group: MetricGroup, special: Special][] = [
+  ['cpu', renderCpuUsage],
+  ['memory', renderFailures],
+  ['network', renderNetwork],
+  ['process', renderTasks],
+  ['lifetime', renderLifetime],
+];
+
+/** The text of all groups that are on. Yields to others between groups. */
+export async function renderCadvisor(
+  sample: NodeSample,
+  machine: CadvisorFacts,
+  groups = createMetricGroups(),
+): Promise<string> {
+  const all = groups.spend('sample', () => sample.cgroups.map(labelled));
+  const texts: string[] = [];
+  for (const [group, special] of parts) {
+    texts.push(
+      groups.render(group, (text) => {
+        special(text, all, sample.atMs);
+        renderSimple(text, group, all, sample.atMs);
+      }),
+    );
+    await yieldToOthers();
+  }
+  texts.push(
+    groups.render('machine', (text) => {
+      renderMachine(text, machine);
+    }),
   );
-  text.add('', 0);
-  renderMachine(text, facts, machine.sockets, machine.physicalCores);
-  return text.toString();
+  return texts.join('');
 }

@@ -1,5 +1,5 @@
 // /metrics/resource: what autoscalers need, and no more (pkg/kubelet/metrics/collectors/resource_metrics.go).
-import { createMetricText, labelText } from './metric-text.ts';
+import { labelText, type MetricText } from './metric-text.ts';
 import type { NodeSample, SampledCgroup } from './sampler.ts';
 
 function containers(sample: NodeSample): SampledCgroup[] {
@@ -11,9 +11,8 @@ export function podCgroups(sample: NodeSample): SampledCgroup[] {
   return sample.cgroups.filter(({ pod, container, sandboxId }) => pod && !container && sandboxId === undefined);
 }
 
-/** The whole text. */
-export function renderResource(sample: NodeSample): string {
-  const text = createMetricText();
+/** Writes all of it. */
+export function renderResource(text: MetricText, sample: NodeSample): void {
   const root = sample.cgroups.find(({ id }) => id === '/');
   const ofContainer = containers(sample).map((cgroup) => ({
     cgroup,
@@ -55,5 +54,4 @@ export function renderResource(sample: NodeSample): string {
     text.add(labels, (cgroup.container?.startedAtMs ?? 0) / 1000, sample.atMs);
   text.family('resource_scrape_error', 'gauge', '1 if there was an error while getting container metrics, 0 otherwise');
   text.add('', root === undefined ? 1 : 0);
-  return text.toString();
 }

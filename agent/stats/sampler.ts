@@ -1,10 +1,11 @@
 // One look at everything on the node: the cgroups of node, pods and containers with what belongs to each. Every
-// endpoint is rendered from a sample; requests close together share one.
+// endpoint is rendered from a sample; requests share one for ten seconds, unless other pods run meanwhile.
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { PodRuntime, RuntimeContainer } from '../runtime-cache/pod-runtime.ts';
 import type { CgroupStats, CgroupStatsReader } from './cgroup-stats.ts';
+import { createMetricGroups, type MetricGroups } from './metric-groups.ts';
 import {
   type InterfaceStats,
   type ProcessStats,
@@ -14,8 +15,10 @@ import {
 } from './process-stats.ts';
 import { createSlowValues } from './slow-values.ts';
 
-/** Requests within this time see the same sample. */
-const shareMs = 1000;
+/** A sample is shared for so long while the same containers run. */
+const shareMs = 10_000;
+/** And for so long whatever runs. */
+const burstMs = 1000;
 /** Rates need samples at least so far apart. */
 const rateMs = 5000;
 /** After so many cgroups others get their turn. */
@@ -51,6 +54,8 @@ export interface SamplerOptions {
   pathOf(pod: Pod): string;
   /** Paths of the cgroups above the pods': all pods, and each class. */
   groupPaths: readonly string[];
+  /** What is read, and what it costs. */
+  groups?: MetricGroups;
 }
 
 /** Takes a sample, or hands out the one just taken. */
@@ -58,14 +63,14 @@ export type Sample = () => Promise<NodeSample>;
 
 /** Creates the sampler. */
 export function createSampler(options: SamplerOptions): Sample {
-  const { reader, clock } = options;
+  const { reader, clock, groups = createMetricGroups() } = options;
   const openFilesLimit = createSlowValues(clock, (pid) => readOpenFilesLimit(Number(pid)));
-  let current: { atMs: number; sample: Promise<NodeSample> } | undefined;
+  let current: { atMs: number; running: string; sample: Promise<NodeSample> } | undefined;
   /** Processor time by cgroup at an earlier time, for rates. */
   let before: { atMs: number; totals: Map<string, number> } | undefined;
 
   function plain(id: string): SampledCgroup | undefined {
-    const stats = reader.read(id);
+    const stats = groups.spend('sample', () => reader.read(id));
     if (stats === undefined) return undefined;
     return {
       id,
@@ -78,6 +83,17 @@ export function createSampler(options: SamplerOptions): Sample {
       openFilesLimit: undefined,
       nanoCores: undefined,
     };
+  }
+
+  function interfacesOf(pid: number | 'self'): InterfaceStats[] {
+    return groups.isOn('network') ? groups.spend('network', () => readInterfaces(pid)) : [];
+  }
+
+  /** What runs, as a text to compare. */
+  function running(): string {
+    const runtimes = options.pods().map(({ metadata }) => options.runtimeOf(metadata.uid ?? ''));
+    const ids = runtimes.map((runtime) => runtime?.containers.filter(({ state }) => state === 'running'));
+    return ids.map((list) => list?.map(({ id }) => id).join() ?? '').join(';');
   }
 
   function podCgroups(pod: Pod, runtime: PodRuntime): SampledCgroup[] {
@@ -94,10 +110,14 @@ export function createSampler(options: SamplerOptions): Sample {
       child.pod = runtime;
       child.container = container;
       child.sandboxId = sandbox?.id;
-      child.processes = readProcessStats(child.stats.processes);
       const [pid] = child.stats.processes;
-      child.openFilesLimit = pid === undefined ? undefined : openFilesLimit(`${pid}`);
-      if (sandbox !== undefined && !sandbox.hostNetwork && pid !== undefined) child.interfaces = readInterfaces(pid);
+      if (groups.isOn('process')) {
+        groups.spend('process', () => {
+          child.processes = readProcessStats(child.stats.processes);
+          child.openFilesLimit = pid === undefined ? undefined : openFilesLimit(`${pid}`);
+        });
+      }
+      if (sandbox !== undefined && !sandbox.hostNetwork && pid !== undefined) child.interfaces = interfacesOf(pid);
       result.push(child);
     }
     return result;
@@ -119,7 +139,7 @@ export function createSampler(options: SamplerOptions): Sample {
   async function take(): Promise<NodeSample> {
     const cgroups: SampledCgroup[] = [];
     const root = plain('/');
-    if (root !== undefined) cgroups.push({ ...root, interfaces: readInterfaces('self') });
+    if (root !== undefined) cgroups.push({ ...root, interfaces: interfacesOf('self') });
     for (const path of options.groupPaths) {
       const group = plain(path);
       if (group !== undefined) cgroups.push(group);
@@ -142,7 +162,12 @@ export function createSampler(options: SamplerOptions): Sample {
 
   return () => {
     const now = clock.monotonicMs();
-    if (current === undefined || now - current.atMs >= shareMs) current = { atMs: now, sample: take() };
+    const ageMs = current === undefined ? Number.POSITIVE_INFINITY : now - current.atMs;
+    if (current !== undefined && ageMs < burstMs) return current.sample;
+    const ids = running();
+    if (current === undefined || ageMs >= shareMs || ids !== current.running) {
+      current = { atMs: now, running: ids, sample: take() };
+    }
     return current.sample;
   };
 }

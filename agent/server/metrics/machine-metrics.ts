@@ -84,7 +84,7 @@ export function registerMachineMetrics(registry: Registry, sources: MachineMetri
     ['process_network_receive_bytes_total', 'Number of bytes received by the process over the network.', 0],
     ['process_network_transmit_bytes_total', 'Number of bytes sent by the process over the network.', 8],
   ] as const) {
-    const counter = new Gauge({ name, help, registers, collect: () => counter.set(networkBytes(column)) });
+    const counter: Gauge = new Gauge({ name, help, registers, collect: () => counter.set(networkBytes(column)) });
     Object.assign(counter, { type: 'counter' });
   }
   void new Gauge({

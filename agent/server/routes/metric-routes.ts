@@ -7,19 +7,23 @@ import type { ImageService } from '../../cri/image-service.ts';
 import type { RuntimeService } from '../../cri/runtime-service.ts';
 import type { MachineFacts } from '../../node/machine-facts.ts';
 import { computeSummary, type FsStats } from '../../stats/compute-summary.ts';
+import type { MetricGroups } from '../../stats/metric-groups.ts';
 import { readNumber, readText } from '../../stats/read-file.ts';
 import { renderCadvisor } from '../../stats/render-cadvisor.ts';
+import { type PodDisk, renderEphemeralStorage } from '../../stats/render-ephemeral-storage.ts';
 import { renderResource } from '../../stats/render-resource.ts';
 import type { Sample } from '../../stats/sampler.ts';
 import type { VolumeStats, VolumeStatsSource } from '../../volume/volume-stats.ts';
 import type { AgentMetrics } from '../agent-metrics.ts';
 import type { NodeView } from '../node-view.ts';
 import { registerVolumeMetrics } from '../volume-metrics.ts';
+import { metricGroupRoutes } from './metric-group-routes.ts';
 
 const textType = 'text/plain; version=0.0.4; charset=utf-8';
 
 export interface MetricRouteOptions {
   sample: Sample;
+  groups: MetricGroups;
   view: NodeView;
   facts: MachineFacts;
   runtime: RuntimeService;
@@ -73,7 +77,7 @@ export function countProcessors(cpuinfo: string, logical: number): { sockets: nu
 
 /** Registers the routes. */
 export function metricRoutes(server: FastifyInstance, options: MetricRouteOptions): void {
-  const { sample, view, facts, metrics, agentMetrics } = options;
+  const { sample, groups, view, facts, metrics, agentMetrics } = options;
   registerVolumeMetrics(metrics.registry, view, options.volumeStats);
   const processors = countProcessors(readText('/proc/cpuinfo'), facts.cpus);
   const bootedAtMs = Number(/^btime (\d+)$/m.exec(readText('/proc/stat'))?.[1] ?? 0) * 1000;
@@ -112,14 +116,43 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
     );
   }
 
-  server.get('/metrics', async (_, reply) =>
-    reply.type(agentMetrics.contentType).send(await metrics.registry.metrics()),
-  );
+  async function disks(): Promise<PodDisk[]> {
+    const written = await options.runtime.listContainerStats().catch(() => []);
+    const pods = view.pods().filter(({ metadata }) => view.runtimeOf(metadata.uid ?? '') !== undefined);
+    return Promise.all(
+      pods.map(async ({ metadata: { name, namespace = '', uid = '' } }) => {
+        const runs = view.runtimeOf(uid)?.containers.filter(({ state }) => state === 'running') ?? [];
+        const containers = runs.map((run) => {
+          const layer = written.find(({ attributes }) => attributes?.id === run.id)?.writableLayer;
+          const rootfsBytes = layer?.usedBytes?.value;
+          return { name: run.name, rootfsBytes, logBytes: statSync(run.logPath, { throwIfNoEntry: false })?.size };
+        });
+        const volumes = (await options.volumeStats.of(uid)).filter(({ isLocal }) => isLocal);
+        return { namespace, name, containers, volumes };
+      }),
+    );
+  }
+
+  async function own(): Promise<string> {
+    const found = groups.isOn('ephemeral_storage') ? await disks() : [];
+    const storage = groups.render('ephemeral_storage', (text) => renderEphemeralStorage(text, found));
+    return `${await metrics.registry.metrics()}${storage}${groups.text()}`;
+  }
+
+  server.get('/metrics', async (_, reply) => reply.type(agentMetrics.contentType).send(await own()));
   server.get('/metrics/cadvisor', async (_, reply) =>
-    reply.type(textType).send(await renderCadvisor(await sample(), { facts, ...processors })),
+    reply.type(textType).send(await renderCadvisor(await sample(), { facts, ...processors }, groups)),
   );
-  server.get('/metrics/resource', async (_, reply) => reply.type(textType).send(renderResource(await sample())));
-  server.get('/metrics/probes', async (_, reply) => reply.type(textType).send(await agentMetrics.probeText()));
+  server.get('/metrics/resource', async (_, reply) => {
+    const taken = groups.isOn('resource') ? await sample() : undefined;
+    const text = groups.render('resource', (target) => taken !== undefined && renderResource(target, taken));
+    return reply.type(textType).send(text);
+  });
+  server.get('/metrics/probes', async (_, reply) => {
+    const text = groups.isOn('probes') ? groups.rendered('probes', await agentMetrics.probeText()) : '';
+    return reply.type(textType).send(text);
+  });
+  metricGroupRoutes(server, groups);
   server.get<{ Querystring: { only_cpu_and_memory?: string } }>('/stats/summary', (request) =>
     summary(request.query.only_cpu_and_memory === 'true'),
   );
