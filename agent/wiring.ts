@@ -24,7 +24,9 @@ import { wireMetrics } from './wiring/wire-metrics.ts';
 import { wireNode } from './wiring/wire-node.ts';
 import { wirePods } from './wiring/wire-pods.ts';
 import { wirePressure } from './wiring/wire-pressure.ts';
+import { wireResources } from './wiring/wire-resources.ts';
 import { wireRuntime } from './wiring/wire-runtime.ts';
+import { wireShutdown } from './wiring/wire-shutdown.ts';
 
 const flushLimitMs = 1000;
 const stuckMs = 180_000;
@@ -51,7 +53,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const { agentMetrics, direct, images, cgroups, cgroupReader, cache } = runtimeParts;
   let pressureParts: Awaited<ReturnType<typeof wirePressure>> | undefined;
   const pressure = () => pressureParts?.pressure() ?? calm;
-  const nodeParts = wireNode(parts, runtimeParts, pressure);
+  const resources = await wireResources(parts, () => nodeParts.reporter.wake());
+  const nodeParts = wireNode(parts, runtimeParts, { pressure, devices: resources.counts });
   const { health, nodeStatus, reporter } = nodeParts;
   let workers: PodWorkers | undefined;
   const wake = (uid: string) => workers?.wake(uid);
@@ -65,10 +68,11 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     clock,
     logger,
   });
-  const podParts = await wirePods(parts, { runtimeParts, nodeParts, recorder, wake, startedAtMs, pressure });
+  const podParts = await wirePods(parts, { runtimeParts, nodeParts, recorder, wake, startedAtMs, pressure, resources });
   const { tools, statuses, volumes, objects, probes, serviceInformer, legacyLogsDir } = podParts;
   const podWorkers = createPodWorkers(tools);
   workers = podWorkers;
+  const shutdown = wireShutdown(parts, nodeParts, podWorkers, recorder);
   const watched = wireMetrics(parts, {
     runtimeParts,
     nodeParts,
@@ -218,10 +222,12 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             sources,
             explainer,
             parts.certificates,
+            shutdown,
             { run: (stop) => parts.notifier.run({ ready: server.listening, problem: stuck }, stop) },
             { run: (stop) => runLogRotation(rotation, stop) },
             { run: (stop) => runHousekeeping(housekeeping, stop) },
             { run: runPressure },
+            { run: resources.run },
             ...(settings.localStorage
               ? [{ run: (stop: AbortSignal) => runLocalStorageEviction(localStorage, stop) }]
               : []),

@@ -6,6 +6,7 @@ import { quantityValue } from '#kube/api/quantity.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { durationMs, type LoadedConfiguration } from './load-configuration.ts';
 import { type NodeResourceSettings, resolveNodeResources } from './resource-settings.ts';
+import { resolveShutdown, type ShutdownSettings } from './shutdown-settings.ts';
 import { resolveTls, type TlsSettings } from './tls-settings.ts';
 import { validateConfiguration } from './validate-configuration.ts';
 import { validateNode } from './validate-node.ts';
@@ -49,6 +50,7 @@ export interface AgentSettings extends NodeResourceSettings {
   bootstrapKubeconfig: string | undefined;
   /** Client certificates are renewed before they run out. */
   rotateCertificates: boolean;
+  shutdown: ShutdownSettings;
   hostname: string | undefined;
   /** `external`: a controller outside fills in addresses and the provider's id. */
   cloudProvider: string | undefined;
@@ -235,6 +237,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     kubeconfig: flag('kubeconfig'),
     bootstrapKubeconfig: flag('bootstrap-kubeconfig'),
     rotateCertificates: c['rotateCertificates'] === true,
+    shutdown: resolveShutdown(c),
     hostname: flag('hostname-override'),
     cloudProvider: flag('cloud-provider'),
     failSwapOn: c['failSwapOn'] === true,

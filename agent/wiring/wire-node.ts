@@ -1,14 +1,23 @@
 // The node as an object of the API: the runtime's health, the node's status and who reports both.
+import type { DeviceCounts } from '../device-plugin/device-inventory.ts';
 import type { Pressure } from '../eviction/plan-pressure.ts';
 import { createNodeReporter } from '../node/node-reporter.ts';
 import { createNodeStatusSource } from '../node/node-status-source.ts';
 import { createRuntimeHealth } from '../node/runtime-health.ts';
+import type { ShutdownState } from '../shutdown/graceful-shutdown.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 
+/** What the node's status tells of other parts. */
+export interface NodeFacts {
+  pressure(): Pressure;
+  devices(): ReadonlyMap<string, DeviceCounts>;
+}
+
 /** Connects what reports the node. */
-export function wireNode(parts: AgentParts, { direct, images }: RuntimeParts, pressure: () => Pressure) {
+export function wireNode(parts: AgentParts, { direct, images }: RuntimeParts, tells: NodeFacts) {
   const { settings, nodeName, nodeIps, facts, clock, logger } = parts;
+  const shutdown: ShutdownState = { isActive: false };
   const health = createRuntimeHealth(direct, clock, logger, () => reporter.wake());
   const nodeStatus = createNodeStatusSource({
     settings,
@@ -17,9 +26,9 @@ export function wireNode(parts: AgentParts, { direct, images }: RuntimeParts, pr
     nodeIps,
     images,
     runtimeVersion: `${parts.runtimeName}://${parts.runtimeVersion}`,
-    problems: health.problems,
+    problems: () => [...health.problems(), ...(shutdown.isActive ? ['node is shutting down'] : [])],
     abilities: health.abilities,
-    pressure,
+    ...tells,
     clock,
   });
   const reporter = createNodeReporter({
@@ -43,7 +52,7 @@ export function wireNode(parts: AgentParts, { direct, images }: RuntimeParts, pr
     reportPeriodMs: settings.nodeStatusReportMs,
     leaseDurationSeconds: settings.leaseDurationSeconds,
   });
-  return { health, nodeStatus, reporter };
+  return { health, nodeStatus, reporter, shutdown };
 }
 
 /** What `wireNode` made. */

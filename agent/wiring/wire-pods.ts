@@ -34,6 +34,7 @@ import { createTrustBundles } from '../volume/trust-bundles.ts';
 import type { AgentParts } from './agent-parts.ts';
 import { wireImages } from './wire-images.ts';
 import type { NodeParts } from './wire-node.ts';
+import type { ResourceParts } from './wire-resources.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 import { wireStorage } from './wire-storage.ts';
 
@@ -51,12 +52,13 @@ export interface PodConnections {
   wake: (podUid: string) => void;
   startedAtMs: number;
   pressure: () => Pressure;
+  resources: ResourceParts;
 }
 
 /** Connects the tools of pods. */
 export async function wirePods(parts: AgentParts, connections: PodConnections) {
   const { settings, nodeName, nodeIps, facts, client, clock, logger } = parts;
-  const { recorder, wake, startedAtMs, pressure } = connections;
+  const { recorder, wake, startedAtMs, pressure, resources: given } = connections;
   const { agentMetrics, direct, runtime, images, cgroups, cache } = connections.runtimeParts;
   const { health, reporter } = connections.nodeParts;
   const hostIps = () => nodeIps;
@@ -94,6 +96,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     record,
     observe: agentMetrics.observeVolume,
     wake,
+    handlers: given.handlers,
   });
   const { mounter, volumes } = storage;
 
@@ -172,6 +175,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       downward,
       legacyLogsDir,
       started: agentMetrics.observeContainerStarted,
+      extras: given.extras,
       readHostsFile: () => readFile('/etc/hosts', 'utf8'),
       steps,
       imageBackoff,
@@ -195,14 +199,17 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     hostIps,
     async admit(pod, others, signal) {
       const { allowedSysctls } = settings;
+      if (connections.nodeParts.shutdown.isActive) {
+        return { reason: 'NodeShutdown', message: 'Pod was rejected as the node is shutting down.' };
+      }
       const pressed = admitUnderPressure(pod, pressure());
       if (pressed !== undefined) return pressed;
       const abilities = { allowedSysctls, appArmor };
-      const rejection = admitPod(pod, reporter.node(), others, abilities);
-      if (rejection === undefined) return undefined;
+      const rejection = admitPod(pod, given.withDevices(reporter.node()), others, abilities);
+      if (rejection === undefined) return given.admit(pod, others, signal);
       // Labels and taints may have changed since the node was last looked at.
       const node = await client.get(nodesResource, { name: nodeName }, { signal });
-      return admitPod(pod, node, others, abilities);
+      return admitPod(pod, given.withDevices(node), others, abilities) ?? (await given.admit(pod, others, signal));
     },
     observeStep: agentMetrics.observePodStep,
     observeStarted: agentMetrics.observePodStarted,

@@ -17,6 +17,8 @@ import { recordFile, writeRecorded } from './write-recorded.ts';
 
 /** Bridges of network plugins, which outlive the pods they were made for. */
 const podLinks = ['cni0', 'cbr0', 'berth0'];
+/** Files that the agent writes into directories of others, when it is configured to. */
+const sharedFiles = ['/etc/systemd/logind.conf.d/99-kubelet.conf'];
 const packagedUnit = '/usr/lib/systemd/system/berth-agent.service';
 const packagedRoot = '/usr/lib/berth';
 
@@ -32,6 +34,7 @@ export interface InstallOptions {
 async function recordMachine(root: string, ledger: Ledger): Promise<void> {
   const absent = selectAbsent(nodeDirectories, (path) => existsSync(join(root, path)));
   for (const path of absent) await ledger.add({ kind: 'tree', path: join(root, path) });
+  for (const path of sharedFiles) if (!existsSync(join(root, path))) await recordFile(join(root, path), ledger);
   if (root !== '/') return;
   for (const name of kernelSettings) {
     const path = join('/proc/sys', name);
