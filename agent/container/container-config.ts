@@ -5,6 +5,7 @@ import type { Device } from '#proto/generated/cri/runtime/v1/Device.ts';
 import type { Mount } from '#proto/generated/cri/runtime/v1/Mount.ts';
 import { Signal } from '#proto/generated/cri/runtime/v1/Signal.ts';
 import type { UserNamespace } from '#proto/generated/cri/runtime/v1/UserNamespace.ts';
+import type { ContainerExtras } from '../resource-manager/hint-provider.ts';
 import { containerResources, type ResourceSettings } from './container-resources.ts';
 import { expandVariables } from './expand-variables.ts';
 import { containerAnnotations, containerLabels } from './labels.ts';
@@ -30,6 +31,8 @@ export interface ContainerInputs {
   targetId?: string | undefined;
   /** The pod's own users, where it has them. */
   users?: UserNamespace | undefined;
+  /** Beyond the definition; its mounts and devices are among those above. */
+  extras?: ContainerExtras | undefined;
 }
 
 /** The mount with its owners seen through the pod's own users. */
@@ -63,14 +66,19 @@ export function containerConfig(
     mounts: inputs.users === undefined ? inputs.mounts : inputs.mounts.map((mount) => mapped(mount, inputs.users)),
     ...((inputs.devices ?? []).length > 0 ? { devices: inputs.devices } : {}),
     labels: containerLabels(pod, container),
-    annotations: containerAnnotations(pod, container, restartCount),
+    annotations: { ...inputs.extras?.annotations, ...containerAnnotations(pod, container, restartCount) },
+    ...((inputs.extras?.cdiDevices ?? []).length > 0 ? { CDIDevices: inputs.extras?.cdiDevices ?? [] } : {}),
     logPath: containerLogPath(container.name, restartCount),
     ...(container.stdin ? { stdin: true } : {}),
     ...(container.stdinOnce ? { stdinOnce: true } : {}),
     ...(container.tty ? { tty: true } : {}),
     ...stopSignal(container),
     linux: {
-      resources: containerResources(pod, container, settings.resources),
+      resources: {
+        ...containerResources(pod, container, settings.resources),
+        ...(inputs.extras?.cpus === undefined ? {} : { cpusetCpus: inputs.extras.cpus }),
+        ...(inputs.extras?.memoryNodes === undefined ? {} : { cpusetMems: inputs.extras.memoryNodes }),
+      },
       securityContext: containerSecurityContext(pod, container, inputs.imageUser, settings.security, inputs),
     },
   };

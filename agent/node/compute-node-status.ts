@@ -13,6 +13,7 @@ import {
 } from '#kube/api/quantity.ts';
 import { formatTime } from '#kube/api/time.ts';
 import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
+import type { DeviceCounts } from '../device-plugin/device-inventory.ts';
 import type { Pressure } from '../eviction/plan-pressure.ts';
 import { hugepageNames, type MachineFacts } from './machine-facts.ts';
 import type { RuntimeAbilities } from './runtime-health.ts';
@@ -40,6 +41,8 @@ export interface NodeStatusInputs {
   problems: string[];
   abilities: RuntimeAbilities;
   pressure: Pressure;
+  /** Of device plugins, by resource. */
+  devices?: ReadonlyMap<string, DeviceCounts>;
   nowMs: number;
 }
 
@@ -133,17 +136,34 @@ const declaredFeatures = [
   'RestartAllContainersOnContainerExits',
 ] as const;
 
+/** Devices of plugins, and what others have written of resources that no plugin here tells of. */
+function extendedResources(devices: ReadonlyMap<string, DeviceCounts>, previous: Node | undefined) {
+  const capacity: Record<string, string> = {};
+  const allocatable: Record<string, string> = {};
+  for (const [name, amount] of Object.entries(previous?.status?.capacity ?? {})) {
+    if (!name.includes('/') || devices.has(name)) continue;
+    capacity[name] = amount;
+    allocatable[name] = amount;
+  }
+  for (const [name, counts] of devices) {
+    capacity[name] = `${counts.capacity}`;
+    allocatable[name] = `${counts.allocatable}`;
+  }
+  return { capacity, allocatable };
+}
+
 /** Computes the status; conditions of others and transition times come from `previous`. */
 export function computeNodeStatus(inputs: NodeStatusInputs, previous: Node | undefined): NodeStatus {
   const { facts, abilities } = inputs;
   const capacity = capacityOf(inputs);
+  const extended = extendedResources(inputs.devices ?? new Map(), previous);
   return {
     addresses: [
       ...inputs.ips.map((address) => ({ type: 'InternalIP', address })),
       { type: 'Hostname', address: inputs.hostname },
     ],
-    allocatable: formatList(allocatableOf(inputs, capacity)),
-    capacity: formatList(capacity),
+    allocatable: { ...formatList(allocatableOf(inputs, capacity)), ...extended.allocatable },
+    capacity: { ...formatList(capacity), ...extended.capacity },
     conditions: conditionsOf(inputs, previous?.status?.conditions ?? []),
     ...(abilities.supplementalGroupsPolicy === undefined
       ? {}

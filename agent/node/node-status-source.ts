@@ -5,6 +5,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
+import type { DeviceCounts } from '../device-plugin/device-inventory.ts';
 import type { Pressure } from '../eviction/plan-pressure.ts';
 import { computeNodeStatus } from './compute-node-status.ts';
 import type { MachineFacts } from './machine-facts.ts';
@@ -21,6 +22,7 @@ export interface NodeStatusSourceOptions {
   problems(): string[];
   abilities(): RuntimeAbilities;
   pressure(): Pressure;
+  devices(): ReadonlyMap<string, DeviceCounts>;
   clock: Clock;
 }
 
@@ -48,6 +50,7 @@ export function createNodeStatusSource(
       problems: options.problems(),
       abilities: options.abilities(),
       pressure: options.pressure(),
+      devices: options.devices(),
       nowMs: options.clock.now(),
     };
     return computeNodeStatus(inputs, previous);

@@ -19,6 +19,7 @@ import { serviceEnvironment } from '../container/service-environment.ts';
 import type { PodSteps, StepKey } from '../explain/pod-steps.ts';
 import { type EnsureImage, ImageError, type PresentImage } from '../image/ensure-image.ts';
 import type { RegistryCredential } from '../image/pull-credentials.ts';
+import type { ContainerExtras } from '../resource-manager/hint-provider.ts';
 import type { ImageVolumes } from '../volume/image-volume.ts';
 import type { Mounter } from '../volume/mounter.ts';
 import { hostsFilePath } from '../volume/pod-paths.ts';
@@ -44,6 +45,8 @@ export interface StartTools extends HookTools {
   credentials(pod: Pod, image: string): Promise<RegistryCredential[]>;
   downward(pod: Pod, podIps: string[]): DownwardSettings;
   readHostsFile(): Promise<string>;
+  /** Devices, processors and memory that the container was given. */
+  extras?(pod: Pod, container: Container, signal: AbortSignal): Promise<ContainerExtras>;
   /** Where collectors of older kind look for a link to every log; absent: no links. */
   legacyLogsDir?: string | undefined;
   /** Told every container that was started. */
@@ -120,6 +123,10 @@ async function prepare(
   };
   const sources = { ...tools.sources(pod), file };
   const environment = await buildEnvironment(pod, container, services, sources, downward);
+  const extras = await tools.extras?.(pod, container, signal);
+  for (const [name, value] of Object.entries(extras?.environment ?? {})) {
+    if (!environment.has(name)) environment.set(name, value);
+  }
   await writeHostsFile(tools, target);
   const { rootDir, mounter } = tools;
   const { volumes } = target;
@@ -132,7 +139,11 @@ async function prepare(
   return containerConfig(
     pod,
     container,
-    { restartCount, imageRef: imageId, imageUser, environment, mounts, devices, targetId, users: target.users },
+    {
+      ...{ restartCount, imageRef: imageId, imageUser, environment, targetId, users: target.users, extras },
+      mounts: [...mounts, ...(extras?.mounts ?? [])],
+      devices: [...devices, ...(extras?.devices ?? [])],
+    },
     tools.container,
   );
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { csidrivers } from '#kube/api/generated/resources.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
 import { runGroup } from '#kube/process/component.ts';
+import type { PluginHandler } from '../plugin-registration/plugin-handler.ts';
 import { createPluginRegistry } from '../plugin-registration/plugin-registry.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import { createClaimReader } from '../volume/claim-reader.ts';
@@ -31,10 +32,15 @@ export interface StorageConnections {
   observe: (operation: VolumeOperation) => void;
   /** Something the pod waits for has changed. */
   wake: (podUid: string) => void;
+  /** Takes plugins of other kinds. */
+  handlers: readonly PluginHandler[];
 }
 
 /** Connects them. */
-export function wireStorage(parts: AgentParts, { nodeParts, sources, record, observe, wake }: StorageConnections) {
+export function wireStorage(
+  parts: AgentParts,
+  { nodeParts, sources, record, observe, wake, handlers }: StorageConnections,
+) {
   const { settings, nodeName, client, clock, exec, logger } = parts;
   const { rootDir } = settings;
   const { reporter } = nodeParts;
@@ -82,7 +88,7 @@ export function wireStorage(parts: AgentParts, { nodeParts, sources, record, obs
   const volumes = createVolumeManager({ rootDir, mounter, kinds, claims, clock, logger, record });
   const registry = createPluginRegistry({
     directory: join(rootDir, 'plugins_registry'),
-    handlers: [drivers],
+    handlers: [drivers, ...handlers],
     clock,
     logger,
   });

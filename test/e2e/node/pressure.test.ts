@@ -84,7 +84,8 @@ describe('pressure on the node', { skip: clustersUnavailable() ?? false }, () =>
     const { eviction } = explained;
     assert.equal(eviction?.signal, 'allocatableMemory.available');
     assert.equal(eviction.threshold.quantity, '250Mi');
-    assert.ok(eviction.observed.available < 250 * mebi && eviction.observed.capacity === forPods * mebi);
+    assert.ok(eviction.observed.available < 250 * mebi);
+    assert.ok(Math.abs(eviction.observed.capacity - forPods * mebi) <= mebi);
     const names = eviction.ranking.map(({ name }) => name);
     assert.ok(names.indexOf('greedy') < names.indexOf('modest'));
     await calmAgain('MemoryPressure');

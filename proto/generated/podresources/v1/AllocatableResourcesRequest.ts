@@ -1,0 +1,8 @@
+// Original file: proto/podresources/api.proto
+
+
+export interface AllocatableResourcesRequest {
+}
+
+export interface AllocatableResourcesRequest__Output {
+}
