@@ -33,8 +33,13 @@ command -v kubectl >/dev/null 2>&1 || missing+=(kubernetes-client)
 
 if [ "${1:-}" = --tests ]; then
   need etcd etcd-server
+  need prometheus prometheus
   need script bsdutils
   need git git
+  # Machines of their own for tests of the package and of systemd.
+  need linux.uml user-mode-linux
+  need debootstrap debootstrap
+  need dpkg-deb dpkg
 fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
