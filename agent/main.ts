@@ -9,6 +9,7 @@ import { systemExec } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { createServiceNotifier } from '#kube/process/service-notifier.ts';
 import { kubernetesVersion } from '#kube/process/version.ts';
+import { createCertificateMetrics } from './certificate/certificate-metrics.ts';
 import { createCertificateStore } from './certificate/certificate-store.ts';
 import { resolveClientIdentity } from './certificate/client-identity.ts';
 import { createNodeCertificates } from './certificate/node-certificates.ts';
@@ -111,6 +112,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
       client: heartbeatClient,
       clock: systemClock,
       logger,
+      metrics: createCertificateMetrics(metrics.registry, systemClock),
       clientStore: identity.store,
       recover: identity.recover,
       serving: settings.server.tlsBootstrap ? serving : undefined,

@@ -7,6 +7,7 @@ import type { ApiClient } from '#kube/client/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
 import type { ServingCertificate } from '../server/serving-certificate.ts';
+import type { CertificateMetrics } from './certificate-metrics.ts';
 import type { CertificatePair, CertificateStore } from './certificate-store.ts';
 import { type IssuedCertificate, obtainCertificate } from './obtain-certificate.ts';
 import { isValidAt } from './plan-rotation.ts';
@@ -18,6 +19,7 @@ export interface NodeCertificateOptions {
   client: ApiClient;
   clock: Clock;
   logger: Logger;
+  metrics?: CertificateMetrics;
   /** Undefined: client certificates are not renewed. */
   clientStore: CertificateStore | undefined;
   /** With the bootstrap credential, for a client certificate that ran out; undefined without one. */
@@ -45,7 +47,7 @@ function covers(
 
 /** Creates them; nothing is asked for before `run`. */
 export function createNodeCertificates(options: NodeCertificateOptions): NodeCertificates {
-  const { nodeName, client, clock, logger, clientStore, recover, serving } = options;
+  const { nodeName, client, clock, logger, clientStore, recover, serving, metrics } = options;
   let replace: ((certificate: ServingCertificate) => void) | undefined;
   let current: ServingCertificate | undefined;
 
@@ -56,7 +58,10 @@ export function createNodeCertificates(options: NodeCertificateOptions): NodeCer
       if (hasRunOut && recover !== undefined) return recover(stop);
       return obtainCertificate(client, clientWish(nodeName), clock, stop);
     };
-    await rotateCertificate({ store, obtain, changed: () => undefined, clock, logger }, signal);
+    await rotateCertificate(
+      { store, obtain, changed: () => undefined, observer: metrics?.client, clock, logger },
+      signal,
+    );
   }
 
   async function renewServing(wanted: NonNullable<typeof serving>, signal: AbortSignal): Promise<void> {
@@ -69,6 +74,7 @@ export function createNodeCertificates(options: NodeCertificateOptions): NodeCer
           replace?.(current);
         },
         matches: (pair) => covers(pair, wanted),
+        observer: metrics?.server,
         clock,
         logger,
       },

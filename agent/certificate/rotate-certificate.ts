@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
 import { backoffDelayMs } from '#kube/queue/backoff.ts';
+import type { CertificateObserver } from './certificate-metrics.ts';
 import type { CertificatePair, CertificateStore } from './certificate-store.ts';
 import type { IssuedCertificate } from './obtain-certificate.ts';
 import { isValidAt, rotationDeadlineMs } from './plan-rotation.ts';
@@ -15,6 +16,7 @@ export interface RotationOptions {
   changed(pair: CertificatePair): void;
   /** Whether the pair still says what it has to, for example has every address; a change makes the next one due. */
   matches?(pair: CertificatePair): boolean;
+  observer?: CertificateObserver | undefined;
   clock: Clock;
   logger: Logger;
   random?: () => number;
@@ -25,6 +27,7 @@ export async function rotateCertificate(options: RotationOptions, signal: AbortS
   const { store, clock, logger, random = Math.random } = options;
   let pair = await store.load();
   if (pair !== undefined && isValidAt(pair, clock.now())) options.changed(pair);
+  if (pair !== undefined) options.observer?.changed(pair);
   let failures = 0;
   while (!signal.aborted) {
     const wanted = pair !== undefined && (options.matches?.(pair) ?? true) && isValidAt(pair, clock.now());
@@ -33,13 +36,16 @@ export async function rotateCertificate(options: RotationOptions, signal: AbortS
     if (signal.aborted) return;
     try {
       const { certPem, keyPem } = await options.obtain(signal);
+      if (pair !== undefined) options.observer?.replaced((clock.now() - pair.notBeforeMs) / 1000);
       pair = await store.save(certPem, keyPem, clock.now());
+      options.observer?.changed(pair);
       failures = 0;
       options.changed(pair);
       logger.info({ subject: pair.subject, until: new Date(pair.notAfterMs).toISOString() }, 'the certificate is new');
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
+      options.observer?.failed();
       logger.warn({ err: error }, 'cannot renew the certificate, will try again');
       await clock.sleep(backoffDelayMs(failures, retry), signal).catch(() => undefined);
     }

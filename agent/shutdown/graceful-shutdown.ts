@@ -12,6 +12,7 @@ import {
   shutdownGraceSeconds,
   totalGraceMs,
 } from './plan-shutdown.ts';
+import type { ShutdownMetrics } from './shutdown-metrics.ts';
 
 const message = 'Pod was terminated in response to imminent node shutdown.';
 const pollMs = 100;
@@ -34,6 +35,7 @@ export interface GracefulShutdownOptions {
   changed(): void;
   /** Tells what ended pods ended with, as far as that can be told. */
   flush(): Promise<void>;
+  metrics: ShutdownMetrics;
   record(type: 'Normal' | 'Warning', reason: string, text: string): void;
   clock: Clock;
   logger: Logger;
@@ -59,10 +61,12 @@ async function endGroup(group: ShutdownGroup, options: GracefulShutdownOptions, 
 
 /** Ends all pods, group after group. */
 export async function endPods(options: GracefulShutdownOptions, signal: AbortSignal): Promise<void> {
+  options.metrics.started();
   for (const group of planShutdown(options.pods(), options.periods)) {
     if (signal.aborted) return;
     await endGroup(group, options, signal);
   }
+  options.metrics.ended();
   await options.flush();
 }
 

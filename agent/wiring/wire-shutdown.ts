@@ -3,6 +3,7 @@ import type { EventRecorder } from '#kube/events/event-recorder.ts';
 import { runGracefulShutdown } from '../shutdown/graceful-shutdown.ts';
 import { createLogind } from '../shutdown/logind.ts';
 import { shutdownPeriods } from '../shutdown/plan-shutdown.ts';
+import { createShutdownMetrics } from '../shutdown/shutdown-metrics.ts';
 import type { PodWorkers } from '../sync/pod-workers.ts';
 import { openBus } from '../systemd/bus.ts';
 import type { AgentParts } from './agent-parts.ts';
@@ -16,6 +17,7 @@ export function wireShutdown(parts: AgentParts, nodeParts: NodeParts, workers: P
   const { settings, nodeName, clock, exec, logger } = parts;
   const { graceMs, criticalMs, byPriority } = settings.shutdown;
   const node = { apiVersion: 'v1', kind: 'Node', name: nodeName, uid: nodeName };
+  const metrics = createShutdownMetrics(parts.metrics.registry, clock);
   return {
     async run(signal: AbortSignal): Promise<void> {
       const bus = openBus();
@@ -30,6 +32,7 @@ export function wireShutdown(parts: AgentParts, nodeParts: NodeParts, workers: P
             changed: () => nodeParts.reporter.wake(),
             flush: () => clock.sleep(flushMs, signal).catch(() => undefined),
             record: (type, reason, text) => recorder.event(node, type, reason, text),
+            metrics,
             clock,
             logger,
           },

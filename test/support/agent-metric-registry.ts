@@ -1,11 +1,14 @@
 // The registry of the agent's own metrics with all of its families in it, and nothing running behind them.
 import { createMetrics } from '#kube/metrics/metrics.ts';
+import { systemClock } from '#kube/process/clock.ts';
+import { createCertificateMetrics } from '../../agent/certificate/certificate-metrics.ts';
 import { createAgentMetrics } from '../../agent/server/agent-metrics.ts';
 import { registerMachineMetrics } from '../../agent/server/metrics/machine-metrics.ts';
 import { createPodMetrics } from '../../agent/server/metrics/pod-metrics.ts';
 import { registerPullRecordCounts } from '../../agent/server/metrics/pull-record-counts.ts';
 import { registerVolumeCounts } from '../../agent/server/metrics/volume-counts.ts';
 import { registerVolumeMetrics } from '../../agent/server/volume-metrics.ts';
+import { createShutdownMetrics } from '../../agent/shutdown/shutdown-metrics.ts';
 
 /** Fills a registry; disposing it ends what watches. */
 export function createAgentRegistry() {
@@ -31,6 +34,8 @@ export function createAgentRegistry() {
     runtimeOf: () => undefined,
     startedAtMs: 0,
   });
+  createCertificateMetrics(registry, systemClock);
+  createShutdownMetrics(registry, systemClock);
   registerPullRecordCounts(registry, '/nowhere');
   registerVolumeCounts(registry, '/nowhere', () => []);
   const view = {

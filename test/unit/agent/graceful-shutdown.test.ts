@@ -117,6 +117,7 @@ function harness(pods: Pod[], periods = shutdownPeriods(30_000, 10_000, [])) {
       end: (uid, reason) => ended.push([uid, reason]),
       changed: () => undefined,
       flush: async () => undefined,
+      metrics: { started: () => events.push('started'), ended: () => events.push('ended') },
       record: (_, reason) => events.push(reason),
       clock,
       logger,
@@ -138,7 +139,7 @@ describe('graceful node shutdown', () => {
     tell(true);
     await settle();
     assert.equal(state.isActive, true);
-    assert.deepEqual(events, ['NodeShutdown']);
+    assert.deepEqual(events, ['NodeShutdown', 'started']);
     const message = 'Pod was terminated in response to imminent node shutdown.';
     const reason = { phase: 'Failed', reason: 'Terminated', message, disruption: message };
     assert.deepEqual(ended, [['plain', { ...reason, graceSeconds: 20 }]]);
@@ -149,6 +150,7 @@ describe('graceful node shutdown', () => {
     alive.delete('critical');
     await clock.advance(200);
     assert.equal(lock.held, 0);
+    assert.equal(events.at(-1), 'ended');
     assert.equal(state.isActive, true);
     stop.abort();
     await running;
