@@ -32,6 +32,9 @@ export interface HttpServerOptions {
   logger: Logger;
 }
 
+/** No request has anything to say in its body. */
+const bodyLimitBytes = 64 * 1024;
+
 /** Why a request is refused: a status and its text. */
 async function refusal(
   { authenticate, authorize }: HttpServerOptions,
@@ -75,7 +78,11 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
     requestTimeout: 0,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    bodyLimit: bodyLimitBytes,
   });
+  // No route reads a body: whatever is sent, within the limit, is taken and left alone.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('*', { parseAs: 'buffer' }, (_, body, done) => done(null, body));
   server.addHook('onRequest', async (request, reply) => {
     options.requestStarted?.({ method: request.method, path: request.routeOptions.url ?? '' });
     const refused = await refusal(options, request.raw);
