@@ -5,6 +5,7 @@ import { createCgroupManager } from '../cgroup/cgroup-manager.ts';
 import { createCgroupV1 } from '../cgroup/cgroup-v1.ts';
 import { createCgroupV2, isUnifiedHierarchy } from '../cgroup/cgroup-v2.ts';
 import { observeCgroups } from '../cgroup/observe-cgroups.ts';
+import { createSystemdCgroups } from '../cgroup/systemd-cgroups.ts';
 import { limitCalls } from '../cri/limit-calls.ts';
 import { observeCalls } from '../cri/observe-calls.ts';
 import { hugepageNames } from '../node/machine-facts.ts';
@@ -12,6 +13,7 @@ import { createRuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { AgentMetrics } from '../server/agent-metrics.ts';
 import { createCgroupV1StatsReader } from '../stats/cgroup-v1-stats.ts';
 import { createCgroupV2StatsReader } from '../stats/cgroup-v2-stats.ts';
+import { openBus } from '../systemd/bus.ts';
 import type { AgentParts } from './agent-parts.ts';
 
 const cgroupFsRoot = '/sys/fs/cgroup';
@@ -32,8 +34,9 @@ function reservedCgroups({ settings }: AgentParts) {
 
 function createCgroups(parts: AgentParts, unified: boolean) {
   const { settings, facts, clock } = parts;
+  const fs = unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock);
   return createCgroupManager({
-    fs: unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock),
+    fs: settings.cgroupDriver === 'systemd' ? createSystemdCgroups(fs, openBus(), clock) : fs,
     driver: settings.cgroupDriver,
     root: settings.cgroupRoot,
     perQos: settings.cgroupsPerQos,

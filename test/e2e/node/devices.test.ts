@@ -89,6 +89,10 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
     assert.equal((await node.pod(namespace, 'keeper')).status?.phase, 'Running');
     plugin = await startPlugin();
     await become('devices of the new plugin', '3', '3');
+    for (const name of ['keeper', 'late']) {
+      await node.client.delete(pods, { namespace, name }, { gracePeriodSeconds: 0 });
+      await node.waitGone(namespace, name);
+    }
   });
 
   it('gives what an init container had to the container after it', async () => {
