@@ -7,6 +7,8 @@ import type { CertificatePair, CertificateStore } from './certificate-store.ts';
 import type { IssuedCertificate } from './obtain-certificate.ts';
 import { isValidAt, rotationDeadlineMs } from './plan-rotation.ts';
 
+/** Timers hold no more than 24 days, and clocks are set: the time left is looked at again so often. */
+const lookMs = 3_600_000;
 const retry = { initialMs: 2000, maxMs: 256_000 };
 
 export interface RotationOptions {
@@ -31,8 +33,10 @@ export async function rotateCertificate(options: RotationOptions, signal: AbortS
   let failures = 0;
   while (!signal.aborted) {
     const wanted = pair !== undefined && (options.matches?.(pair) ?? true) && isValidAt(pair, clock.now());
-    const waitMs = wanted && pair !== undefined ? rotationDeadlineMs(pair, random()) - clock.now() : 0;
-    if (waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
+    const deadlineMs = wanted && pair !== undefined ? rotationDeadlineMs(pair, random()) : 0;
+    while (!signal.aborted && clock.now() < deadlineMs) {
+      await clock.sleep(Math.min(deadlineMs - clock.now(), lookMs), signal).catch(() => undefined);
+    }
     if (signal.aborted) return;
     try {
       const { certPem, keyPem } = await options.obtain(signal);

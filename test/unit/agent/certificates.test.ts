@@ -108,6 +108,45 @@ describe('rotateCertificate', () => {
     await running;
     assert.ok(saved.length >= 1);
   });
+
+  it('waits for the end of a certificate of years in pieces that timers can hold', async () => {
+    const clock = createFakeClock(Date.parse('2026-01-01T00:00:00Z'));
+    const sleeps: number[] = [];
+    const year = 365 * 24 * hour;
+    const stop = new AbortController();
+    let asked = 0;
+    const pair = {
+      certPem: '',
+      keyPem: '',
+      notBeforeMs: clock.now(),
+      notAfterMs: clock.now() + year,
+      subject: 'CN=node-a',
+    };
+    const running = rotateCertificate(
+      {
+        store: { currentPath: '', load: async () => pair, save: async () => pair },
+        obtain: async () => {
+          asked += 1;
+          return { certPem: '', keyPem: '' };
+        },
+        changed: () => undefined,
+        clock: {
+          ...clock,
+          sleep: (ms, signal) => {
+            sleeps.push(ms);
+            return clock.sleep(ms, signal);
+          },
+        },
+        logger: pino({ level: 'silent' }),
+      },
+      stop.signal,
+    );
+    for (let step = 0; step < 24 * 30; step += 1) await clock.advance(hour);
+    assert.equal(asked, 0);
+    assert.ok(Math.max(...sleeps) <= 2 ** 31 - 1);
+    stop.abort();
+    await running;
+  });
 });
 
 describe('nodeKubeconfig', () => {
