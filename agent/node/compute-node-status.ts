@@ -1,7 +1,7 @@
 // The status of the Node object (pkg/kubelet/nodestatus). Pure.
 
 import { findCondition } from '#kube/api/conditions.ts';
-import type { ContainerImage, Node, NodeCondition, NodeStatus } from '#kube/api/generated/core-v1.ts';
+import type { ContainerImage, Node, NodeAddress, NodeCondition, NodeStatus } from '#kube/api/generated/core-v1.ts';
 import {
   addQuantities,
   formatQuantity,
@@ -26,6 +26,8 @@ export interface NodeStatusInputs {
   facts: MachineFacts;
   hostname: string;
   ips: string[];
+  /** Set where a cloud provider outside tells the addresses. */
+  cloud?: { ipsConfigured: boolean } | undefined;
   maxPods: number;
   /** systemReserved and kubeReserved. */
   reserved: Record<string, string>[];
@@ -128,6 +130,14 @@ function conditionsOf(inputs: NodeStatusInputs, previous: readonly NodeCondition
   return [...previous.filter(({ type }) => !wanted.some(([name]) => name === type)), ...own];
 }
 
+/** Where a controller outside knows the addresses, its own stay; until it came there are those that were configured. */
+function addressesOf({ ips, hostname, cloud }: NodeStatusInputs, previous: Node | undefined): NodeAddress[] {
+  const known = previous?.status?.addresses ?? [];
+  if (cloud !== undefined && known.length > 0) return known;
+  if (cloud !== undefined && !cloud.ipsConfigured) return [];
+  return [...ips.map((address) => ({ type: 'InternalIP', address })), { type: 'Hostname', address: hostname }];
+}
+
 /** What schedulers and the API server may count on, in order. */
 const declaredFeatures = [
   'ExtendWebSocketsToKubelet',
@@ -158,10 +168,7 @@ export function computeNodeStatus(inputs: NodeStatusInputs, previous: Node | und
   const capacity = capacityOf(inputs);
   const extended = extendedResources(inputs.devices ?? new Map(), previous);
   return {
-    addresses: [
-      ...inputs.ips.map((address) => ({ type: 'InternalIP', address })),
-      { type: 'Hostname', address: inputs.hostname },
-    ],
+    addresses: addressesOf(inputs, previous),
     allocatable: { ...formatList(allocatableOf(inputs, capacity)), ...extended.allocatable },
     capacity: { ...formatList(capacity), ...extended.capacity },
     conditions: conditionsOf(inputs, previous?.status?.conditions ?? []),

@@ -8,6 +8,7 @@ import { formatMicroTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import { planAdoption, presentOf, replacingAddresses } from './plan-registration.ts';
 
 const leaseNamespace = 'kube-node-lease';
 const registerRetryMs = 1000;
@@ -19,7 +20,12 @@ export interface NodeReporterOptions {
   logger: Logger;
   nodeName: string;
   register: boolean;
+  /** What machine it is: set again when the agent starts. */
+  ownLabels: Record<string, string>;
+  /** Of the configuration: set when the node is new. */
   labels: Record<string, string>;
+  /** Null: must not be there. */
+  annotations: Record<string, string | null>;
   taints: readonly Taint[];
   providerId: string | undefined;
   /** The node as it is now; throws nothing. */
@@ -61,8 +67,8 @@ export function createNodeReporter(options: NodeReporterOptions): NodeReporter {
       kind: 'Node',
       metadata: {
         name: nodeName,
-        labels,
-        annotations: { 'volumes.kubernetes.io/controller-managed-attach-detach': 'true' },
+        labels: { ...options.ownLabels, ...labels },
+        annotations: presentOf(options.annotations),
       },
       spec: {
         ...(taints.length > 0 ? { taints: [...taints] } : {}),
@@ -75,13 +81,16 @@ export function createNodeReporter(options: NodeReporterOptions): NodeReporter {
     logger.info({ node: nodeName }, 'registered the node');
   }
 
-  /** Labels that the node sets on itself are set again when it starts. */
+  /** A node that is there keeps what others gave it; what says what machine it is, is set again. */
   async function adoptNode(signal: AbortSignal): Promise<void> {
     node = await client.get(nodes, { name: nodeName }, { signal });
-    const missing = Object.entries(options.labels).filter(([key, value]) => node?.metadata.labels?.[key] !== value);
-    if (missing.length === 0) return;
-    const patch = { metadata: { labels: Object.fromEntries(missing) } };
-    node = await client.patch(nodes, { name: nodeName }, 'strategic', patch, { signal });
+    const { annotations = {}, labels = {} } = node.metadata;
+    const patch = planAdoption(
+      { labels, annotations },
+      { labels: options.ownLabels, annotations: options.annotations },
+    );
+    if (patch === undefined) return;
+    node = await client.patch(nodes, { name: nodeName }, 'strategic', { metadata: patch }, { signal });
   }
 
   async function register(signal: AbortSignal): Promise<void> {
@@ -109,7 +118,13 @@ export function createNodeReporter(options: NodeReporterOptions): NodeReporter {
     const aged = clock.monotonicMs() - reportedAtMs >= options.reportPeriodMs;
     node = current;
     if (!aged && isDeepStrictEqual(steady({ ...current.status, ...status }), steady(current.status))) return;
-    node = await client.patch(nodes, { name: nodeName }, 'strategic', { status }, { subresource: 'status', signal });
+    node = await client.patch(
+      nodes,
+      { name: nodeName },
+      'strategic',
+      { status: replacingAddresses(status) },
+      { subresource: 'status', signal },
+    );
     reportedAtMs = clock.monotonicMs();
   }
 

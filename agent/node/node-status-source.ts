@@ -38,6 +38,7 @@ export function createNodeStatusSource(
       facts: options.facts,
       hostname: options.nodeName,
       ips: options.nodeIps,
+      cloud: settings.cloudProvider === 'external' ? { ipsConfigured: settings.nodeIps.length > 0 } : undefined,
       maxPods: settings.maxPods,
       reserved: settings.reserved,
       evictionHard: settings.evictionHard,

@@ -3,6 +3,7 @@ import type { DeviceCounts } from '../device-plugin/device-inventory.ts';
 import type { Pressure } from '../eviction/plan-pressure.ts';
 import { createNodeReporter } from '../node/node-reporter.ts';
 import { createNodeStatusSource } from '../node/node-status-source.ts';
+import { planAnnotations, planTaints } from '../node/plan-registration.ts';
 import { createRuntimeHealth } from '../node/runtime-health.ts';
 import type { ShutdownState } from '../shutdown/graceful-shutdown.ts';
 import type { AgentParts } from './agent-parts.ts';
@@ -31,21 +32,23 @@ export function wireNode(parts: AgentParts, { direct, images }: RuntimeParts, te
     ...tells,
     clock,
   });
+  const isExternalCloud = settings.cloudProvider === 'external';
   const reporter = createNodeReporter({
     client: parts.heartbeatClient,
     clock,
     logger,
     nodeName,
     register: settings.registerNode,
-    labels: {
+    ownLabels: {
       'beta.kubernetes.io/arch': facts.architecture,
       'beta.kubernetes.io/os': 'linux',
       'kubernetes.io/arch': facts.architecture,
       'kubernetes.io/hostname': nodeName,
       'kubernetes.io/os': 'linux',
-      ...settings.nodeLabels,
     },
-    taints: settings.taints,
+    labels: settings.nodeLabels,
+    annotations: planAnnotations(isExternalCloud, settings.nodeIps),
+    taints: planTaints(isExternalCloud, settings.taints),
     providerId: settings.providerId,
     status: nodeStatus,
     updatePeriodMs: settings.nodeStatusUpdateMs,

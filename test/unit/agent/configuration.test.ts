@@ -165,6 +165,16 @@ describe('computeNodeStatus', () => {
     assert.equal(allocatable?.['memory'], '24581692Ki');
   });
 
+  it('leaves addresses to a cloud provider outside', () => {
+    const known = [{ type: 'ExternalIP', address: '203.0.113.1' }];
+    const node = { metadata: { name: 'vm' }, status: { addresses: known } } as Node;
+    const addresses = (ipsConfigured: boolean, previous?: Node) =>
+      computeNodeStatus({ ...inputs, cloud: { ipsConfigured } }, previous).addresses?.map(({ type }) => type);
+    assert.deepEqual(addresses(false), []);
+    assert.deepEqual(addresses(true), ['InternalIP', 'Hostname']);
+    assert.deepEqual(addresses(true, node), ['ExternalIP']);
+  });
+
   it('takes reservations off, and percentages of storage', () => {
     const status = computeNodeStatus(
       { ...inputs, reserved: [{ cpu: '250m' }, { cpu: '250m' }], storageBytes: 1000 },
