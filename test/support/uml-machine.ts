@@ -39,6 +39,8 @@ export interface UmlMachine extends AsyncDisposable {
   boot(): Promise<void>;
   /** Resolves when the machine has powered off by itself. */
   off(timeoutMs: number): Promise<void>;
+  /** Lets no packet through to the machine or from it, or lets them through again. */
+  cutOff(isCut: boolean): Promise<void>;
   /** As if the power went. */
   kill(): Promise<void>;
   console(): string;
@@ -208,6 +210,18 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
         async () => (await run('systemctl is-active test-runner', 5000)).exitCode === 0,
         90_000,
       );
+    },
+    async cutOff(isCut) {
+      // Not the link itself: the machine's driver does not come back from a tap that is down.
+      const action = isCut ? '-I' : '-D';
+      for (const [chain, flag] of [
+        ['INPUT', '-i'],
+        ['OUTPUT', '-o'],
+        ['FORWARD', '-i'],
+        ['FORWARD', '-o'],
+      ] as const) {
+        await execOrThrow(namespace.exec, 'iptables', ['-w', '5', action, chain, flag, tap, '-j', 'DROP']);
+      }
     },
     async off(timeoutMs) {
       if (machine === undefined || machine.exitCode !== null) return;
