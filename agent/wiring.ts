@@ -53,7 +53,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const { agentMetrics, direct, images, cgroups, cgroupReader, cache } = runtimeParts;
   let pressureParts: Awaited<ReturnType<typeof wirePressure>> | undefined;
   const pressure = () => pressureParts?.pressure() ?? calm;
-  const resources = await wireResources(parts, () => nodeParts.reporter.wake());
+  const resources = await wireResources(parts, runtimeParts, () => nodeParts.reporter.wake());
   const nodeParts = wireNode(parts, runtimeParts, { pressure, devices: resources.counts });
   const { health, nodeStatus, reporter } = nodeParts;
   let workers: PodWorkers | undefined;
@@ -228,6 +228,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
             { run: (stop) => runHousekeeping(housekeeping, stop) },
             { run: runPressure },
             { run: resources.run },
+            { run: (stop) => resources.serve(podWorkers.active, stop) },
             ...(settings.localStorage
               ? [{ run: (stop: AbortSignal) => runLocalStorageEviction(localStorage, stop) }]
               : []),

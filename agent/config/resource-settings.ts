@@ -28,6 +28,7 @@ export interface NodeResourceSettings {
   memoryThrottlingFactor: number;
   cpuManagerPolicy: 'none' | 'static';
   cpuManagerOptions: Record<string, string>;
+  cpuReconcileMs: number;
   reservedCpus: string;
   memoryManagerPolicy: 'None' | 'Static';
   reservedMemory: { numaNode: number; limits: Record<string, string> }[];
@@ -129,6 +130,7 @@ export function resolveNodeResources(
     memoryThrottlingFactor: Number(c['memoryThrottlingFactor'] ?? 0.9),
     cpuManagerPolicy: oneOf('cpuManagerPolicy', c['cpuManagerPolicy'] ?? 'none', ['none', 'static']),
     cpuManagerOptions: texts(c['cpuManagerPolicyOptions']),
+    cpuReconcileMs: durationMs(c['cpuManagerReconcilePeriod']) || 10_000,
     reservedCpus: String(c['reservedSystemCPUs'] ?? ''),
     memoryManagerPolicy: oneOf('memoryManagerPolicy', c['memoryManagerPolicy'] ?? 'None', ['None', 'Static']),
     reservedMemory: reservedMemory(c['reservedMemory']),

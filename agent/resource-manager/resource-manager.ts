@@ -12,6 +12,8 @@ export interface ResourceManagerOptions {
   policy: TopologyPolicy;
   scope: 'container' | 'pod';
   topology: TopologyOptions;
+  /** Uids of pods of which something runs: after a restart not all of them may have been told yet. */
+  running(): readonly string[];
   /** Told how a pod fared where there is a policy. */
   observe?(admitted: boolean, durationMs: number): void;
 }
@@ -60,7 +62,7 @@ export function createResourceManager(options: ResourceManagerOptions): Resource
 
   return {
     async admit(pod, others, signal) {
-      const uids = new Set([pod, ...others].map(({ metadata }) => metadata.uid ?? ''));
+      const uids = new Set([...[pod, ...others].map(({ metadata }) => metadata.uid ?? ''), ...options.running()]);
       for (const provider of providers) provider.retain(uids);
       const startedMs = performance.now();
       try {
