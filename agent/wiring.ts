@@ -53,7 +53,12 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const { agentMetrics, direct, images, cgroups, cgroupReader, cache } = runtimeParts;
   let pressureParts: Awaited<ReturnType<typeof wirePressure>> | undefined;
   const pressure = () => pressureParts?.pressure() ?? calm;
-  const resources = await wireResources(parts, runtimeParts, () => nodeParts.reporter.wake());
+  const resources = await wireResources(parts, runtimeParts, {
+    changed: () => nodeParts.reporter.wake(),
+    wakeAll() {
+      for (const { metadata } of workers?.active() ?? []) wake(metadata.uid ?? '');
+    },
+  });
   const nodeParts = wireNode(parts, runtimeParts, { pressure, devices: resources.counts });
   const { health, nodeStatus, reporter } = nodeParts;
   let workers: PodWorkers | undefined;

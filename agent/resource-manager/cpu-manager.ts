@@ -97,7 +97,8 @@ export async function createCpuManager(options: CpuManagerOptions): Promise<CpuM
   const reserved = reservedOf();
   const usable = isOn('strict-cpu-reservation') ? without(all, reserved) : all;
   const state = await readCpuState(path);
-  if (state !== undefined && state.policy !== options.policy) {
+  // A change of policy is harmless while nobody has processors for himself.
+  if (state !== undefined && state.policy !== options.policy && state.entries.size > 0) {
     throw new UsageError(
       `cpuManagerPolicy is ${options.policy}, but ${path} is of policy ${state.policy}: drain the node and remove that file`,
     );

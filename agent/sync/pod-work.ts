@@ -4,6 +4,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { AllocationManager } from '../allocation/allocation-manager.ts';
 import type { CgroupManager } from '../cgroup/cgroup-manager.ts';
+import type { ClaimManager } from '../dra/claim-manager.ts';
 import type { ProbeManager } from '../probe/probe-manager.ts';
 import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { WaitingReason } from '../status/compute-container-statuses.ts';
@@ -56,6 +57,8 @@ export interface PodTools {
   cgroups: CgroupManager;
   probes: ProbeManager;
   allocation: AllocationManager;
+  /** Absent: pods with claims cannot run. */
+  claims?: Pick<ClaimManager, 'prepare' | 'unprepare'> | undefined;
   clock: Clock;
   logger: Logger;
   hostIps(): string[];

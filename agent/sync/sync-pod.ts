@@ -50,13 +50,18 @@ function volumeRetryMs(tools: PodTools, uid: string): number {
   return Math.min(Math.max(Math.min(...since), minVolumeRetryMs), maxVolumeRetryMs);
 }
 
-/** Devices of claims come from drivers, which this node does not speak to: such a pod must not run without them. */
-function refuseClaims(tools: PodTools, { pod }: PodWork): void {
-  const [claim] = pod.spec.resourceClaims ?? [];
-  if (claim === undefined) return;
-  const message = `Failed to prepare dynamic resources: claim ${claim.name}: this node has no drivers for dynamic resources`;
-  tools.execute.record(pod, 'Warning', 'FailedPrepareDynamicResources', message);
-  throw new Error(message);
+/** Devices of claims come from drivers: a pod must not run before they are ready. */
+async function prepareClaims(tools: PodTools, { pod }: PodWork, signal: AbortSignal): Promise<void> {
+  if ((pod.spec.resourceClaims ?? []).length === 0) return;
+  try {
+    if (tools.claims === undefined) throw new Error('this node has no drivers for dynamic resources');
+    await tools.claims.prepare(pod, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    const message = `Failed to prepare dynamic resources: ${(error as Error).message}`;
+    tools.execute.record(pod, 'Warning', 'FailedPrepareDynamicResources', message);
+    throw new Error(message, { cause: error });
+  }
 }
 
 async function prepareNode(tools: PodTools, work: PodWork): Promise<void> {
@@ -128,7 +133,7 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
     execute.steps.failed(uid, { step: 'sandbox' }, error);
     throw error;
   }
-  refuseClaims(tools, work);
+  await prepareClaims(tools, work, signal);
   await prepareNode(tools, work);
   const volumes = await execute.steps
     .run(uid, { step: 'volume' }, () => tools.volumes.prepare(pod, signal))

@@ -49,9 +49,13 @@ function reportEnd(tools: PodTools, { pod }: PodWork): void {
   if (status !== undefined) tools.statuses.set(pod, endPodStatus(pod, status), { mayRun: false });
 }
 
+/** Of one pod. */
+const unprepareMs = 60_000;
+
 /** Frees what a pod without containers still holds on the node. */
 export async function finishPod(tools: PodTools, work: PodWork): Promise<void> {
   const uid = work.pod.metadata.uid ?? '';
+  await tools.claims?.unprepare(uid, AbortSignal.timeout(unprepareMs));
   await tools.volumes.teardown(uid);
   reportEnd(tools, work);
   await tools.cgroups.removePod(uid);

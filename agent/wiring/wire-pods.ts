@@ -143,6 +143,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
   const pulls = await wireImages(parts, { images, objects, tokens, record, backoff: imageBackoff });
   const tools: PodTools = {
     allocation,
+    claims: given.claims,
     execute: {
       allocation,
       cgroups,

@@ -1,9 +1,12 @@
 // What gives pods processors and devices, and who tells others of it.
+import { join } from 'node:path';
 import type { Container, Node, Pod } from '#kube/api/generated/core-v1.ts';
 import { milliValue } from '#kube/api/quantity.ts';
 import { runGroup } from '#kube/process/component.ts';
 import { createDeviceManager } from '../device-plugin/device-manager.ts';
-import { describeDevices, describeEntries } from '../pod-resources/describe-devices.ts';
+import { createClaimManager } from '../dra/claim-manager.ts';
+import { openClaimStore } from '../dra/claim-store.ts';
+import { describeClaim, describeDevices, describeEntries } from '../pod-resources/describe-devices.ts';
 import { servePodResources } from '../pod-resources/pod-resources-server.ts';
 import { createCpuManager } from '../resource-manager/cpu-manager.ts';
 import { readCpuTopology } from '../resource-manager/cpu-topology.ts';
@@ -22,13 +25,20 @@ function distanceIn(nodes: readonly { id: number; distances: readonly number[] }
   };
 }
 
-/** Connects them; `changed` is told when the node has other devices than before. Throws UsageError. */
-export async function wireResources(parts: AgentParts, { direct, cache }: RuntimeParts, changed: () => void) {
+export interface ResourceListeners {
+  /** The node has other devices than before. */
+  changed(): void;
+  /** Something that any pod may wait for is there. */
+  wakeAll(): void;
+}
+
+/** Connects them. Throws UsageError. */
+export async function wireResources(parts: AgentParts, { direct, cache }: RuntimeParts, told: ResourceListeners) {
   const { settings, facts, clock, logger } = parts;
   const { rootDir } = settings;
   const topology = await readCpuTopology(facts.memoryBytes);
   const nodes = topology.nodes.reduce((mask, { id }) => mask | (1 << id), 0);
-  const devices = await createDeviceManager({ rootDir, nodes, clock, logger, changed });
+  const devices = await createDeviceManager({ rootDir, nodes, clock, logger, changed: told.changed });
   const cpus = await createCpuManager({
     rootDir,
     policy: settings.cpuManagerPolicy,
@@ -55,9 +65,25 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
         .map(({ uid }) => uid),
   });
   const { inventory } = devices;
+  const claims = createClaimManager({
+    client: parts.client,
+    store: await openClaimStore(join(rootDir, 'dra_manager_state'), logger),
+    logger,
+    registered: told.wakeAll,
+  });
+  const describeOwn = (pod: Pod, container: Container) => {
+    const { uid = '' } = pod.metadata;
+    return {
+      devices: describeEntries(inventory.entriesOf(uid, container.name)),
+      cpus: cpus.exclusiveOf(uid, container.name),
+      memory: [],
+      claims: claims.claimsOf(pod, container).map(describeClaim),
+    };
+  };
   return {
     counts: devices.counts,
-    handlers: [devices.handler],
+    handlers: [devices.handler, claims.handler],
+    claims,
     admit: manager.admit,
     /** The node with the devices it has now, which its object may not say yet. */
     withDevices(node: Node | undefined): Node | undefined {
@@ -68,21 +94,20 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
     },
     async extras(pod: Pod, container: Container, signal: AbortSignal): Promise<ContainerExtras> {
       const extras = await devices.prepare(pod, container, signal);
+      for (const name of claims.devicesOf(pod, container)) extras.cdiDevices.push({ name });
       return { ...extras, cpus: cpus.cpusOf(pod.metadata.uid ?? '', container.name) };
     },
-    run: (signal: AbortSignal) => runGroup([devices, cpus], signal),
+    async run(signal: AbortSignal) {
+      await runGroup([devices, cpus], signal);
+      claims.close();
+    },
     /** The pod resources API. */
     serve: (pods: () => readonly Pod[], signal: AbortSignal) =>
       servePodResources(
         rootDir,
         {
           pods,
-          of: ({ metadata: { uid = '' } }, { name }) => ({
-            devices: describeEntries(inventory.entriesOf(uid, name)),
-            cpus: cpus.exclusiveOf(uid, name),
-            memory: [],
-            claims: [],
-          }),
+          of: (pod, container) => describeOwn(pod, container),
           allocatable: () => ({
             devices: inventory.resources().flatMap((name) => describeDevices(name, inventory.devicesOf(name))),
             cpus: cpus.assignable(),
