@@ -45,6 +45,8 @@ export interface ServerSettings {
 export interface AgentSettings extends NodeResourceSettings {
   /** For /configz. */
   configuration: Record<string, unknown>;
+  /** For /flagz: as given, secrets left out. */
+  flags: Record<string, string>;
   kubeconfig: string | undefined;
   /** With which the first client certificate is asked for. */
   bootstrapKubeconfig: string | undefined;
@@ -203,6 +205,15 @@ function resolveCrashLoop(c: Fields, longest: unknown): Pick<AgentSettings, 'cra
   return { crashLoopInitialMs: Math.min(isReduced ? 1000 : 10_000, crashLoopMaxMs), crashLoopMaxMs };
 }
 
+function shownFlags(flags: LoadedConfiguration['flags']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, value]) => {
+      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+      return [name, /password|url-header/.test(name) ? '[hidden]' : text];
+    }),
+  );
+}
+
 /** Pods of the node: maxPods, or fewer where podsPerCore says so. */
 function podLimit(c: Fields, cores: number): number {
   const most = Number(c['maxPods']);
@@ -234,6 +245,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
   const crashLoop = record(c['crashLoopBackOff'])['maxContainerRestartPeriod'];
   return {
     configuration: { kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1', ...c },
+    flags: shownFlags(flags),
     kubeconfig: flag('kubeconfig'),
     bootstrapKubeconfig: flag('bootstrap-kubeconfig'),
     rotateCertificates: c['rotateCertificates'] === true,

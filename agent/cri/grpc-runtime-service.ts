@@ -109,6 +109,10 @@ export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: 
       const request = { podSandboxId, port };
       return (await callUnary(client, methods.PortForward, request, short(signal))).url;
     },
+    async checkpointContainer(containerId, location, timeout, signal) {
+      const timeoutMs = requestTimeoutMs + timeout * 1000;
+      await callUnary(client, methods.CheckpointContainer, { containerId, location, timeout }, { timeoutMs, signal });
+    },
     async listContainerStats(signal) {
       return (await callUnary(client, methods.ListContainerStats, {}, question(signal))).stats;
     },

@@ -27,6 +27,7 @@ const operations: Record<string, string> = {
   exec: 'exec',
   attach: 'attach',
   portForward: 'port_forward',
+  checkpointContainer: 'checkpoint_container',
   listContainerStats: 'list_container_stats',
   listImages: 'list_images',
   imageStatus: 'image_status',

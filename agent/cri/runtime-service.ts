@@ -68,6 +68,14 @@ export interface RuntimeService {
   attach(request: AttachRequest, signal?: AbortSignal): Promise<string>;
   portForward(sandboxId: string, ports: number[], signal?: AbortSignal): Promise<string>;
 
+  /** Writes the state of a running container to an archive. `timeoutSeconds` 0: the runtime's own limit. */
+  checkpointContainer(
+    containerId: string,
+    location: string,
+    timeoutSeconds: number,
+    signal?: AbortSignal,
+  ): Promise<void>;
+
   listContainerStats(signal?: AbortSignal): Promise<ContainerStats__Output[]>;
   /** Ends when the runtime ends it; throws Unimplemented where the runtime has no events. */
   containerEvents(signal: AbortSignal): AsyncIterable<ContainerEventResponse__Output>;

@@ -3,12 +3,16 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { ApiClient } from '#kube/client/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import type { Exec } from '#kube/process/exec.ts';
+import { kubernetesVersion } from '#kube/process/version.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { createAuthorize } from './authorize.ts';
-import { type HttpServerOptions, startHealthServer, startHttpsServer } from './http-server.ts';
+import { type HttpServerOptions, startHealthServer, startHttpsServer, startReadOnlyServer } from './http-server.ts';
 import type { NodeView } from './node-view.ts';
+import { checkpointRoutes } from './routes/checkpoint-routes.ts';
+import { componentRoutes } from './routes/component-routes.ts';
 import { containerLogRoutes } from './routes/container-logs.ts';
 import { type ExplainRouteOptions, explainRoutes } from './routes/explain-routes.ts';
 import { nodeRoutes } from './routes/node-routes.ts';
@@ -25,9 +29,11 @@ export interface AgentServerOptions {
   clock: Clock;
   logger: Logger;
   nodeIps: string[];
+  /** For questions to the journal. */
+  exec?: Exec;
   problem(): string | undefined;
   /** Routes of metrics and statistics. */
-  metricRoutes(server: FastifyInstance): void;
+  metricRoutes(server: FastifyInstance, switches: boolean): void;
   explain: ExplainRouteOptions['explain'];
   retry: ExplainRouteOptions['retry'];
   observe: HttpServerOptions['observe'];
@@ -43,10 +49,17 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
   const { settings, view, runtime, client, clock, logger } = options;
   const { server: own } = settings;
   const servers: FastifyInstance[] = [];
+  const startedAtMs = clock.now();
   const health = await startHealthServer(own, (server) => {
     nodeRoutes(server, { ...common(), debuggingHandlers: false });
   });
   if (health !== undefined) servers.push(health);
+
+  const readOnly = await startReadOnlyServer(own, (server) => {
+    nodeRoutes(server, { ...common(), debuggingHandlers: false });
+    options.metricRoutes(server, false);
+  });
+  if (readOnly !== undefined) servers.push(readOnly);
 
   function common() {
     return {
@@ -56,6 +69,7 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
       problem: options.problem,
       debuggingHandlers: own.debuggingHandlers,
       nodeLogsDir: own.systemLogHandler ? nodeLogsDir : undefined,
+      logQuery: own.systemLogQuery ? options.exec : undefined,
     };
   }
 
@@ -75,7 +89,11 @@ export async function runAgentServer(options: AgentServerOptions, signal: AbortS
         nodeRoutes(instance, common());
         explainRoutes(instance, { view, explain: options.explain, retry: options.retry });
         if (own.debuggingHandlers) containerLogRoutes(instance, view, clock);
-        options.metricRoutes(instance);
+        if (own.debuggingHandlers) {
+          checkpointRoutes(instance, { view, runtime, rootDir: settings.rootDir, now: clock.now });
+        }
+        componentRoutes(instance, { version: kubernetesVersion, flags: settings.flags, startedAtMs, now: clock.now });
+        options.metricRoutes(instance, true);
       },
       upgrade: (request, socket, head) =>
         own.debuggingHandlers ? serveStream(streaming, request, socket, head) : Promise.resolve(false),

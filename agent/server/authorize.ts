@@ -31,6 +31,8 @@ export function subresourcesOf(path: string): string[] {
   if (isBelow(path, '/logs')) return ['log'];
   if (isBelow(path, '/checkpoint')) return ['checkpoint'];
   if (isBelow(path, '/healthz')) return ['healthz', 'proxy'];
+  if (isBelow(path, '/statusz')) return ['statusz', 'proxy'];
+  if (isBelow(path, '/flagz')) return ['flagz', 'proxy'];
   if (isBelow(path, '/configz')) return ['configz', 'proxy'];
   if (isBelow(path, '/pods') || isBelow(path, '/runningpods')) return ['pods', 'proxy'];
   return ['proxy'];

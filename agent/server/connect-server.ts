@@ -4,6 +4,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import type { Exec } from '#kube/process/exec.ts';
 import type { CgroupManager } from '../cgroup/cgroup-manager.ts';
 import type { AgentSettings } from '../config/settings.ts';
 import type { ImageService } from '../cri/image-service.ts';
@@ -21,6 +22,7 @@ import { type AgentServerOptions, runAgentServer } from './agent-server.ts';
 import type { NodeView } from './node-view.ts';
 import type { ExplainRouteOptions } from './routes/explain-routes.ts';
 import { metricRoutes } from './routes/metric-routes.ts';
+import { registerVolumeMetrics } from './volume-metrics.ts';
 
 /** Relisting that has not succeeded for so long makes the node unhealthy, as kubelet's PLEG check. */
 const relistLimitMs = 180_000;
@@ -34,6 +36,7 @@ export interface ServerParts {
   images: ImageService;
   client: ApiClient;
   clock: Clock;
+  exec: Exec;
   logger: Logger;
   metrics: ComponentMetrics;
   agentMetrics: AgentMetrics;
@@ -75,6 +78,7 @@ export function connectServer(parts: ServerParts): {
   const { settings, clock, cache, cgroups, workers } = parts;
   const view = createView(parts);
   const groups = createMetricGroups();
+  registerVolumeMetrics(parts.metrics.registry, view, parts.volumeStats);
   const sample = createSampler({
     groups,
     reader: parts.cgroupReader,
@@ -93,7 +97,7 @@ export function connectServer(parts: ServerParts): {
         ...parts,
         view,
         problem: () => (stale() ? 'the container runtime has not been relisted for three minutes' : undefined),
-        metricRoutes: (server) =>
+        metricRoutes: (server, switches) =>
           metricRoutes(server, {
             sample,
             groups,
@@ -105,6 +109,7 @@ export function connectServer(parts: ServerParts): {
             agentMetrics,
             volumeStats,
             rootDir,
+            switches,
           }),
         retry: workers.retry,
         observe: agentMetrics.observeRequest,

@@ -32,6 +32,11 @@ export interface HttpServerOptions {
   logger: Logger;
 }
 
+/** Clients that are slow to ask are cut off. */
+const limits = { headersTimeout: 10_000, connectionsCheckingInterval: 2000, maxHeaderSize: 32 * 1024 };
+const requestTimeoutMs = 20_000;
+/** Connections at once: several for each of the most pods there are, and those of scrapers and API servers. */
+const maxConnections = 2000;
 /** No request has anything to say in its body. */
 const bodyLimitBytes = 64 * 1024;
 
@@ -73,9 +78,9 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
     ...(settings.curves === undefined ? {} : { ecdhCurve: settings.curves }),
   };
   const server = fastify({
-    https: { ...certificate, ...tls },
-    // Streams of logs outlive every reasonable limit.
-    requestTimeout: 0,
+    https: { ...certificate, ...tls, ...limits, handshakeTimeout: limits.headersTimeout },
+    // Until the request is there; answers that stream take as long as they do.
+    requestTimeout: requestTimeoutMs,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     bodyLimit: bodyLimitBytes,
@@ -93,7 +98,9 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
     options.observe({ method: request.method, path, status: reply.statusCode, durationMs: reply.elapsedTime });
   });
   server.setErrorHandler((error, request, reply) => {
-    const status = error instanceof ContainerLogError ? error.status : 500;
+    // What fastify refuses by itself has a status, such as a body that is too large.
+    const refused = (error as { statusCode?: number }).statusCode ?? 500;
+    const status = error instanceof ContainerLogError ? error.status : refused;
     if (status === 500) logger.warn({ err: error, path: request.url }, 'a request failed');
     return reply
       .code(status)
@@ -114,18 +121,37 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
       refuseUpgrade(socket, 500, 'Internal Server Error', (error as Error).message);
     });
   });
+  server.server.maxConnections = maxConnections;
   options.replaceable?.((next) => server.server.setSecureContext({ ...next, ...tls }));
   await listen(server, 'port', settings.address, settings.port);
   return server;
 }
 
-/** Starts the server of health checks, and of the metrics without authentication where a read-only port is set. */
+function plainServer(): FastifyInstance {
+  const server = fastify({ http: limits, requestTimeout: requestTimeoutMs, forceCloseConnections: true });
+  server.server.maxConnections = maxConnections;
+  return server;
+}
+
+/** Starts the server without authentication, where one is asked for: pods and metrics, to look at only. */
+export async function startReadOnlyServer(
+  settings: ServerSettings,
+  routes: (server: FastifyInstance) => void,
+): Promise<FastifyInstance | undefined> {
+  if (settings.readOnlyPort === 0) return undefined;
+  const server = plainServer();
+  routes(server);
+  await listen(server, 'readOnlyPort', settings.address, settings.readOnlyPort);
+  return server;
+}
+
+/** Starts the server of health checks. */
 export async function startHealthServer(
   settings: ServerSettings,
   routes: (server: FastifyInstance) => void,
 ): Promise<FastifyInstance | undefined> {
   if (settings.healthzPort === 0) return undefined;
-  const server = fastify({ forceCloseConnections: true });
+  const server = plainServer();
   routes(server);
   await listen(server, 'healthzPort', settings.healthzAddress, settings.healthzPort);
   return server;

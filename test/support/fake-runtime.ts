@@ -278,6 +278,9 @@ export function createFakeRuntime(options: FakeRuntimeOptions): FakeRuntime {
     exec: async () => '',
     attach: async () => '',
     portForward: async () => '',
+    checkpointContainer: async () => {
+      throw new CriError('CheckpointContainer', 'Unimplemented', 'the test has no checkpoints');
+    },
     listContainerStats: async () => [],
     async *containerEvents() {
       yield* [];

@@ -3,8 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import type { MetricGroups } from '../../stats/metric-groups.ts';
 
 /** Registers the routes. Switching needs another verb than reading, so that scrapers cannot. */
-export function metricGroupRoutes(server: FastifyInstance, groups: MetricGroups): void {
+export function metricGroupRoutes(server: FastifyInstance, groups: MetricGroups, switches: boolean): void {
   server.get('/metrics/groups', () => ({ groups: groups.prices() }));
+  if (!switches) return;
   server.put<{ Params: { group: string }; Querystring: { enabled?: string } }>(
     '/metrics/groups/:group',
     (request, reply) => {

@@ -16,7 +16,6 @@ import type { Sample } from '../../stats/sampler.ts';
 import type { VolumeStats, VolumeStatsSource } from '../../volume/volume-stats.ts';
 import type { AgentMetrics } from '../agent-metrics.ts';
 import type { NodeView } from '../node-view.ts';
-import { registerVolumeMetrics } from '../volume-metrics.ts';
 import { metricGroupRoutes } from './metric-group-routes.ts';
 
 const textType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -32,6 +31,8 @@ export interface MetricRouteOptions {
   agentMetrics: AgentMetrics;
   volumeStats: VolumeStatsSource;
   rootDir: string;
+  /** Groups can be switched here. */
+  switches: boolean;
 }
 
 async function fsStats(path: string): Promise<FsStats | undefined> {
@@ -78,7 +79,6 @@ export function countProcessors(cpuinfo: string, logical: number): { sockets: nu
 /** Registers the routes. */
 export function metricRoutes(server: FastifyInstance, options: MetricRouteOptions): void {
   const { sample, groups, view, facts, metrics, agentMetrics } = options;
-  registerVolumeMetrics(metrics.registry, view, options.volumeStats);
   const processors = countProcessors(readText('/proc/cpuinfo'), facts.cpus);
   const bootedAtMs = Number(/^btime (\d+)$/m.exec(readText('/proc/stat'))?.[1] ?? 0) * 1000;
 
@@ -152,7 +152,7 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
     const text = groups.isOn('probes') ? groups.rendered('probes', await agentMetrics.probeText()) : '';
     return reply.type(textType).send(text);
   });
-  metricGroupRoutes(server, groups);
+  metricGroupRoutes(server, groups, options.switches);
   server.get<{ Querystring: { only_cpu_and_memory?: string } }>('/stats/summary', (request) =>
     summary(request.query.only_cpu_and_memory === 'true'),
   );

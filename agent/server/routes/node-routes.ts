@@ -3,7 +3,9 @@ import { createReadStream } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { Exec } from '#kube/process/exec.ts';
 import type { RuntimeService } from '../../cri/runtime-service.ts';
+import { parseNodeLogQuery, readNodeLogs } from '../node-log-query.ts';
 import type { NodeView } from '../node-view.ts';
 
 export interface NodeRouteOptions {
@@ -15,6 +17,8 @@ export interface NodeRouteOptions {
   debuggingHandlers: boolean;
   /** Where the node's own logs lie, where they are served at all. */
   nodeLogsDir: string | undefined;
+  /** Runs journalctl, where questions to the logs are answered. */
+  logQuery?: Exec | undefined;
 }
 
 interface RunPath {
@@ -93,9 +97,18 @@ export function nodeRoutes(server: FastifyInstance, options: NodeRouteOptions): 
   server.get('/runningpods/', () => podList(runningPods(view)));
   const { nodeLogsDir } = options;
   if (nodeLogsDir !== undefined) {
-    server.get('/logs', (_, reply) => sendNodeLog(nodeLogsDir, '', reply));
+    const logs = async (url: string, relative: string, reply: FastifyReply) => {
+      const query = parseNodeLogQuery(new URL(url, 'http://localhost').searchParams);
+      if (query === undefined) return sendNodeLog(nodeLogsDir, relative, reply);
+      const text = reply.type('text/plain; charset=utf-8');
+      if (options.logQuery === undefined) return text.code(403).send('NodeLogQuery feature is disabled\n');
+      if (typeof query === 'string') return text.code(400).send(`${query}\n`);
+      const found = await readNodeLogs(query, nodeLogsDir, options.logQuery);
+      return found === undefined ? text.code(404).send('no logs found\n') : text.send(found);
+    };
+    server.get('/logs', (request, reply) => logs(request.url, '', reply));
     server.get<{ Params: { '*': string } }>('/logs/*', (request, reply) =>
-      sendNodeLog(nodeLogsDir, request.params['*'], reply),
+      logs(request.url, request.params['*'], reply),
     );
   }
   server.post<{ Params: RunPath; Querystring: { cmd?: string } }>('/run/:namespace/:pod/:container', (request, reply) =>
