@@ -247,6 +247,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
         await podParts.trustBundles.close();
         // What cannot be told quickly is not worth a slow end.
         await Promise.race([recorder.flushed(), clock.sleep(flushLimitMs)]);
+        // An open connection would keep the process from ending.
+        await runtimeParts.bus.close();
         stopEvents.abort(new Error('the agent ends'));
       }
     },

@@ -13,7 +13,7 @@ import { createRuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { AgentMetrics } from '../server/agent-metrics.ts';
 import { createCgroupV1StatsReader } from '../stats/cgroup-v1-stats.ts';
 import { createCgroupV2StatsReader } from '../stats/cgroup-v2-stats.ts';
-import { openBus } from '../systemd/bus.ts';
+import { type Bus, openBus } from '../systemd/bus.ts';
 import type { AgentParts } from './agent-parts.ts';
 
 const cgroupFsRoot = '/sys/fs/cgroup';
@@ -32,11 +32,11 @@ function reservedCgroups({ settings }: AgentParts) {
   );
 }
 
-function createCgroups(parts: AgentParts, unified: boolean) {
+function createCgroups(parts: AgentParts, unified: boolean, bus: Bus) {
   const { settings, facts, clock } = parts;
   const fs = unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock);
   return createCgroupManager({
-    fs: settings.cgroupDriver === 'systemd' ? createSystemdCgroups(fs, openBus(), clock) : fs,
+    fs: settings.cgroupDriver === 'systemd' ? createSystemdCgroups(fs, bus, clock) : fs,
     driver: settings.cgroupDriver,
     root: settings.cgroupRoot,
     perQos: settings.cgroupsPerQos,
@@ -62,7 +62,9 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
   const cgroupReader = unified
     ? createCgroupV2StatsReader(cgroupFsRoot, clock)
     : createCgroupV1StatsReader(cgroupFsRoot, clock);
-  const cgroups = observeCgroups(createCgroups(parts, unified), clock, agentMetrics.observeCgroup);
+  // Opened with its first use.
+  const bus = openBus();
+  const cgroups = observeCgroups(createCgroups(parts, unified, bus), clock, agentMetrics.observeCgroup);
   const cache = createRuntimeCache({
     runtime,
     clock,
@@ -70,7 +72,7 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
     relistPeriodMs: 1000,
     observeRelist: agentMetrics.observeRelist,
   });
-  return { agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache };
+  return { agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache, bus };
 }
 
 /** What `wireRuntime` made. */

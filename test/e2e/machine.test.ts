@@ -164,7 +164,7 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('has units that systemd finds nothing wrong with, and ends an agent that hangs', async () => {
-    assert.equal((await machine.run('systemd-analyze verify berth-agent.service berth-proxy.service')).stderr, '');
+    assert.equal((await machine.run('systemd-analyze verify --man=no berth-agent.service berth-proxy.service')).stderr, '');
     const dropIn = '/run/systemd/system/berth-agent.service.d';
     const soon = '[Service]\\nWatchdogSec=6\\nTimeoutStopSec=2\\n';
     await on(`mkdir -p ${dropIn}; printf '${soon}' > ${dropIn}/soon.conf; systemctl daemon-reload`);
@@ -223,6 +223,24 @@ describe('a machine under systemd', { skip }, () => {
     assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 1);
   });
 
+  it('goes on through a restart of the runtime, a clock that jumps and a time without the cluster', async () => {
+    const id = await containerOf('there');
+    await on('systemctl restart containerd', 60_000);
+    await on('date -s "+2 hours" >/dev/null; sleep 3; date -s "-2 hours" >/dev/null');
+    await machine.cutOff(true);
+    try {
+      await eventually('a node nobody hears of', async () => !ready(await node()), 120_000, 500);
+    } finally {
+      await machine.cutOff(false);
+    }
+    await eventually('the node again', async () => ready(await node()), 90_000, 500);
+    await waitReady('there');
+    assert.equal(await containerOf('there'), id);
+    assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 1);
+    await waitReady('there');
+    assert.equal((await cluster.kubectl('exec', 'there', '--', 'echo', 'well')).trim(), 'well');
+  });
+
   it('ends its pods before it powers off, and is not ready meanwhile', async () => {
     const periods = 'shutdownGracePeriod: 12s\nshutdownGracePeriodCriticalPods: 4s\n';
     await on(`printf '${periods}' >> /var/lib/kubelet/config.yaml; systemctl restart berth-agent`);
@@ -265,6 +283,11 @@ describe('a machine under systemd', { skip }, () => {
     await on('berth uninstall', 120_000);
     assert.deepEqual(await takeInventory(), before_);
     assert.match(await on('findmnt -no SOURCE /mnt'), /foreign/);
+    await on('berth install --names kubelet');
+    assert.match(await on('systemctl cat kubelet.service'), /ExecStart=\/usr\/lib\/berth\/packaging\/berth agent/);
+    assert.equal((await on('systemctl is-enabled kubelet.service kube-proxy.service')).trim(), 'enabled\nenabled');
+    await on('berth uninstall', 120_000);
+    assert.deepEqual(await takeInventory(), before_);
     await on('apt-get -qq purge -y berth 2>/dev/null || dpkg --purge berth', 60_000);
     assert.equal((await machine.run('ls /usr/lib/berth /usr/bin/berth 2>/dev/null')).stdout, '');
   });
