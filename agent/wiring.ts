@@ -90,7 +90,8 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
 
   const logsOf = ({ metadata: { namespace = '', name, uid = '' } }: Pod) =>
     podLogsDirectory(settings.podLogsDir, namespace, name, uid);
-  const connections = { runtimeParts, nodeParts, recorder, volumes, workers: podWorkers, logsOf };
+  const { record: recordPod } = tools.execute;
+  const connections = { runtimeParts, nodeParts, recorder, recordPod, volumes, workers: podWorkers, logsOf };
   const pressured = await wirePressure(parts, connections);
   pressureParts = pressured;
 
@@ -202,6 +203,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     volumeStats: podParts.storage.stats,
     explain: explainer.explain,
     replaceable: parts.certificates.replaceable,
+    oomKills: pressured.oomKills,
   });
 
   /** The runtime answers, and still nothing was listed for long: a new start can help, unlike where the runtime is away. */

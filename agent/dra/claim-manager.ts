@@ -52,6 +52,12 @@ function isFor(requests: readonly string[], wanted: string | undefined): boolean
 export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
   const { client, store, logger, open = openDraClient } = options;
   const drivers = new Map<string, { endpoint: string; client: DraClient }>();
+  /** Claim and driver, where the driver has answered. One may have no devices to tell of. */
+  const answered = new Set<string>();
+  const isReady = ({ ClaimUID, DriverState }: ClaimInfo) =>
+    Object.entries(DriverState).every(
+      ([driver, { Devices }]) => Devices.length > 0 || answered.has(`${ClaimUID}/${driver}`),
+    );
 
   function driverOf(name: string): DraClient {
     const driver = drivers.get(name);
@@ -72,7 +78,7 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
     const podUid = pod.metadata.uid ?? '';
     const namespace = pod.metadata.namespace ?? '';
     const ready = store.ofPod(podUid).find(({ ClaimName }) => ClaimName === name);
-    if (ready !== undefined && Object.values(ready.DriverState).every(({ Devices }) => Devices.length > 0)) return;
+    if (ready !== undefined && isReady(ready)) return;
     const claim = await client.get(resourceclaims, { namespace, name }, { signal });
     check(claim, pod);
     const uid = claim.metadata.uid ?? '';
@@ -88,9 +94,10 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
     };
     // Known before drivers are asked: what they did is taken back also when the agent ends in between.
     info.PodUIDs[podUid] = {};
+    for (const driver of names) info.DriverState[driver] ??= { Devices: [] };
     await store.set(info);
     for (const { driver, own } of clients) {
-      if ((info.DriverState[driver]?.Devices ?? []).length > 0) continue;
+      if ((info.DriverState[driver]?.Devices ?? []).length > 0 || answered.has(`${uid}/${driver}`)) continue;
       const devices = await own.prepare({ namespace, name, uid }, signal).catch((error: unknown) => {
         throw new Error(`NodePrepareResources failed for claim ${namespace}/${name}: ${(error as Error).message}`, {
           cause: error,
@@ -105,6 +112,7 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
           CDIDeviceIDs: cdiDeviceIds,
         })),
       };
+      answered.add(`${uid}/${driver}`);
       await store.set(info);
     }
   }
@@ -119,6 +127,7 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
     const { Namespace: namespace, ClaimName: name, ClaimUID: uid } = info;
     for (const driver of Object.keys(info.DriverState))
       await driverOf(driver).unprepare({ namespace, name, uid }, signal);
+    for (const driver of Object.keys(info.DriverState)) answered.delete(`${uid}/${driver}`);
     await store.remove(uid);
   }
 

@@ -41,6 +41,8 @@ export interface ServerParts {
   metrics: ComponentMetrics;
   agentMetrics: AgentMetrics;
   cgroups: CgroupManager;
+  /** Processes of a container that were killed because memory ran out. */
+  oomKills(podUid: string, container: string): number;
   cgroupReader: CgroupStatsReader;
   workers: PodWorkers;
   statuses: StatusManager;
@@ -86,6 +88,7 @@ export function connectServer(parts: ServerParts): {
     pods: workers.active,
     runtimeOf: cache.get,
     pathOf: cgroups.pathOf,
+    oomKills: parts.oomKills,
     groupPaths: cgroups.groupPaths,
   });
   const stale = () => clock.monotonicMs() - cache.lastRelistMs > relistLimitMs;

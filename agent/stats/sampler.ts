@@ -52,6 +52,8 @@ export interface SamplerOptions {
   pods(): Pod[];
   runtimeOf(podUid: string): PodRuntime | undefined;
   pathOf(pod: Pod): string;
+  /** Kills in all containers of that name of the pod, where somebody counts. */
+  oomKills?(podUid: string, container: string): number;
   /** Paths of the cgroups above the pods': all pods, and each class. */
   groupPaths: readonly string[];
   /** What is read, and what it costs. */
@@ -109,6 +111,9 @@ export function createSampler(options: SamplerOptions): Sample {
       if (child === undefined) continue;
       child.pod = runtime;
       child.container = container;
+      // A container that was started again has a cgroup that begins at zero.
+      const kills = container === undefined ? 0 : (options.oomKills?.(runtime.uid, container.name) ?? 0);
+      child.stats.memory.oomKills = Math.max(child.stats.memory.oomKills, kills);
       child.sandboxId = sandbox?.id;
       const [pid] = child.stats.processes;
       if (groups.isOn('process')) {

@@ -11,6 +11,9 @@ import { openEvictionRecords } from '../eviction/eviction-records.ts';
 import { measurePods } from '../eviction/measure-pods.ts';
 import { readMemorySignals, readSignals } from '../eviction/read-signals.ts';
 import { createImageGarbage } from '../image/image-garbage.ts';
+import { openOomCounts } from '../oom/oom-counts.ts';
+import { runOomWatcher } from '../oom/oom-watcher.ts';
+import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { PodWorkers } from '../sync/pod-workers.ts';
 import type { VolumeManager } from '../volume/volume-manager.ts';
 import type { AgentParts } from './agent-parts.ts';
@@ -23,6 +26,7 @@ export interface PressureConnections {
   recorder: EventRecorder;
   volumes: VolumeManager;
   workers: PodWorkers;
+  recordPod: RecordPodEvent;
   /** The directory of a pod's logs. */
   logsOf(pod: Pod): string;
 }
@@ -104,9 +108,22 @@ export async function wirePressure(parts: AgentParts, connections: PressureConne
     clock,
     logger,
   });
+  const oomKills = await openOomCounts(join(settings.rootDir, 'oom_kills.json'), facts.bootId, logger);
+  const oom = {
+    path: '/dev/kmsg',
+    counts: oomKills,
+    runtimes: cache.all,
+    podOf: workers.get,
+    recordPod: connections.recordPod,
+    recordNode,
+    clock,
+    logger,
+  };
   return {
     pressure: manager.pressure,
+    oomKills: oomKills.of,
     records,
-    run: (signal: AbortSignal) => runGroup([manager, imageGarbage, containerGarbage], signal),
+    run: (signal: AbortSignal) =>
+      runGroup([manager, imageGarbage, containerGarbage, { run: (stop) => runOomWatcher(oom, stop) }], signal),
   };
 }

@@ -1,14 +1,23 @@
 // Devices of a plugin on a real node: capacity, allocation into containers, health, restarts of plugin and agent.
 import assert from 'node:assert/strict';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { credentials } from '@grpc/grpc-js';
 import type { Container } from '#kube/api/generated/core-v1.ts';
 import { pods } from '#kube/api/generated/resources.ts';
+import type { AllocatableResourcesResponse__Output } from '#proto/generated/podresources/v1/AllocatableResourcesResponse.ts';
+import type { ListPodResourcesResponse__Output } from '#proto/generated/podresources/v1/ListPodResourcesResponse.ts';
+import { loadPodResourcesPackage } from '../../../agent/pod-resources/pod-resources-server.ts';
+import { parseCpuSet } from '../../../agent/resource-manager/cpu-set.ts';
 import { startDevicePlugin, type TestDevicePlugin } from '../../support/device-plugin.ts';
 import { clustersUnavailable } from '../../support/e2e-cluster.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type NodeCluster, script, startNodeCluster } from '../../support/node-cluster.ts';
 import { reconfigureAgent } from '../../support/reconfigure-agent.ts';
+
+type Ask<Q, A> = (request: Q, answer: (error: Error | null, value?: A) => void) => void;
 
 const resource = 'tests.berth.io/gadget';
 const healthy = (...ids: string[]) => ids.map((ID) => ({ ID, health: 'Healthy' }));
@@ -31,7 +40,8 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
       }),
     });
   before(async () => {
-    node = await startNodeCluster();
+    const configuration = { cpuManagerPolicy: 'static', systemReserved: { cpu: '500m' } };
+    node = await startNodeCluster({ configuration });
     directory = join(node.cluster.layout.nodes[0]?.kubeletDir ?? '', 'device-plugins');
     plugin = await startPlugin();
   });
@@ -90,9 +100,64 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
     plugin = await startPlugin();
     await become('devices of the new plugin', '3', '3');
     for (const name of ['keeper', 'late']) {
-      await node.client.delete(pods, { namespace, name }, { gracePeriodSeconds: 0 });
+      await node.client.delete(pods, { namespace, name }, { gracePeriodSeconds: 1 });
       await node.waitGone(namespace, name);
     }
+  });
+
+  it('tells others which container has what', async () => {
+    const namespace = await node.namespace();
+    await node.createPod(namespace, { name: 'shown', spec: { containers: [user(1)] } });
+    await node.waitReady(namespace, 'shown');
+    const socket = join(node.cluster.layout.nodes[0]?.kubeletDir ?? '', 'pod-resources/kubelet.sock');
+    const { PodResourcesLister } = loadPodResourcesPackage().v1;
+    const client = new PodResourcesLister(`unix://${socket}`, credentials.createInsecure());
+    try {
+      const listed = await promisify(client.List.bind(client) as Ask<object, ListPodResourcesResponse__Output>)({});
+      assert.ok(listed !== undefined);
+      const shown = listed.podResources.find(({ name }) => name === 'shown');
+      assert.deepEqual(
+        shown?.containers.map(({ name, devices }) => [
+          name,
+          devices.map(({ resourceName, deviceIds }) => [resourceName, deviceIds]),
+        ]),
+        [['main', [[resource, ['c']]]]],
+      );
+      const all = await promisify(
+        client.GetAllocatableResources.bind(client) as Ask<object, AllocatableResourcesResponse__Output>,
+      )({});
+      assert.ok(all !== undefined);
+      assert.deepEqual(
+        all.devices.flatMap(({ deviceIds }) => deviceIds),
+        ['a', 'b', 'c'],
+      );
+      assert.equal(all.cpuIds.length, cpus().length - 1);
+      const missing = promisify(client.Get.bind(client) as Ask<object, object>)({
+        podName: 'x',
+        podNamespace: namespace,
+      });
+      await assert.rejects(missing, /pod x in namespace .* not found/);
+    } finally {
+      client.close();
+    }
+    await node.client.delete(pods, { namespace, name: 'shown' }, { gracePeriodSeconds: 1 });
+    await node.waitGone(namespace, 'shown');
+  });
+
+  it('gives a guaranteed container a processor of its own, and keeps others off it', async () => {
+    const namespace = await node.namespace();
+    const resources = { limits: { cpu: '1', memory: '32Mi' } };
+    const allowed = async (name: string) =>
+      (await node.shell(namespace, name, 'sed -n s/^Cpus_allowed_list://p /proc/1/status')).trim();
+    const sleeper = (name: string, extra: Partial<Container>) =>
+      node.createPod(namespace, { name, spec: { containers: [script('exec sleep 600', extra)] } });
+    await sleeper('shared', {});
+    await node.waitReady(namespace, 'shared');
+    await sleeper('own', { resources });
+    await node.waitReady(namespace, 'own');
+    const own = await allowed('own');
+    assert.match(own, /^\d+$/);
+    await eventually('the other one leaves it', async () => !parseCpuSet(await allowed('shared')).has(Number(own)));
   });
 
   it('gives what an init container had to the container after it', async () => {
