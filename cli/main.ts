@@ -14,12 +14,16 @@ const components: Record<string, () => Promise<{ main(argv: readonly string[], s
     'up-worker': () => import('./up/worker.ts'),
   };
 
+/** What is still open when a component has ended, such as a connection, may not keep its process for longer. */
+const exitLimitMs = 5000;
+
 async function run(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const [name = '', ...rest] = argv;
   const load = components[name];
   if (load !== undefined) {
     const component = await load();
     await component.main(rest, signal);
+    setTimeout(() => process.exit(), exitLimitMs).unref();
     return;
   }
   const { runProgram } = await import('./program.ts');
