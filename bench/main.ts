@@ -1,9 +1,10 @@
-// `npm run bench [api|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same run.
+// `npm run bench [agent|api|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same run.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createNetworkNamespace } from '../test/support/network-namespace.ts';
+import { benchAgent } from './agent.ts';
 import { benchApi } from './api.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchPods } from './pods.ts';
@@ -13,23 +14,21 @@ const berth = join(import.meta.dirname, '../packaging/berth');
 const instance = 'berth-bench';
 const host = hostname().trim().toLowerCase();
 
-/** The pod rows run inside the cluster's network namespace: this program starts itself there and reads its rows. */
-async function benchPodsInNamespace(): Promise<Row[]> {
+/** Rows about pods run inside the cluster's network namespace: this program starts itself there and reads its rows. */
+async function benchInNamespace(inside: string): Promise<Row[]> {
   await using namespace = await createNetworkNamespace(instance);
   try {
     const up = await namespace.exec(berth, ['up', '--detach', '--instance', instance]);
     if (up.exitCode !== 0) throw new Error(up.stderr);
-    const child = spawn(
-      'nsenter',
-      [`--net=${namespace.path}`, process.execPath, import.meta.filename, '--pods-inside'],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
+    const child = spawn('nsenter', [`--net=${namespace.path}`, process.execPath, import.meta.filename, inside], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => {
       text += chunk.toString();
     });
     const [code] = await once(child, 'exit');
-    if (code !== 0) throw new Error(`the pod bench ended with ${code}`);
+    if (code !== 0) throw new Error(`the bench in the namespace ended with ${code}`);
     return JSON.parse(text) as Row[];
   } finally {
     await namespace.exec(berth, ['down', '--purge', '--instance', instance]);
@@ -39,12 +38,15 @@ async function benchPodsInNamespace(): Promise<Row[]> {
 const benches: Record<string, () => Promise<Row[]>> = {
   proxy: () => benchProxy(),
   api: benchApi,
-  pods: benchPodsInNamespace,
+  pods: () => benchInNamespace('--pods-inside'),
+  agent: () => benchInNamespace('--agent-inside'),
 };
 
 const args = process.argv.slice(2);
 if (args[0] === '--pods-inside') {
   process.stdout.write(JSON.stringify(await benchPods(instance, host)));
+} else if (args[0] === '--agent-inside') {
+  process.stdout.write(JSON.stringify(await benchAgent(instance, host)));
 } else {
   const unknown = args.filter((name) => benches[name] === undefined);
   if (unknown.length > 0) {

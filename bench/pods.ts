@@ -26,7 +26,7 @@ interface Burst {
 }
 
 /** Creates pods, waits until all are Ready, runs `meanwhile`, deletes them and waits until all are gone. */
-async function burst(
+export async function burst(
   client: LoadClient,
   node: string,
   count: number,
@@ -129,11 +129,12 @@ async function bareNodeMb(): Promise<number> {
   return mb;
 }
 
-async function cores(pids: readonly number[]): Promise<number> {
+/** Processors in use over a time. */
+export async function cores(pids: readonly number[], seconds = idleSeconds): Promise<number> {
   const total = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   const before = total();
-  await sleep(idleSeconds * 1000);
-  return (total() - before) / idleSeconds;
+  await sleep(seconds * 1000);
+  return (total() - before) / seconds;
 }
 
 /** Seconds each step of starting a pod took on average, as the agent exports it. */

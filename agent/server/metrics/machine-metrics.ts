@@ -8,6 +8,7 @@ import { readText } from '../../stats/read-file.ts';
 const stages: Record<string, string> = { CustomCPUCFSQuotaPeriod: 'ALPHA', MemoryQoS: 'ALPHA' };
 const percentiles = [50, 90, 99, 99.9];
 const loopResolutionMs = 10;
+const windowMs = 10_000;
 
 export interface MachineMetricSources {
   featureGates: Record<string, unknown>;
@@ -66,6 +67,29 @@ function registerStartup(registry: Registry, sources: MachineMetricSources): voi
   });
 }
 
+/** Percentiles of how late the event loop is. Each window ends with the scrape that shows it. */
+function registerEventLoopDelay(registry: Registry): { disable(): boolean } {
+  const delay = monitorEventLoopDelay({ resolution: loopResolutionMs });
+  delay.enable();
+  let windowSinceMs = Number.NEGATIVE_INFINITY;
+  void new Gauge({
+    name: 'berth_event_loop_delay_seconds',
+    help: 'How late timers of the agent ran in the last window between scrapes that lasted ten seconds, by percentile.',
+    labelNames: ['percentile'],
+    registers: [registry],
+    collect() {
+      if (performance.now() - windowSinceMs < windowMs) return;
+      for (const percentile of percentiles) {
+        const late = delay.percentile(percentile) / 1e9 - loopResolutionMs / 1000;
+        this.set({ percentile: `${percentile}` }, Number.isFinite(late) ? Math.max(late, 0) : 0);
+      }
+      delay.reset();
+      windowSinceMs = performance.now();
+    },
+  });
+  return delay;
+}
+
 /** Registers everything. The event loop is watched from then on; disposing ends that. */
 export function registerMachineMetrics(registry: Registry, sources: MachineMetricSources): Disposable {
   registerStartup(registry, sources);
@@ -96,19 +120,6 @@ export function registerMachineMetrics(registry: Registry, sources: MachineMetri
       this.set(limit === undefined || limit === 'unlimited' ? -1 : Number(limit));
     },
   });
-  const delay = monitorEventLoopDelay({ resolution: loopResolutionMs });
-  delay.enable();
-  void new Gauge({
-    name: 'berth_event_loop_delay_seconds',
-    help: 'How much longer than planned timers of the agent waited since its start, by percentile.',
-    labelNames: ['percentile'],
-    registers,
-    collect() {
-      for (const percentile of percentiles) {
-        const late = delay.percentile(percentile) / 1e9 - loopResolutionMs / 1000;
-        this.set({ percentile: `${percentile}` }, Number.isFinite(late) ? Math.max(late, 0) : 0);
-      }
-    },
-  });
+  const delay = registerEventLoopDelay(registry);
   return { [Symbol.dispose]: () => void delay.disable() };
 }

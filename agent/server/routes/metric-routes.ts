@@ -3,6 +3,7 @@ import { statfs, statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FastifyInstance } from 'fastify';
 import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
+import type { ContainerStats__Output } from '#proto/generated/cri/runtime/v1/ContainerStats.ts';
 import type { ImageService } from '../../cri/image-service.ts';
 import type { RuntimeService } from '../../cri/runtime-service.ts';
 import type { MachineFacts } from '../../node/machine-facts.ts';
@@ -18,6 +19,7 @@ import type { AgentMetrics } from '../agent-metrics.ts';
 import type { NodeView } from '../node-view.ts';
 import { metricGroupRoutes } from './metric-group-routes.ts';
 
+const statsShareMs = 10_000;
 const textType = 'text/plain; version=0.0.4; charset=utf-8';
 
 export interface MetricRouteOptions {
@@ -82,12 +84,23 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
   const processors = countProcessors(readText('/proc/cpuinfo'), facts.cpus);
   const bootedAtMs = Number(/^btime (\d+)$/m.exec(readText('/proc/stat'))?.[1] ?? 0) * 1000;
 
+  let asked: { atMs: number; stats: Promise<ContainerStats__Output[]> } | undefined;
+
+  /** What the runtime counts of containers: dear to it, and therefore shared for as long as a sample. */
+  function containerStats(): Promise<ContainerStats__Output[]> {
+    const now = performance.now();
+    if (asked === undefined || now - asked.atMs >= statsShareMs) {
+      asked = { atMs: now, stats: options.runtime.listContainerStats().catch(() => []) };
+    }
+    return asked.stats;
+  }
+
   async function summary(onlyCpuAndMemory: boolean): Promise<unknown> {
     const [taken, nodeFs, imageFs, containerStats] = await Promise.all([
       sample(),
       fsStats(options.rootDir),
       imageFsStats(options.images),
-      onlyCpuAndMemory ? [] : options.runtime.listContainerStats().catch(() => []),
+      onlyCpuAndMemory ? [] : containerStats(),
     ]);
     const volumes = new Map<string, readonly VolumeStats[]>();
     if (!onlyCpuAndMemory) {
@@ -117,7 +130,7 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
   }
 
   async function disks(): Promise<PodDisk[]> {
-    const written = await options.runtime.listContainerStats().catch(() => []);
+    const written = await containerStats();
     const pods = view.pods().filter(({ metadata }) => view.runtimeOf(metadata.uid ?? '') !== undefined);
     return Promise.all(
       pods.map(async ({ metadata: { name, namespace = '', uid = '' } }) => {
