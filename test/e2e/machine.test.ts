@@ -155,16 +155,23 @@ describe('a machine under systemd', { skip }, () => {
     const containerId = await containerOf('there');
     const agent = (await on('systemctl show -p MainPID --value berth-agent')).trim();
     await on('dpkg -i /root/berth.deb', 120_000);
-    await eventually('a new agent', async () => {
-      const [pid, state] = (await on('systemctl show -p MainPID,ActiveState --value berth-agent')).trim().split('\n');
-      return pid !== agent && state === 'active';
-    });
+    await eventually(
+      'a new agent',
+      async () => {
+        const [pid, state] = (await on('systemctl show -p MainPID,ActiveState --value berth-agent')).trim().split('\n');
+        return pid !== agent && state === 'active';
+      },
+      60_000,
+    );
     assert.equal(await containerOf('there'), containerId);
     assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 0);
   });
 
   it('has units that systemd finds nothing wrong with, and ends an agent that hangs', async () => {
-    assert.equal((await machine.run('systemd-analyze verify --man=no berth-agent.service berth-proxy.service')).stderr, '');
+    assert.equal(
+      (await machine.run('systemd-analyze verify --man=no berth-agent.service berth-proxy.service')).stderr,
+      '',
+    );
     const dropIn = '/run/systemd/system/berth-agent.service.d';
     const soon = '[Service]\\nWatchdogSec=6\\nTimeoutStopSec=2\\n';
     await on(`mkdir -p ${dropIn}; printf '${soon}' > ${dropIn}/soon.conf; systemctl daemon-reload`);
