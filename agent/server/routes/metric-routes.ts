@@ -87,7 +87,7 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
   let asked: { atMs: number; stats: Promise<ContainerStats__Output[]> } | undefined;
 
   /** What the runtime counts of containers: dear to it, and therefore shared for as long as a sample. */
-  function containerStats(): Promise<ContainerStats__Output[]> {
+  function readContainerStats(): Promise<ContainerStats__Output[]> {
     const now = performance.now();
     if (asked === undefined || now - asked.atMs >= statsShareMs) {
       asked = { atMs: now, stats: options.runtime.listContainerStats().catch(() => []) };
@@ -100,7 +100,7 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
       sample(),
       fsStats(options.rootDir),
       imageFsStats(options.images),
-      onlyCpuAndMemory ? [] : containerStats(),
+      onlyCpuAndMemory ? [] : readContainerStats(),
     ]);
     const volumes = new Map<string, readonly VolumeStats[]>();
     if (!onlyCpuAndMemory) {
@@ -130,7 +130,7 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
   }
 
   async function disks(): Promise<PodDisk[]> {
-    const written = await containerStats();
+    const written = await readContainerStats();
     const pods = view.pods().filter(({ metadata }) => view.runtimeOf(metadata.uid ?? '') !== undefined);
     return Promise.all(
       pods.map(async ({ metadata: { name, namespace = '', uid = '' } }) => {
