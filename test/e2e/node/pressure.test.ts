@@ -52,6 +52,31 @@ describe('pressure on the node', { skip: clustersUnavailable() ?? false }, () =>
   const calmAgain = (type: string) =>
     eventually(`no condition ${type}`, async () => condition(await node.node(), type)?.status === 'False', 60_000);
 
+  it('tells of a process that ran out of memory in a container that goes on', async () => {
+    const namespace = await node.namespace();
+    const eat = 'head -c 200m /dev/zero | tail';
+    await node.createPod(namespace, {
+      name: 'eater',
+      spec: { containers: [script(`${eat}; exec sleep 600`, { resources: { limits: { memory: '40Mi' } } })] },
+    });
+    const told = await eventually('its event', async () =>
+      (await node.events(namespace, 'eater')).find(({ reason }) => reason === 'OOMKilling'),
+    );
+    assert.match(told.message ?? '', /^Process \w+ \(pid \d+\) was killed: out of memory$/);
+    assert.equal(told.involvedObject.fieldPath, 'spec.containers{main}');
+    assert.equal((await node.pod(namespace, 'eater')).status?.containerStatuses?.[0]?.restartCount, 0);
+    const count = async () => {
+      const path = `/api/v1/nodes/${node.nodeName}/proxy/metrics/cadvisor`;
+      const { stdout } = await node.cluster.tryKubectl(['get', '--raw', path]);
+      return /container_oom_events_total\{container="main",[^}]*pod="eater"[^}]*\} (\d+)/.exec(stdout)?.[1];
+    };
+    const before = await eventually('the count', async () => ((await count()) === '1' ? '1' : undefined));
+    await reconfigureAgent(node.cluster, {});
+    assert.equal(await eventually('the count of the next agent', count), before);
+    await node.client.delete(pods, { namespace, name: 'eater' }, { gracePeriodSeconds: 1 });
+    await node.waitGone(namespace, 'eater');
+  });
+
   it('ends the pod that uses most beyond what it asked for, tells why, and calms down', async () => {
     const namespace = await node.namespace();
     await node.createPod(namespace, memoryUser('modest', 60, '100Mi'));
