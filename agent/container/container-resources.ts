@@ -4,6 +4,7 @@ import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { amountsOf, isSidecar, type ResourceAmounts } from '#kube/api/pod-resources.ts';
 import { quantityValue } from '#kube/api/quantity.ts';
 import type { LinuxContainerResources } from '#proto/generated/cri/runtime/v1/LinuxContainerResources.ts';
+import { type UnifiedMemorySettings, unifiedMemory } from './unified-memory.ts';
 
 const minShares = 2;
 const maxShares = 262144;
@@ -17,6 +18,8 @@ export interface ResourceSettings {
   hugepageSizes: string[];
   cpuCfsQuota: boolean;
   cpuCfsQuotaPeriodMs: number;
+  /** Where cgroups are of version 2. */
+  unified?: UnifiedMemorySettings | undefined;
 }
 
 /** cpu.shares of so many thousandths of a processor. */
@@ -93,7 +96,7 @@ function linuxResources(
   };
 }
 
-/** The resources of one container, swap excluded. */
+/** The resources of one container. */
 export function containerResources(
   pod: Pod,
   container: Container,
@@ -101,9 +104,12 @@ export function containerResources(
 ): LinuxContainerResources {
   const { requests, limits } = container.resources ?? {};
   const memoryLimit = quantityValue(limits?.['memory']);
+  const unified = settings.unified === undefined ? {} : unifiedMemory(pod, container, settings.unified);
+  const swaps = settings.unified?.swapBehavior === 'LimitedSwap' && settings.unified.swapBytes > 0;
   return {
     ...linuxResources(amountsOf(requests), amountsOf(limits), settings),
-    ...(memoryLimit > 0 ? { memorySwapLimitInBytes: memoryLimit } : {}),
+    ...(memoryLimit > 0 && !swaps ? { memorySwapLimitInBytes: memoryLimit } : {}),
+    ...(Object.keys(unified).length > 0 ? { unified } : {}),
     oomScoreAdj: oomScoreAdj(pod, container, settings.memoryCapacityBytes),
     hugepageLimits: settings.hugepageSizes.map((pageSize) => ({
       pageSize,

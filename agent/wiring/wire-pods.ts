@@ -123,6 +123,17 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     hugepageSizes: facts.hugepages.map(({ pageKiB }) => hugepageNames(pageKiB).runtime),
     cpuCfsQuota: settings.cpuCfsQuota,
     cpuCfsQuotaPeriodMs: settings.cpuCfsQuotaPeriodMs,
+    ...(connections.runtimeParts.unified
+      ? {
+          unified: {
+            swapBehavior: settings.swapBehavior,
+            swapBytes: facts.swapBytes,
+            memoryBytes: facts.memoryBytes,
+            memoryQos: settings.memoryQos,
+            throttlingFactor: settings.memoryThrottlingFactor,
+          },
+        }
+      : {}),
   };
   const resolvConf = settings.resolvConf === '' ? '' : await readFile(settings.resolvConf, 'utf8').catch(() => '');
   const appArmor = (await readFile(appArmorSwitch, 'utf8').catch(() => '')).startsWith('Y');

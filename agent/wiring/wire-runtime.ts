@@ -72,7 +72,7 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
     relistPeriodMs: 1000,
     observeRelist: agentMetrics.observeRelist,
   });
-  return { agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache, bus };
+  return { unified, agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache, bus };
 }
 
 /** What `wireRuntime` made. */
