@@ -23,8 +23,6 @@ export const notHonoured: Readonly<Record<string, string>> = {
   maxOpenFiles: 'the service manager sets the limit',
   memoryManagerPolicy: 'there is no memory manager yet',
   memoryReservationPolicy: 'memory is not reserved yet',
-  'memorySwap.swapBehavior': 'swap is not managed yet',
-  memoryThrottlingFactor: 'memory.high is not set yet',
   oomScoreAdj: 'the service manager sets it',
   podCIDR: 'the range of the Node object is used',
   protectKernelDefaults: 'kernel settings are neither checked nor changed',
