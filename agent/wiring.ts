@@ -87,6 +87,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     ready: ready.promise,
   });
   agentMetrics.onPulled(watched.imagePulled);
+  resources.watchProcessors(podWorkers.active);
 
   const logsOf = ({ metadata: { namespace = '', name, uid = '' } }: Pod) =>
     podLogsDirectory(settings.podLogsDir, namespace, name, uid);

@@ -13,6 +13,7 @@ import { readCpuTopology } from '../resource-manager/cpu-topology.ts';
 import type { ContainerExtras } from '../resource-manager/hint-provider.ts';
 import { createResourceManager } from '../resource-manager/resource-manager.ts';
 import { isAlive } from '../runtime-cache/pod-runtime.ts';
+import { registerProcessorMetrics, registerTopologyMetrics } from '../server/metrics/manager-metrics.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 
@@ -55,6 +56,7 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
   const closest = settings.topologyOptions['prefer-closest-numa-nodes'] === 'true';
   const manager = createResourceManager({
     providers: [cpus, devices],
+    observe: registerTopologyMetrics(parts.metrics.registry),
     policy: settings.topologyPolicy,
     scope: settings.topologyScope,
     topology: { all: nodes, ...(closest ? { distance: distanceIn(topology.nodes) } : {}) },
@@ -82,6 +84,18 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
   };
   return {
     counts: devices.counts,
+    /** What the pods' containers have of the processors, for metrics. */
+    watchProcessors: (pods: () => readonly Pod[]) =>
+      registerProcessorMetrics(parts.metrics.registry, {
+        isStatic: settings.cpuManagerPolicy === 'static',
+        exclusive: () =>
+          pods()
+            .flatMap(({ metadata: { uid = '' }, spec }) =>
+              [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ name }) => cpus.exclusiveOf(uid, name)),
+            )
+            .filter((cpu, index, all) => all.indexOf(cpu) === index).length,
+        assignable: () => cpus.assignable().length,
+      }),
     handlers: [devices.handler, claims.handler],
     claims,
     admit: manager.admit,
