@@ -1,6 +1,6 @@
 // The system's message bus (D-Bus): calls of methods and signals of others, over one connection that is opened with the
 // first use and again when the bus was away. What was under way then fails; nothing is repeated.
-import { createClient, type MessageBus } from 'dbus-native';
+import type { MessageBus } from 'dbus-native';
 
 const systemAddress = 'unix:path=/run/dbus/system_bus_socket';
 
@@ -53,33 +53,39 @@ function rule({ sender, path, interface: name, member }: BusMatch): string {
 
 /** Opens the system's bus, or the one at `address`, when it is first used. */
 export function openBus(address = systemAddress): Bus {
-  let client: MessageBus | undefined;
+  let client: Promise<MessageBus> | undefined;
 
-  function connect(): MessageBus {
-    if (client !== undefined) return client;
+  async function connect(): Promise<MessageBus> {
+    // Loaded with the first use: most nodes without systemd's driver do without.
+    const { createClient } = await import('dbus-native');
     const opened = createClient({ busAddress: address, reconnect: true, returnBigInt: false });
     // Calls that were under way are told by their own answers.
     opened.connection.on('error', () => undefined);
     opened.connection.stream.on('error', () => undefined);
     opened.on('reconnectError', () => undefined);
-    client = opened;
     return opened;
   }
 
+  function connected(): Promise<MessageBus> {
+    client ??= connect();
+    return client;
+  }
+
   return {
-    call(call, signal) {
+    async call(call, signal) {
+      const bus = await connected();
       const { promise, resolve, reject } = Promise.withResolvers<unknown[]>();
       const { body, ...rest } = call;
       const message = { ...rest, ...(body === undefined ? {} : { body }) };
       const options = signal === undefined ? {} : { signal };
-      connect().invoke(message, options, (error, ...values) => {
+      bus.invoke(message, options, (error, ...values) => {
         if (error === null || error === undefined) resolve(values);
         else reject(new BusError(`${call.destination} ${call.member}`, error));
       });
       return promise;
     },
     async watch(match, listener) {
-      const bus = connect();
+      const bus = await connected();
       const heard = (message: {
         interface?: string;
         member?: string;
@@ -103,7 +109,7 @@ export function openBus(address = systemAddress): Bus {
       };
     },
     async close() {
-      const open = client;
+      const open = await client;
       client = undefined;
       await open?.close();
       // Also where it is away: ends the attempts to reach it again.
