@@ -18,7 +18,7 @@ const paths = ['/metrics', '/metrics/cadvisor', '/metrics/resource', '/metrics/p
 
 /** What promtool says of names that are not berth's to choose. */
 const upstreamNames =
-  /^(cadvisor_version_info|container_cpu_load_d_average_10s|container_memory_failcnt|kubelet_\w+_renew_errors|kubelet_evictions|kubelet_topology_manager_admission_duration_ms) /;
+  /^(cadvisor_version_info|container_cpu_load_d_average_10s|container_memory_failcnt|kubelet_\w+_renew_errors|kubelet_evictions|kubelet_topology_manager_admission_duration_ms|kubelet_cpu_manager_exclusive_cpu_allocation_count) /;
 
 const role = {
   apiVersion: 'rbac.authorization.k8s.io/v1',
