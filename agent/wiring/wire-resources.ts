@@ -82,6 +82,19 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
       claims: claims.claimsOf(pod, container).map(describeClaim),
     };
   };
+
+  /** A socket that cannot be opened, for example since its path is too long, keeps no pod from running. */
+  async function tolerated(
+    what: string,
+    run: (stop: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await run(signal).catch((error: unknown) => {
+      if (!signal.aborted) logger.error({ err: error }, `cannot serve ${what}`);
+    });
+    if (!signal.aborted) await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
+  }
+
   return {
     counts: devices.counts,
     /** What the pods' containers have of the processors, for metrics. */
@@ -112,24 +125,20 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
       return { ...extras, cpus: cpus.cpusOf(pod.metadata.uid ?? '', container.name) };
     },
     async run(signal: AbortSignal) {
-      await runGroup([devices, cpus], signal);
+      const serving = { run: (stop: AbortSignal) => tolerated('device plugins', devices.run, stop) };
+      await runGroup([serving, cpus], signal);
       claims.close();
     },
     /** The pod resources API. */
-    serve: (pods: () => readonly Pod[], signal: AbortSignal) =>
-      servePodResources(
-        rootDir,
-        {
-          pods,
-          of: (pod, container) => describeOwn(pod, container),
-          allocatable: () => ({
-            devices: inventory.resources().flatMap((name) => describeDevices(name, inventory.devicesOf(name))),
-            cpus: cpus.assignable(),
-            memory: [],
-          }),
-        },
-        signal,
-      ),
+    serve(pods: () => readonly Pod[], signal: AbortSignal) {
+      const allocatable = () => ({
+        devices: inventory.resources().flatMap((name) => describeDevices(name, inventory.devicesOf(name))),
+        cpus: cpus.assignable(),
+        memory: [],
+      });
+      const sources = { pods, of: describeOwn, allocatable };
+      return tolerated('the pod resources API', (stop) => servePodResources(rootDir, sources, stop), signal);
+    },
   };
 }
 

@@ -392,8 +392,8 @@ describe('pulls at once', () => {
     [{ serializeImagePulls: false }, Number.POSITIVE_INFINITY],
     [{ serializeImagePulls: false, maxParallelImagePulls: 3 }, 3],
     [{ maxParallelImagePulls: 3 }, 3],
-    [{ serializeImagePulls: true, maxParallelImagePulls: 3 }, /needs serializeImagePulls: false/],
-    [{ maxParallelImagePulls: 0 }, /takes a positive number/],
+    [{ serializeImagePulls: true, maxParallelImagePulls: 3 }, /unless SerializeImagePulls .* is set to false/],
+    [{ maxParallelImagePulls: 0 }, /must be a positive number/],
   ];
   for (const [fields, expected] of cases) {
     it(`${JSON.stringify(fields)} means ${String(expected)}`, () => {
