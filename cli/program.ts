@@ -111,10 +111,12 @@ function createProgram(signal: AbortSignal): Command {
   program
     .command('doctor')
     .description('what keeps this machine from being a node, and what puts it right')
-    .option('--kubeconfig <file>', "the node's", '/etc/kubernetes/kubelet.conf')
-    .option('--config <file>', "the agent's configuration", '/var/lib/kubelet/config.yaml')
-    .option('--cert-dir <directory>', "the agent's certificates", '/var/lib/kubelet/pki')
-    .option('--root-dir <directory>', "the agent's files", '/var/lib/kubelet')
+    .option('--kubeconfig <file>', "the node's; this and the next: /var/lib/kubelet's, or berth up's")
+    .option('--config <file>', "the agent's configuration")
+    .option('--cert-dir <directory>', "the agent's certificates")
+    .option('--root-dir <directory>', "the agent's files")
+    .option('--cni-conf-dir <directory>', 'network configurations of the runtime')
+    .option('--instance <name>', 'which cluster of berth up', 'berth')
     .option('--cri-socket <endpoint>', 'of the container runtime; that of the configuration where absent')
     .option('-o, --output <format>', 'json')
     .action(async (options: DoctorCommandOptions) => {

@@ -21,7 +21,6 @@ const programNames: [string, string][] = [
   ['mount', 'mount'],
   ['nsenter', 'util-linux'],
 ];
-const cniConfigurations = '/etc/cni/net.d';
 const cniDirectories = ['/opt/cni/bin', '/usr/lib/cni'];
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -31,6 +30,8 @@ export interface DoctorOptions {
   certDir: string;
   rootDir: string;
   criSocket?: string;
+  /** Where the runtime looks for network configurations. */
+  cniConfDir: string;
   clock: Clock;
 }
 
@@ -123,16 +124,16 @@ async function gatherRuntime(endpoint: string): Promise<DoctorFacts['runtime']> 
   }
 }
 
-function gatherNetwork(): DoctorFacts['network'] {
-  const names = existsSync(cniConfigurations) ? readdirSync(cniConfigurations).sort() : [];
+function gatherNetwork(cniConfDir: string): DoctorFacts['network'] {
+  const names = existsSync(cniConfDir) ? readdirSync(cniConfDir).sort() : [];
   const configurations = names.filter((name) => /\.(conf|conflist|json)$/.test(name));
   const wanted = new Set(['loopback']);
   const [first] = configurations;
-  const text = first === undefined ? undefined : readIf(join(cniConfigurations, first));
+  const text = first === undefined ? undefined : readIf(join(cniConfDir, first));
   for (const [, type = ''] of (text ?? '').matchAll(/"type"\s*:\s*"([\w-]+)"/g)) wanted.add(type);
   const isThere = (name: string) => cniDirectories.some((directory) => isExecutable(join(directory, name)));
   const missingPlugins = [...wanted].filter((name) => !isThere(name));
-  return { directory: cniConfigurations, configurations, missingPlugins, pluginDirectories: cniDirectories };
+  return { directory: cniConfDir, configurations, missingPlugins, pluginDirectories: cniDirectories };
 }
 
 async function gatherDisk(what: string, path: string): Promise<DiskFacts[]> {
@@ -184,7 +185,7 @@ export async function gatherFacts(options: DoctorOptions): Promise<DoctorFacts> 
       found: path.some((directory) => isExecutable(join(directory, name))),
     })),
     runtime: await gatherRuntime(endpoint),
-    network: gatherNetwork(),
+    network: gatherNetwork(options.cniConfDir),
     ports: gatherPorts(configuration),
     certificates: gatherCertificates(options.kubeconfig, options.certDir, configuration.rotateCertificates),
     api,

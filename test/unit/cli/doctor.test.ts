@@ -4,6 +4,8 @@ import { renderFindings } from '../../../cli/doctor/command.ts';
 import type { DoctorFacts } from '../../../cli/doctor/facts.ts';
 import { listenersIn } from '../../../cli/doctor/find-listener.ts';
 import { judgeFacts } from '../../../cli/doctor/judge-facts.ts';
+import { findNodePlaces } from '../../../cli/doctor/node-places.ts';
+import { computeLayout } from '../../../cli/up/layout.ts';
 
 const nowMs = Date.parse('2026-06-01T00:00:00Z');
 const day = 24 * 3600 * 1000;
@@ -169,5 +171,17 @@ describe('berth doctor', () => {
     ].join('\n');
     assert.deepEqual(listenersIn(table, 10250), ['4711']);
     assert.deepEqual(listenersIn(table, 80), []);
+  });
+});
+
+describe('findNodePlaces', () => {
+  const layout = computeLayout({ instance: 'berth', hostname: 'vm', nodeCount: 1 });
+
+  it('looks where a kubelet has its files, and where berth up has them when only that is there', () => {
+    assert.equal(findNodePlaces(layout, () => false).config, '/var/lib/kubelet/config.yaml');
+    assert.equal(findNodePlaces(layout, () => true).config, '/var/lib/kubelet/config.yaml');
+    const up = findNodePlaces(layout, (path) => path.startsWith('/etc/berth/'));
+    assert.equal(up.config, layout.nodes[0]?.agentConfig);
+    assert.equal(up.cniConfDir, layout.nodes[0]?.cniConfDir);
   });
 });
