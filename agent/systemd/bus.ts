@@ -57,8 +57,9 @@ export function openBus(address = systemAddress): Bus {
 
   async function connect(): Promise<MessageBus> {
     // Loaded with the first use: most nodes without systemd's driver do without.
-    const { createClient } = await import('dbus-native');
-    const opened = createClient({ busAddress: address, reconnect: true, returnBigInt: false });
+    // By its default: the bundle keeps no other name of a CommonJS module that is loaded late.
+    const { default: dbus } = await import('dbus-native');
+    const opened = dbus.createClient({ busAddress: address, reconnect: true, returnBigInt: false });
     // Calls that were under way are told by their own answers.
     opened.connection.on('error', () => undefined);
     opened.connection.stream.on('error', () => undefined);

@@ -165,7 +165,10 @@ describe('explaining a pod on a node without a network', { skip }, () => {
     await rename(node.cniConfDir, `${node.cniConfDir}.away`);
     const explanation = await eventually('the sandbox is what blocks', async () => {
       const name = `p-${Date.now()}`;
-      await cluster.kubectl('run', name, `--image=${image}`, '--restart=Never', '--', 'sleep', '60');
+      const containers = [{ name: 'c', image, command: ['sleep', '60'] }];
+      // The scheduler would wait for the node.
+      const spec = { nodeName: node.name, containers };
+      await cluster.apply({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec });
       const found = await eventually(
         'an explanation',
         async () => {

@@ -256,6 +256,8 @@ describe('a machine under systemd', { skip }, () => {
     );
     let message = '';
     const off = machine.off(90_000);
+    // Told when it is awaited, below.
+    off.catch(() => undefined);
     await machine.run('(sleep 0.2; systemctl poweroff) >/dev/null 2>&1 &');
     await eventually('a node that is going', async () => {
       const found = condition(await node(), 'Ready');

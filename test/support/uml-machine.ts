@@ -185,6 +185,7 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
     kill,
     console: () => output,
     async boot() {
+      await kill();
       const args = [
         'linux.uml',
         'root=/dev/root',
