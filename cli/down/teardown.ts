@@ -1,12 +1,11 @@
 // Takes a cluster down: agents first, so that nothing starts again, then pods, proxies, control plane and
 // runtimes; then what they left in the kernel. Every step is safe to repeat and goes on where one fails.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
-import { createGrpcRuntimeService, openCriChannel } from '../../agent/index.ts';
 import { cleanupIptables, createIptables } from '../../proxy/index.ts';
 import type { ClusterLayout, NodeLayout } from '../up/layout.ts';
 import { execInNode, removeNodeLinks, removePodRules, restoreSysctls } from '../up/node-network.ts';
@@ -14,9 +13,8 @@ import type { RunState } from '../up/run-state.ts';
 import type { Supervisor } from '../up/supervisor.ts';
 import { killCgroup, removeCgroups } from './cgroups.ts';
 import { unmountBelow } from './mounts.ts';
+import { findShims, removePods } from './remove-pods.ts';
 import { stopRecorded } from './stop-recorded.ts';
-
-const podsInFlight = 8;
 
 export interface TeardownContext {
   layout: ClusterLayout;
@@ -26,48 +24,6 @@ export interface TeardownContext {
   exec: Exec;
   clock: Clock;
   logger: Logger;
-}
-
-/** Stops and removes all pods of a node through its runtime, which also takes down their network. */
-async function removePods(node: NodeLayout, logger: Logger): Promise<void> {
-  const channel = openCriChannel(`unix://${node.containerdSocket}`);
-  try {
-    const runtime = createGrpcRuntimeService(channel, 20_000);
-    try {
-      await runtime.version();
-    } catch (error) {
-      // The sweep that follows ends what the runtime cannot.
-      logger.warn({ err: error, node: node.name }, 'the container runtime does not answer');
-      return;
-    }
-    const queue = await runtime.listPodSandbox();
-    const worker = async (): Promise<void> => {
-      for (let sandbox = queue.pop(); sandbox !== undefined; sandbox = queue.pop()) {
-        await runtime.stopPodSandbox(sandbox.id);
-        await runtime.removePodSandbox(sandbox.id);
-      }
-    };
-    await Promise.all(Array.from({ length: podsInFlight }, worker));
-  } finally {
-    channel.close();
-  }
-}
-
-/** Processes of a runtime that outlived it: shims name its socket on their command line. */
-function findShims(socket: string): number[] {
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .filter((pid) => {
-      try {
-        const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        return (args[0] ?? '').includes('containerd-shim') && args.includes(socket);
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        if (code === 'ENOENT' || code === 'ESRCH') return false;
-        throw error;
-      }
-    })
-    .map(Number);
 }
 
 async function sweepNode(context: TeardownContext, node: NodeLayout): Promise<void> {
@@ -105,7 +61,7 @@ export async function teardown(context: TeardownContext): Promise<void> {
   await attempt('stop the agents', () => stop('agent'));
   for (const node of layout.nodes) {
     if (existsSync(node.containerdSocket))
-      await attempt(`remove the pods of ${node.name}`, () => removePods(node, logger));
+      await attempt(`remove the pods of ${node.name}`, () => removePods(node.containerdSocket, logger));
   }
   for (const part of ['proxy', 'control-plane', 'containerd']) await attempt(`stop ${part}`, () => stop(part));
   for (const node of layout.nodes) {

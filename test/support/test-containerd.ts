@@ -7,8 +7,10 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { execOrThrow, systemExec } from '#kube/process/exec.ts';
 import { createMounter } from '../../agent/volume/mounter.ts';
+import { findShims, removePods } from '../../cli/down/remove-pods.ts';
 import { buildImages, pauseImage } from '../../packaging/images/build-images.ts';
 
 export interface TestContainerd extends AsyncDisposable {
@@ -64,8 +66,11 @@ export async function startTestContainerd(): Promise<TestContainerd> {
     endpoint: `unix://${socket}`,
     directory,
     [Symbol.asyncDispose]: async () => {
+      // Its pods may still be on their way out when their agent has gone; those that it cannot end go with their shims.
+      await removePods(socket, pino({ level: 'silent' })).catch(() => undefined);
       child.kill('SIGTERM');
       await exited;
+      for (const pid of findShims(socket)) process.kill(pid, 'SIGKILL');
       const mounter = createMounter(systemExec);
       for (const mount of await mounter.listBelow(directory)) await mounter.unmount(mount);
       await rm(directory, { recursive: true, force: true });
