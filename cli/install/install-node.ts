@@ -72,8 +72,8 @@ export async function installNode({ names, root, exec, say }: InstallOptions): P
     await recordFile(`/etc/systemd/system/multi-user.target.wants/${name}`, ledger);
     await ledger.add({ kind: 'unit', name });
   }
-  await control.reload();
   await control.enable(plan.units);
+  await control.reload();
   say(`enabled ${plan.units.join(' and ')}`);
   return ledger;
 }

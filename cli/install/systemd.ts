@@ -9,11 +9,11 @@ export function isSystemdRunning(root = '/'): boolean {
 
 export interface ServiceControl {
   reload(): Promise<void>;
-  /** Starts them with the machine from now on. */
+  /** Starts them with the machine from now on; systemd sees new units after a reload. */
   enable(units: readonly string[]): Promise<void>;
   /** Starts them now, or again; does not wait until they are ready. */
   restart(units: readonly string[]): Promise<void>;
-  /** Stops them and starts them with the machine no more; what is not there is left. */
+  /** Stops it and starts it with the machine no more; what is not there is left. systemd forgets it with a reload. */
   disable(unit: string): Promise<void>;
   /** Stops a slice with all groups below it. */
   stopSlice(name: string): Promise<void>;
@@ -27,14 +27,15 @@ export function createServiceControl(exec: Exec): ServiceControl {
       await systemctl('daemon-reload');
     },
     async enable(units) {
-      await systemctl('enable', ...units);
+      // Without a reload of its own: each runs every generator of the machine again.
+      await systemctl('enable', '--no-reload', ...units);
     },
     async restart(units) {
       await systemctl('restart', '--no-block', ...units);
     },
     async disable(unit) {
       await exec('systemctl', ['stop', unit]);
-      await exec('systemctl', ['disable', unit]);
+      await exec('systemctl', ['disable', '--no-reload', unit]);
       await exec('systemctl', ['reset-failed', unit]);
     },
     async stopSlice(name) {

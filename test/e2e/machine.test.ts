@@ -1,35 +1,17 @@
 // A machine with a kernel and a systemd of its own becomes a node from the package, works, and goes away again.
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
 import { systemClock } from '#kube/process/clock.ts';
-import { execOrThrow, systemExec } from '#kube/process/exec.ts';
-import { buildImages } from '../../packaging/images/build-images.ts';
-import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { createUmlMachine, machinesUnavailable, type UmlMachine } from '../support/uml-machine.ts';
+import {
+  conditionOf,
+  isReady,
+  type MachineNode,
+  machineNodesUnavailable,
+  startMachineNode,
+} from '../support/machine-node.ts';
 
-const skip = clustersUnavailable() ?? machinesUnavailable() ?? false;
-const project = join(import.meta.dirname, '../..');
-const nodeName = 'machine';
-const image = 'localhost/berth/busybox:1';
-
-const cni = {
-  cniVersion: '0.4.0',
-  name: 'test',
-  plugins: [
-    {
-      type: 'bridge',
-      bridge: 'cni0',
-      isGateway: true,
-      ipMasq: false,
-      ipam: { type: 'host-local', ranges: [[{ subnet: '10.248.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] },
-    },
-  ],
-};
+const skip = machineNodesUnavailable() ?? false;
 
 /** What uninstalling must leave as it was. */
 const inventory = [
@@ -43,78 +25,23 @@ const inventory = [
 ].join('; echo --; ');
 
 describe('a machine under systemd', { skip }, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'berth-package-'));
-  let cluster: TestCluster;
-  let machine: UmlMachine;
+  let held: MachineNode;
   let before_: string[] = [];
-
-  const on = async (script: string, timeoutMs?: number): Promise<string> => {
-    const { exitCode, stdout, stderr } = await machine.run(script, timeoutMs);
-    assert.equal(exitCode, 0, `${script}\n${stdout}\n${stderr}`);
-    return stdout;
-  };
-  const node = async (): Promise<Node> => JSON.parse(await cluster.kubectl('get', 'node', nodeName, '-o', 'json'));
-  const pod = async (name: string): Promise<Pod> => JSON.parse(await cluster.kubectl('get', 'pod', name, '-o', 'json'));
-  const condition = ({ status }: Node | Pod, type: string) => status?.conditions?.find((item) => item.type === type);
-  const ready = (found: Node | Pod): boolean => condition(found, 'Ready')?.status === 'True';
-  const containerOf = async (name: string) => (await pod(name)).status?.containerStatuses?.[0]?.containerID ?? '';
-  const journal = async () => (await machine.run('journalctl -u berth-agent --no-pager | tail -40')).stdout;
+  const on = async (script: string, timeoutMs?: number) => held.on(script, timeoutMs);
+  const journal = async () => held.journal();
 
   const foreign = 'iptables -t nat -N FOREIGN; iptables -t nat -A PREROUTING -j FOREIGN; mount -t tmpfs foreign /mnt';
   const takeInventory = async () => (await on(`${inventory}; true`)).split('\n');
 
-  async function waitReady(name: string): Promise<void> {
-    await eventually(`pod ${name}`, async () => ready(await pod(name)), 60_000).catch(async (error: unknown) =>
-      assert.fail(`${error}\n${JSON.stringify((await pod(name)).status)}\n${await journal()}`),
-    );
-  }
-
-  async function createPod(name: string, priority = {}): Promise<void> {
-    await cluster.apply({
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name },
-      spec: {
-        nodeName,
-        terminationGracePeriodSeconds: 2,
-        tolerations: [{ operator: 'Exists' }],
-        containers: [
-          { name: 'c', image, command: ['sh', '-c', 'trap "exit 0" TERM; echo up; while :; do sleep 0.2; done'] },
-        ],
-        ...priority,
-      },
-    });
-  }
-
-  async function importImages(): Promise<void> {
-    await on(
-      'until ctr version >/dev/null 2>&1; do sleep 0.2; done; for f in /root/images/*.tar; do ctr -n k8s.io images import $f; done',
-      120_000,
-    );
-  }
-
   before(async () => {
-    const run = (...args: string[]) => execOrThrow(systemExec, join(project, 'packaging/node'), args, { cwd: project });
-    await run('packaging/build.ts');
-    await run('packaging/deb/build.ts', '--output', directory);
-    cluster = await startTestCluster();
-    machine = await createUmlMachine({ name: nodeName, namespace: cluster.namespace, prefix: '10.247.0' });
-    mkdirSync(join(machine.root, 'root/images'), { recursive: true });
-    await buildImages(systemExec, join(machine.root, 'root/images'));
-    const [file = ''] = readdirSync(directory);
-    copyFileSync(join(directory, file), join(machine.root, 'root/berth.deb'));
-    machine.put('etc/cni/net.d/10-test.conflist', JSON.stringify(cni));
-    await machine.boot();
-    await importImages();
+    held = await startMachineNode({ name: 'machine', prefix: '10.247.0' });
   });
   after(async () => {
-    await machine?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
-    rmSync(directory, { recursive: true, force: true });
+    await held?.[Symbol.asyncDispose]();
   });
 
   it('gets its programs and units from the package', async () => {
-    await on('dpkg -i /root/berth.deb', 120_000);
+    await held.install();
     assert.match(await on('berth --version'), /Kubernetes v1\.36/);
     assert.match(await on('systemctl cat berth-agent.service berth-proxy.service'), /Type=notify/);
     assert.equal((await on('systemctl is-enabled berth-agent || true')).trim(), 'disabled');
@@ -123,19 +50,8 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('joins with a token, under systemd', async () => {
-    const { stdout } = await cluster.berth([
-      'token',
-      'create',
-      '--kubeconfig',
-      cluster.layout.adminKubeconfig,
-      '--server',
-      'https://10.245.0.1:6443',
-    ]);
-    const said = await on(`${stdout.trim()} --node-name ${nodeName} --cgroup-driver systemd`, 90_000);
-    assert.match(said, /started berth-agent.service berth-proxy.service/);
-    await eventually('a ready node', async () => ready(await node()), 60_000).catch(async (error: unknown) =>
-      assert.fail(`${error}\n${await journal()}`),
-    );
+    assert.match(await held.join(), /started berth-agent.service berth-proxy.service/);
+    await held.waitNodeReady();
     for (const unit of ['berth-agent', 'berth-proxy']) {
       await eventually(unit, async () => (await on(`systemctl is-active ${unit} || true`)).trim() === 'active').catch(
         async (error: unknown) => assert.fail(`${error}\n${await on(`systemctl status ${unit} || true`)}`),
@@ -145,14 +61,14 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('runs pods', async () => {
-    await createPod('there');
-    await waitReady('there');
-    assert.equal((await cluster.kubectl('logs', 'there')).trim(), 'up');
+    await held.createPod('there');
+    await held.waitReady('there');
+    assert.equal((await held.cluster.kubectl('logs', 'there')).trim(), 'up');
     assert.match(await on('find /sys/fs/cgroup/kubepods.slice -name "*.scope"'), /cri-containerd/);
   });
 
   it('goes on with its pods while the package is upgraded', async () => {
-    const containerId = await containerOf('there');
+    const containerId = await held.containerOf('there');
     const agent = (await on('systemctl show -p MainPID --value berth-agent')).trim();
     await on('dpkg -i /root/berth.deb', 120_000);
     await eventually(
@@ -163,13 +79,13 @@ describe('a machine under systemd', { skip }, () => {
       },
       60_000,
     );
-    assert.equal(await containerOf('there'), containerId);
-    assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 0);
+    assert.equal(await held.containerOf('there'), containerId);
+    assert.equal(await held.restartsOf('there'), 0);
   });
 
   it('has units that systemd finds nothing wrong with, and ends an agent that hangs', async () => {
     assert.equal(
-      (await machine.run('systemd-analyze verify --man=no berth-agent.service berth-proxy.service')).stderr,
+      (await held.machine.run('systemd-analyze verify --man=no berth-agent.service berth-proxy.service')).stderr,
       '',
     );
     const dropIn = '/run/systemd/system/berth-agent.service.d';
@@ -177,7 +93,7 @@ describe('a machine under systemd', { skip }, () => {
     await on(`mkdir -p ${dropIn}; printf '${soon}' > ${dropIn}/soon.conf; systemctl daemon-reload`);
     await on('systemctl restart berth-agent', 60_000);
     const pid = (await on('systemctl show -p MainPID --value berth-agent')).trim();
-    await systemClock.sleep(10_000);
+    await systemClock.sleep(8000);
     assert.equal((await on('systemctl show -p MainPID --value berth-agent')).trim(), pid, 'a healthy agent stays');
     await on(`kill -STOP ${pid}`);
     await eventually(
@@ -191,11 +107,11 @@ describe('a machine under systemd', { skip }, () => {
       60_000,
     );
     await on(`rm -r ${dropIn}; systemctl daemon-reload; systemctl restart berth-agent`, 60_000);
-    assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 0);
+    assert.equal(await held.restartsOf('there'), 0);
   });
 
   it('is found healthy by the doctor', async () => {
-    const { exitCode, stdout } = await machine.run('berth doctor -o json');
+    const { exitCode, stdout } = await held.machine.run('berth doctor -o json');
     const { findings } = JSON.parse(stdout) as { findings: { level: string; check: string; message: string }[] };
     assert.deepEqual(
       findings.filter(({ level }) => level === 'error'),
@@ -211,41 +127,47 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('starts its pods again while the API server cannot be reached', async () => {
-    const id = (await containerOf('there')).replace('containerd://', '');
+    const id = (await held.containerOf('there')).replace('containerd://', '');
     assert.equal(await on('stat -c %a /var/lib/kubelet/berth/pods.json'), '600\n');
     await on('systemctl stop berth-agent');
-    await machine.cutOff(true);
+    await held.machine.cutOff(true);
     try {
       await on(`ctr -n k8s.io task kill -s KILL -a ${id}`);
       await on('systemctl start --no-block berth-agent');
       const running = 'ctr -n k8s.io task ls | grep -c RUNNING';
-      await eventually('a new container', async () => (await machine.run(running)).stdout.trim() === '2', 60_000).catch(
-        async (error: unknown) => assert.fail(`${error}\n${await journal()}`),
-      );
+      await eventually(
+        'a new container',
+        async () => (await held.machine.run(running)).stdout.trim() === '2',
+        60_000,
+      ).catch(async (error: unknown) => assert.fail(`${error}\n${await journal()}`));
     } finally {
-      await machine.cutOff(false);
+      await held.machine.cutOff(false);
     }
-    await eventually('the new container', async () => (await containerOf('there')) !== `containerd://${id}`, 60_000);
-    await waitReady('there');
-    assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 1);
+    await eventually(
+      'the new container',
+      async () => (await held.containerOf('there')) !== `containerd://${id}`,
+      60_000,
+    );
+    await held.waitReady('there');
+    assert.equal(await held.restartsOf('there'), 1);
   });
 
   it('goes on through a restart of the runtime, a clock that jumps and a time without the cluster', async () => {
-    const id = await containerOf('there');
+    const id = await held.containerOf('there');
     await on('systemctl restart containerd', 60_000);
     await on('date -s "+2 hours" >/dev/null; sleep 3; date -s "-2 hours" >/dev/null');
-    await machine.cutOff(true);
+    await held.machine.cutOff(true);
     try {
-      await eventually('a node nobody hears of', async () => !ready(await node()), 120_000, 500);
+      await eventually('a node nobody hears of', async () => !isReady(await held.node()), 120_000, 500);
     } finally {
-      await machine.cutOff(false);
+      await held.machine.cutOff(false);
     }
-    await eventually('the node again', async () => ready(await node()), 90_000, 500);
-    await waitReady('there');
-    assert.equal(await containerOf('there'), id);
-    assert.equal((await pod('there')).status?.containerStatuses?.[0]?.restartCount, 1);
-    await waitReady('there');
-    assert.equal((await cluster.kubectl('exec', 'there', '--', 'echo', 'well')).trim(), 'well');
+    await eventually('the node again', async () => isReady(await held.node()), 90_000, 500);
+    await held.waitReady('there');
+    assert.equal(await held.containerOf('there'), id);
+    assert.equal(await held.restartsOf('there'), 1);
+    await held.waitReady('there');
+    assert.equal((await held.cluster.kubectl('exec', 'there', '--', 'echo', 'well')).trim(), 'well');
   });
 
   it('ends its pods before it powers off, and is not ready meanwhile', async () => {
@@ -255,18 +177,18 @@ describe('a machine under systemd', { skip }, () => {
       async (error: unknown) => assert.fail(`${error}\n${await journal()}`),
     );
     let message = '';
-    const off = machine.off(90_000);
+    const off = held.machine.off(90_000);
     // Told when it is awaited, below.
     off.catch(() => undefined);
-    await machine.run('(sleep 0.2; systemctl poweroff) >/dev/null 2>&1 &');
+    await held.machine.run('(sleep 0.2; systemctl poweroff) >/dev/null 2>&1 &');
     await eventually('a node that is going', async () => {
-      const found = condition(await node(), 'Ready');
+      const found = conditionOf(await held.node(), 'Ready');
       message = found?.message ?? '';
       return found?.status === 'False';
     });
     assert.match(message, /node is shutting down/);
     await off;
-    const { status } = await pod('there');
+    const { status } = await held.pod('there');
     assert.equal(status?.phase, 'Failed');
     assert.equal(status?.reason, 'Terminated');
     assert.equal(status?.message, 'Pod was terminated in response to imminent node shutdown.');
@@ -275,13 +197,13 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('is a node again when it is switched on', async () => {
-    await machine.boot();
+    await held.machine.boot();
     await on(foreign);
-    await importImages();
-    await cluster.kubectl('delete', 'pod', 'there', '--grace-period=0', '--force');
-    await createPod('again');
-    await waitReady('again');
-    assert.ok(ready(await node()));
+    await held.importImages();
+    await held.cluster.kubectl('delete', 'pod', 'there', '--grace-period=0', '--force');
+    await held.createPod('again');
+    await held.waitReady('again');
+    assert.ok(isReady(await held.node()));
   });
 
   it('is left as it was by uninstall, with what belongs to others', async () => {
@@ -298,6 +220,6 @@ describe('a machine under systemd', { skip }, () => {
     await on('berth uninstall', 120_000);
     assert.deepEqual(await takeInventory(), before_);
     await on('apt-get -qq purge -y berth 2>/dev/null || dpkg --purge berth', 60_000);
-    assert.equal((await machine.run('ls /usr/lib/berth /usr/bin/berth 2>/dev/null')).stdout, '');
+    assert.equal((await held.machine.run('ls /usr/lib/berth /usr/bin/berth 2>/dev/null')).stdout, '');
   });
 });

@@ -2,7 +2,16 @@
 // Commands run through files that both sides see.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -110,6 +119,23 @@ const containerdConfig = `version = 2
       SystemdCgroup = true
 `;
 
+/** Each costs half a second whenever systemd reads its units again; none has anything to do on such a machine. */
+const idleGenerators = [
+  'cryptsetup',
+  'debug',
+  'getty',
+  'gpt-auto',
+  'hibernate-resume',
+  'integritysetup',
+  'rc-local',
+  'run',
+  'system-update',
+  'sysv',
+  'veritysetup',
+];
+/** Would take the only processor from the tests. */
+const idleUnits = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'e2scrub_all.timer', 'e2scrub_reap.service'];
+
 /** Makes a machine; `boot` starts it. Disposing it removes everything. */
 export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlMachine> {
   const { name, namespace, prefix } = options;
@@ -129,6 +155,7 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
   put('etc/hosts', `127.0.0.1 localhost\n${address} ${name}\n`);
   put('etc/fstab', 'tmpfs /var/lib/containerd tmpfs size=768m 0 0\n');
   put('etc/containerd/config.toml', containerdConfig);
+  put('etc/dpkg/dpkg.cfg.d/test', 'force-unsafe-io\n');
   put('etc/modules-load.d/test.conf', 'overlay\nbr_netfilter\nveth\nbridge\niptable_nat\nxt_comment\nxt_mark\n');
   put(
     'etc/test-network',
@@ -137,6 +164,10 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
   put('etc/test-runner', runner);
   mkdirSync(join(root, 'var/test-commands'));
   for (const [unit, text] of Object.entries(units)) put(`etc/systemd/system/${unit}`, text);
+  mkdirSync(join(root, 'etc/systemd/system-generators'));
+  for (const name of idleGenerators)
+    symlinkSync('/dev/null', join(root, 'etc/systemd/system-generators', `systemd-${name}-generator`));
+  for (const name of idleUnits) symlinkSync('/dev/null', join(root, 'etc/systemd/system', name));
   const release = readdirSync(modules)[0] ?? '';
   mkdirSync(join(root, 'lib/modules'), { recursive: true });
   await execOrThrow(systemExec, 'cp', ['-a', join(modules, release), join(root, 'lib/modules/')]);
