@@ -61,15 +61,15 @@ function createProgram(signal: AbortSignal): Command {
   connected(program.command('token').description('tokens with which nodes join').command('create'))
     .description('create a bootstrap token and print the line that joins a node')
     .option('--ttl <duration>', 'how long it can be used, 0 for ever', '24h')
-    .option('--server <url>', 'address of the API server as nodes reach it')
-    .action(async (options: ConnectOptions & { ttl: string; server?: string }) => {
+    .option('--server <url...>', 'addresses of the API servers as nodes reach them')
+    .action(async (options: ConnectOptions & { ttl: string; server?: string[] }) => {
       const { runTokenCreate } = await import('./token/command.ts');
       await runTokenCreate(options);
     });
   program
     .command('join')
     .description('make this machine a node of a cluster')
-    .argument('[url]', 'address of the API server')
+    .argument('[url...]', 'addresses of the API server, or of equal API servers')
     .option('--token <token>', 'bootstrap token: berth token create, or kubeadm token create')
     .option('--discovery-token-ca-cert-hash <hash...>', "sha256:HEX of the authority's public key", [])
     .option('--discovery-token-unsafe-skip-ca-verification', 'trust whoever knows the token', false)
@@ -84,9 +84,9 @@ function createProgram(signal: AbortSignal): Command {
     .option('--no-start', 'write the files and start nothing')
     .option('--names <names>', 'names of the services under systemd: berth or kubelet', 'berth')
     .option('--root <directory>', 'where the files go', '/')
-    .action(async (url: string | undefined, options: JoinOptions) => {
+    .action(async (urls: string[], options: JoinOptions) => {
       const { runJoin } = await import('./join/command.ts');
-      await runJoin(url, options, signal);
+      await runJoin(urls, options, signal);
     });
   program
     .command('install')

@@ -6,6 +6,7 @@ import { request } from 'node:https';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { readKubeconfig } from '#kube/client/kubeconfig.ts';
+import { serversOf } from '#kube/client/kubeconfig-servers.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { CertificateFacts, DoctorFacts } from './facts.ts';
 
@@ -52,7 +53,7 @@ export function gatherCertificates(kubeconfig: string, certDir: string, rotates:
 
 function accessOf(kubeconfig: string): ServerAccess[] {
   const config = kubeconfigOf(kubeconfig);
-  return (config?.clusters ?? []).map(({ cluster }) => {
+  return (config?.clusters ?? []).flatMap(({ cluster }) => {
     const data = cluster['certificate-authority-data'];
     const file = cluster['certificate-authority'];
     const caPem =
@@ -61,7 +62,8 @@ function accessOf(kubeconfig: string): ServerAccess[] {
         : file !== undefined && existsSync(file)
           ? readFileSync(file, 'utf8')
           : undefined;
-    return { server: cluster.server, caPem, insecure: cluster['insecure-skip-tls-verify'] === true };
+    const insecure = cluster['insecure-skip-tls-verify'] === true;
+    return serversOf(cluster).map((server) => ({ server, caPem, insecure }));
   });
 }
 

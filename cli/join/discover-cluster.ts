@@ -12,13 +12,16 @@ import {
 } from '#kube/bootstrap/cluster-info.ts';
 import { createClient } from '#kube/client/create-client.ts';
 import { readKubeconfig } from '#kube/client/kubeconfig.ts';
+import { serversOf } from '#kube/client/kubeconfig-servers.ts';
+import type { KubeconfigCluster } from '#kube/client/kubeconfig-types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { parseYaml } from '#kube/process/parse-yaml.ts';
 
 /** How to reach the cluster, and whom to trust there. */
 export interface ClusterIdentity {
-  server: string;
+  /** In the order in which they are tried. */
+  servers: string[];
   caPem: string;
 }
 
@@ -32,6 +35,12 @@ function authorityOf(kubeconfig: string): string {
   const data = clusters?.[0]?.cluster?.['certificate-authority-data'];
   if (typeof data !== 'string') throw new UsageError('cluster-info names no authority: it cannot be trusted');
   return Buffer.from(data, 'base64').toString('utf8');
+}
+
+function authorityOfCluster(cluster: KubeconfigCluster): string | undefined {
+  const data = cluster['certificate-authority-data'];
+  const file = cluster['certificate-authority'];
+  return data === undefined ? file && readFileSync(file, 'utf8') : Buffer.from(data, 'base64').toString('utf8');
 }
 
 async function readClusterInfo(
@@ -83,16 +92,41 @@ export async function discoverByToken(
   const again = await readClusterInfo(server, caPem, clock, signal);
   if (again.data?.['kubeconfig'] !== kubeconfig)
     throw new UsageError(`${server} answers differently over a trusted connection`);
-  return { server, caPem };
+  return { servers: [server], caPem };
 }
 
-/** Discovers by a kubeconfig that was brought here by hand. */
+/**
+ * Discovers by token from the first of several servers that can be reached. The others are tried in their order when it
+ * cannot be: they have to show a certificate of the same authority then. Throws UsageError as `discoverByToken`, or what
+ * kept it from the last server.
+ */
+export async function discoverAmong(
+  servers: readonly string[],
+  discover: (server: string) => Promise<ClusterIdentity>,
+): Promise<ClusterIdentity> {
+  for (const [at, server] of servers.entries()) {
+    try {
+      const { caPem } = await discover(server);
+      return { servers: [server, ...servers.filter((other) => other !== server)], caPem };
+    } catch (error) {
+      // Whoever answers and cannot prove itself is no server to pass over.
+      if (error instanceof UsageError || at === servers.length - 1) throw error;
+    }
+  }
+  throw new UsageError('the address of an API server is needed');
+}
+
+/**
+ * Discovers by a kubeconfig that was brought here by hand: all servers of its current cluster, and of its other clusters
+ * that have the same authority.
+ */
 export function discoverByFile(path: string): ClusterIdentity {
-  const cluster = readKubeconfig(path).clusters[0]?.cluster;
+  const { clusters, contexts, 'current-context': current } = readKubeconfig(path);
+  const wanted = contexts.find(({ name }) => name === current)?.context?.cluster;
+  const cluster = (clusters.find(({ name }) => name === wanted) ?? clusters[0])?.cluster;
   if (cluster === undefined) throw new UsageError(`${path} names no cluster`);
-  const data = cluster['certificate-authority-data'];
-  const file = cluster['certificate-authority'];
-  const caPem = data === undefined ? file && readFileSync(file, 'utf8') : Buffer.from(data, 'base64').toString('utf8');
+  const caPem = authorityOfCluster(cluster);
   if (caPem === undefined || caPem === '') throw new UsageError(`${path} names no authority`);
-  return { server: cluster.server, caPem };
+  const same = clusters.filter((other) => authorityOfCluster(other.cluster) === caPem);
+  return { servers: [...new Set([cluster, ...same.map((other) => other.cluster)].flatMap(serversOf))], caPem };
 }

@@ -1,6 +1,7 @@
 // The files of a joined node, where kubelet and kubeadm have theirs, so that either program can take over. Pure.
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { clusterWithServers } from '#kube/client/kubeconfig-servers.ts';
 import type { ClusterIdentity } from './discover-cluster.ts';
 
 /** Where everything goes; `root` is / but in tests. */
@@ -55,7 +56,12 @@ function kubeconfigWith(cluster: ClusterIdentity, paths: JoinPaths, user: object
     {
       apiVersion: 'v1',
       kind: 'Config',
-      clusters: [{ name: 'kubernetes', cluster: { server: cluster.server, 'certificate-authority': paths.caFile } }],
+      clusters: [
+        {
+          name: 'kubernetes',
+          cluster: { ...clusterWithServers(cluster.servers), 'certificate-authority': paths.caFile },
+        },
+      ],
       users: [{ name: 'node', user }],
       contexts: [{ name: 'node@kubernetes', context: { cluster: 'kubernetes', user: 'node' } }],
       'current-context': 'node@kubernetes',

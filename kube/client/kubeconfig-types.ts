@@ -8,6 +8,7 @@ export interface KubeconfigCluster {
   'certificate-authority-data'?: string;
   'insecure-skip-tls-verify'?: boolean;
   'tls-server-name'?: string;
+  extensions?: { name: string; extension?: unknown }[];
 }
 
 export interface KubeconfigExec {

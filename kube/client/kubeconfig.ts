@@ -5,6 +5,7 @@ import { parseYaml } from '../process/parse-yaml.ts';
 import { type ClientConfig, ClientConfigError } from './config.ts';
 import { createUserCredentials } from './credentials.ts';
 import { embeddedOrFile } from './embedded-data.ts';
+import { serversOf } from './kubeconfig-servers.ts';
 import type { CredentialTools, Kubeconfig } from './kubeconfig-types.ts';
 
 function listOf<T>(value: unknown, path: string, field: string): T[] {
@@ -89,7 +90,7 @@ export function clientConfigOf(kubeconfig: Kubeconfig, tools: CredentialTools, c
   }
   const user = kubeconfig.users.find((entry) => entry.name === context.user)?.user ?? {};
   return {
-    servers: [cluster.server],
+    servers: serversOf(cluster),
     caPem: embeddedOrFile(
       cluster['certificate-authority-data'],
       cluster['certificate-authority'],

@@ -5,7 +5,7 @@ import { berthVersion } from '../process/version.ts';
 import { bufferedCall, type TextAnswer } from './buffered-call.ts';
 import { ClientClosedError, type ClientConfig, ClientConfigError, type Identity } from './config.ts';
 import { createRateLimiter } from './rate-limiter.ts';
-import { planRetry } from './retry.ts';
+import { leavesServer, planRetry } from './retry.ts';
 
 export interface HttpRequest {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -40,8 +40,13 @@ interface Server {
 }
 
 const callTimeoutMs = 60_000;
+const connectTimeoutMs = 10_000;
+/** Where there are others to try, calls with a time limit must have time left for them. */
+const connectTimeoutAmongManyMs = 3000;
 /** Calls beyond this wait for a connection: more handshakes cost a server more than the wait. */
 const maxConnections = 16;
+/** A stream whose server has gone without a word is noticed this long and ten seconds (libuv's probes) later. */
+const keepAliveProbeMs = 15_000;
 
 function serverOf(url: string): Server {
   if (!URL.canParse(url)) throw new ClientConfigError(`API server address ${JSON.stringify(url)} is not a URL`);
@@ -77,7 +82,8 @@ export function createTransport(config: ClientConfig): Transport {
       pipelining: 1,
       keepAliveTimeout: 30_000,
       connect: {
-        timeout: 10_000,
+        timeout: servers.length > 1 ? connectTimeoutAmongManyMs : connectTimeoutMs,
+        keepAliveInitialDelay: keepAliveProbeMs,
         ...(config.caPem === undefined ? {} : { ca: config.caPem }),
         ...(config.tlsServerName === undefined ? {} : { servername: config.tlsServerName }),
         rejectUnauthorized: config.insecureSkipTlsVerify !== true,
@@ -88,6 +94,11 @@ export function createTransport(config: ClientConfig): Transport {
     });
     pools.set(key, pool);
     return pool;
+  }
+
+  /** Calls from now on go to the next server. Of many calls that failed on one server only the first moves on. */
+  function leave(tried: number): void {
+    if (servers.length > 1 && preferred === tried) preferred = tried + 1;
   }
 
   /** One attempt on one server: what to send, and the bookkeeping around sending it. */
@@ -141,17 +152,21 @@ export function createTransport(config: ClientConfig): Transport {
       signal?.throwIfAborted();
       if (closed) throw new ClientClosedError();
       await limiter?.take(signal);
-      const server = servers[preferred % servers.length] ?? servers[0];
+      const tried = preferred;
+      const server = servers[tried % servers.length] ?? servers[0];
       if (server === undefined) throw new ClientConfigError('no API server address is configured');
       let answer: A | undefined;
       let failure: unknown;
       try {
         answer = await attempt(request, server, signal, send);
       } catch (error) {
+        if (request.signal?.aborted !== true && leavesServer({ failure: error })) leave(tried);
         signal?.throwIfAborted();
         if (closed) throw new ClientClosedError();
         failure = error;
       }
+      if (answer !== undefined && leavesServer({ answer: { code: answer.statusCode, headers: answer.headers } }))
+        leave(tried);
       const retry = planRetry({
         method: request.method,
         attempts,
@@ -164,7 +179,6 @@ export function createTransport(config: ClientConfig): Transport {
         if (answer === undefined) throw failure;
         return answer;
       }
-      if (retry.nextServer) preferred += 1;
       if (answer !== undefined) await discard(answer);
       if (retry.delayMs > 0) await clock.sleep(retry.delayMs, signal);
     }

@@ -123,6 +123,36 @@ test('goes to the next server when one cannot be reached', async () => {
   });
 });
 
+test('leaves a server that cannot serve, and repeats only what changes nothing', async () => {
+  await withServer([json(200, pod)], async (_, seen, url) => {
+    for (const code of [502, 503, 504]) {
+      await withServer([json(code, {})], async (__, refused, first) => {
+        const client = createClient({ servers: [first, url] });
+        await assert.rejects(client.create(configmaps, 'n', { metadata: { name: 'c' } }), StatusError);
+        assert.equal(refused.length, 1);
+        await client.create(configmaps, 'n', { metadata: { name: 'c' } });
+        await client.close();
+        const reader = createClient({ servers: [first, url] });
+        await reader.get(pods, { namespace: 'n', name: 'p' });
+        await reader.close();
+        assert.equal(refused.length, 2);
+      });
+    }
+    assert.equal(seen.length, 6);
+  });
+});
+
+test('moves on by one server, however many calls failed on it', async () => {
+  await withServer([json(200, pod)], async (_, seen, url) => {
+    const client = createClient({ servers: ['http://127.0.0.1:1', url] });
+    const get = () => client.get(pods, { namespace: 'n', name: 'p' });
+    await Promise.all([get(), get(), get(), get()]);
+    await client.create(configmaps, 'n', { metadata: { name: 'c' } });
+    await client.close();
+    assert.equal(seen.length, 5);
+  });
+});
+
 test('presents the token of its credentials', async () => {
   const credentials = fixedCredentials({ authorization: 'Bearer secret' });
   await withServer(

@@ -48,6 +48,15 @@ test('reads embedded certificates', async () => {
   assert.deepEqual(await client.credentials?.current(), { certificate: { certPem: 'CERT', keyPem: 'KEY' } });
 });
 
+test('knows further servers of a cluster by an extension', () => {
+  const extension = { servers: ['https://b:6443', 'https://api:6443'] };
+  const extensions = [{ name: 'other' }, { name: 'berth-other-servers', extension }];
+  const path = write('servers', config({}, { extensions }));
+  assert.deepEqual(clientConfigOf(readKubeconfig(path), tools()).servers, ['https://api:6443', 'https://b:6443']);
+  const wrong = write('wrong', config({}, { extensions: [{ name: 'berth-other-servers', extension: 'x' }] }));
+  assert.throws(() => clientConfigOf(readKubeconfig(wrong), tools()), { code: 'CLIENT_CONFIG' });
+});
+
 test('reads certificate files relative to the kubeconfig, again when they are rotated', async () => {
   const certPath = write('node.pem', 'OLD');
   const path = write('files', config({ 'client-certificate': 'node.pem', 'client-key': 'node.pem' }));
