@@ -8,7 +8,7 @@ import { parseTime } from '#kube/api/time.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { AllocationStore } from './allocation-store.ts';
-import { orderWaiting, type PendingResize, planAllocation } from './plan-allocation.ts';
+import { orderWaiting, type PendingResize, type PinnedResources, planAllocation } from './plan-allocation.ts';
 import { allocationOf, isAllocated, type PodAllocation, sameResources, withAllocation } from './pod-allocation.ts';
 import { recordResize } from './resize-events.ts';
 
@@ -16,6 +16,7 @@ export interface AllocationManagerOptions {
   allocated: AllocationStore;
   actuated: AllocationStore;
   node(): Node | undefined;
+  pinned?: PinnedResources;
   record: RecordPodEvent;
   clock: Clock;
   logger: Logger;
@@ -151,6 +152,8 @@ export function createAllocationManager(options: AllocationManagerOptions): Allo
         wanted,
         allocatable: amountsOf(node.status?.allocatable),
         others,
+        given: withAllocation(wanted, given),
+        ...(options.pinned === undefined ? {} : { pinned: options.pinned }),
       });
       if (problem === undefined) {
         keep(actuated, uid, actuatedOf(wanted));

@@ -1,8 +1,9 @@
 // Whether the node can give a running pod what its changed definition asks for (pkg/kubelet/allocation). Pure.
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { qosClassOf } from '#kube/api/pod-qos.ts';
-import { podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
+import { amountsOf, podRequests, type ResourceAmounts } from '#kube/api/pod-resources.ts';
 import { lackingResource } from '../sync/admit-pod.ts';
+import { resizableContainers } from './pod-allocation.ts';
 
 /** Why a resize waits: Infeasible never can be, Deferred can be once others have gone. */
 export interface PendingResize {
@@ -17,10 +18,38 @@ export interface AllocationInputs {
   allocatable: ResourceAmounts;
   /** All other pods, with what they were given. */
   others: readonly Pod[];
+  /** The pod with what it was given. */
+  given?: Pod;
+  /** What single processors or nodes are given for: in guaranteed pods that does not change. */
+  pinned?: PinnedResources;
+}
+
+/** Which resources are given out piece by piece: by the CPU manager and the memory manager with their static policies. */
+export interface PinnedResources {
+  cpu: boolean;
+  memory: boolean;
+}
+
+function changes(given: Pod, wanted: Pod, resource: string): boolean {
+  return resizableContainers(wanted).some((container) => {
+    const before = resizableContainers(given).find(({ name }) => name === container.name);
+    const [own, other] = [container, before].map((item) => amountsOf(item?.resources?.requests).get(resource));
+    return own !== other;
+  });
+}
+
+function pinnedProblem({ wanted, given, pinned }: AllocationInputs): string | undefined {
+  if (given === undefined || pinned === undefined || qosClassOf(wanted) !== 'Guaranteed') return undefined;
+  const text = 'Resize is infeasible for Guaranteed Pods alongside';
+  if (pinned.cpu && changes(given, wanted, 'cpu')) return `${text} CPU Manager policy "static"`;
+  return pinned.memory && changes(given, wanted, 'memory') ? `${text} Memory Manager policy "Static"` : undefined;
 }
 
 /** Undefined when the pod can have what it asks for. */
-export function planAllocation({ wanted, allocatable, others }: AllocationInputs): PendingResize | undefined {
+export function planAllocation(inputs: AllocationInputs): PendingResize | undefined {
+  const { wanted, allocatable, others } = inputs;
+  const fixed = pinnedProblem(inputs);
+  if (fixed !== undefined) return { reason: 'Infeasible', message: fixed };
   const requests = podRequests(wanted);
   for (const name of ['memory', 'cpu']) {
     const requested = requests.get(name) ?? 0;

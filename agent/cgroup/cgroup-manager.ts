@@ -32,6 +32,8 @@ export interface CgroupManagerOptions {
   perQos: boolean;
   limits: LimitSettings;
   enforceAllocatable: boolean;
+  /** Whether the pod's processors are its own, so that no quota applies. */
+  withoutQuota?(pod: Pod): boolean;
   /** cgroups of others that are held to what is reserved for them; they have to be there. */
   reserved?: readonly ReservedCgroup[] | undefined;
 }
@@ -77,6 +79,10 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
   const root = parseCgroupRoot(options.root);
   const path = (name: readonly string[]) => cgroupPath(name, driver);
   const nameOf = (pod: Pod) => podCgroup(root, qosClassOf(pod), pod.metadata.uid ?? '');
+  const limitsOf = (pod: Pod) =>
+    options.withoutQuota?.(pod) === true
+      ? { ...computePodLimits(pod, { ...options.limits, cpuCfsQuota: false }), cpuQuotaUs: -1 }
+      : computePodLimits(pod, options.limits);
   let burstableShares = 0;
   let memoryMin = '';
 
@@ -113,11 +119,11 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
       await fs.ensure(path(qosCgroup(root, 'BestEffort')), { cpuShares: 2 });
     },
     async ensurePod(pod) {
-      if (perQos) await fs.ensure(path(nameOf(pod)), computePodLimits(pod, options.limits));
+      if (perQos) await fs.ensure(path(nameOf(pod)), limitsOf(pod));
     },
     async readPod(pod) {
       if (!perQos) return undefined;
-      return { current: await fs.read(path(nameOf(pod))), target: computePodLimits(pod, options.limits) };
+      return { current: await fs.read(path(nameOf(pod))), target: limitsOf(pod) };
     },
     async setPod(pod, limits) {
       await fs.ensure(path(nameOf(pod)), limits);

@@ -21,13 +21,11 @@ export const notHonoured: Readonly<Record<string, string>> = {
   'logging.format': 'log lines are always JSON',
   makeIPTablesUtilChains: 'the proxy makes its own chains',
   maxOpenFiles: 'the service manager sets the limit',
-  memoryManagerPolicy: 'there is no memory manager yet',
   memoryReservationPolicy: 'memory is not reserved yet',
   oomScoreAdj: 'the service manager sets it',
   podCIDR: 'the range of the Node object is used',
   protectKernelDefaults: 'kernel settings are neither checked nor changed',
   qosReserved: 'memory is not reserved by class',
-  reservedMemory: 'there is no memory manager yet',
   showHiddenMetricsForVersion: 'no metric is hidden',
   singleProcessOOMKill: 'the runtime decides',
   systemCgroups: 'processes are not moved',
@@ -44,7 +42,10 @@ function valueAt(fields: Record<string, unknown>, path: string): unknown {
 
 /** Features that change something here; all others are accepted. */
 export const knownFeatures: ReadonlySet<string> = new Set([
+  'CPUManagerPolicyAlphaOptions',
+  'CPUManagerPolicyBetaOptions',
   'CustomCPUCFSQuotaPeriod',
+  'DisableCPUQuotaWithExclusiveCPUs',
   'MemoryQoS',
   'ReduceDefaultCrashLoopBackOffDecay',
 ]);

@@ -4,6 +4,7 @@ import { quantityValue } from '#kube/api/quantity.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { parseThresholds, type Threshold } from '../eviction/thresholds.ts';
 import type { ImageGarbagePolicy } from '../image/plan-image-garbage.ts';
+import type { MemoryReservation } from '../resource-manager/reserved-memory.ts';
 import { durationMs } from './load-configuration.ts';
 
 type Fields = Record<string, unknown>;
@@ -31,10 +32,12 @@ export interface NodeResourceSettings {
   cpuReconcileMs: number;
   reservedCpus: string;
   memoryManagerPolicy: 'None' | 'Static';
-  reservedMemory: { numaNode: number; limits: Record<string, string> }[];
+  reservedMemory: MemoryReservation[];
   topologyPolicy: 'none' | 'best-effort' | 'restricted' | 'single-numa-node';
   topologyScope: 'container' | 'pod';
   topologyOptions: Record<string, string>;
+  /** As configured: what is absent has its default. */
+  featureGates: Record<string, string>;
 }
 
 function record(value: unknown): Fields {
@@ -142,5 +145,6 @@ export function resolveNodeResources(
     ]),
     topologyScope: oneOf('topologyManagerScope', c['topologyManagerScope'] ?? 'container', ['container', 'pod']),
     topologyOptions: texts(c['topologyManagerPolicyOptions']),
+    featureGates: texts(c['featureGates']),
   };
 }

@@ -76,6 +76,7 @@ export function containerConfig(
     linux: {
       resources: {
         ...containerResources(pod, container, settings.resources),
+        ...(inputs.extras?.exclusiveCpus === true && settings.resources.cpuCfsQuota ? { cpuQuota: -1 } : {}),
         ...(inputs.extras?.cpus === undefined ? {} : { cpusetCpus: inputs.extras.cpus }),
         ...(inputs.extras?.memoryNodes === undefined ? {} : { cpusetMems: inputs.extras.memoryNodes }),
       },

@@ -61,7 +61,8 @@ function capacityOf({ facts, maxPods, storageBytes }: NodeStatusInputs): Map<str
   return capacity;
 }
 
-function thresholdOf(text: string | undefined, capacity: Quantity): Quantity {
+/** A threshold's amount, of which percentages are shares of the capacity. */
+export function thresholdQuantity(text: string | undefined, capacity: Quantity): Quantity {
   if (text === undefined) return quantityOf(0);
   const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
   if (percent === null) return parseQuantity(text);
@@ -79,7 +80,7 @@ function allocatableOf(inputs: NodeStatusInputs, capacity: Map<string, Quantity>
       quantityOf(0),
     );
     const signal = signals[name];
-    if (signal !== undefined) held = addQuantities(held, thresholdOf(inputs.evictionHard[signal], total));
+    if (signal !== undefined) held = addQuantities(held, thresholdQuantity(inputs.evictionHard[signal], total));
     const left = subtractQuantities(total, held);
     allocatable.set(name, left.nano < 0n ? quantityOf(0) : left);
   }

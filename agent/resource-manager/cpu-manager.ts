@@ -3,24 +3,34 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
-import { qosClassOf } from '#kube/api/pod-qos.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
-import { milliValue } from '#kube/api/quantity.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { UsageError } from '#kube/process/flags.ts';
+import { CheckpointError } from '../allocation/checkpoint.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
+import { checkCpuState, stateError } from './check-cpu-state.ts';
+import type { CpuPolicyOptions } from './cpu-policy-options.ts';
 import { formatCpuSet, parseCpuSet, without } from './cpu-set.ts';
 import { readCpuState, writeCpuState } from './cpu-state.ts';
 import type { CpuTopology } from './cpu-topology.ts';
-import { AllocationError, type HintProvider } from './hint-provider.ts';
+import type { HintProvider } from './hint-provider.ts';
+import {
+  type CpuSupply,
+  checkWholeCores,
+  cpuHints,
+  cpusInNodes,
+  exclusiveCount,
+  nodesOfSockets,
+  podExclusiveCount,
+} from './plan-cpus.ts';
 import { takeCpus } from './take-cpus.ts';
-import { countNodes, hintsOf, type ResourceHints, subsetsOf, type TopologyHint } from './topology-hint.ts';
+import type { ResourceHints, TopologyHint } from './topology-hint.ts';
 
 export interface CpuManagerOptions {
   rootDir: string;
   policy: 'none' | 'static';
-  options: Readonly<Record<string, string>>;
+  options: CpuPolicyOptions;
   /** reservedSystemCPUs. */
   reservedCpus: string;
   /** Of systemReserved and kubeReserved, in thousandths. */
@@ -29,6 +39,8 @@ export interface CpuManagerOptions {
   runtime: Pick<RuntimeService, 'updateContainerResources'>;
   runtimes(): readonly PodRuntime[];
   reconcileMs: number;
+  /** Told each request for processors of a container's own, and whether it failed. */
+  observe?(failed: boolean): void;
   clock: Clock;
   logger: Logger;
 }
@@ -43,44 +55,12 @@ export interface CpuManager extends HintProvider {
   run(signal: AbortSignal): Promise<void>;
 }
 
-const known = [
-  'full-pcpus-only',
-  'distribute-cpus-across-numa',
-  'align-by-socket',
-  'distribute-cpus-across-cores',
-  'strict-cpu-reservation',
-  'prefer-align-cpus-by-uncorecache',
-];
-
-/** How many processors the container is to have for itself; 0: none. */
-export function exclusiveCount(pod: Pod, container: Container): number {
-  if (qosClassOf(pod) !== 'Guaranteed') return 0;
-  const milli = milliValue(container.resources?.requests?.['cpu'] ?? container.resources?.limits?.['cpu']);
-  return milli > 0 && milli % 1000 === 0 ? milli / 1000 : 0;
-}
-
 /** Opens the manager. Throws UsageError for a policy that cannot work here. */
 export async function createCpuManager(options: CpuManagerOptions): Promise<CpuManager> {
-  const { topology, logger, clock } = options;
+  const { topology, logger, clock, options: own } = options;
   const isStatic = options.policy === 'static';
   const path = join(options.rootDir, 'cpu_manager_state');
-  for (const name of Object.keys(options.options)) {
-    if (!known.includes(name)) throw new UsageError(`cpuManagerPolicyOptions: unknown option ${name}`);
-  }
-  const isOn = (name: string) => options.options[name] === 'true';
   const all = new Set(topology.cpus.map(({ id }) => id));
-  const perCore = Math.max(...topology.cpus.map(({ core }) => topology.cpus.filter((cpu) => cpu.core === core).length));
-  const taking = {
-    alignUncore: isOn('prefer-align-cpus-by-uncorecache'),
-    acrossCores: isOn('distribute-cpus-across-cores'),
-    acrossNodes: isOn('distribute-cpus-across-numa'),
-    wholeCores: isOn('full-pcpus-only'),
-  };
-  if (taking.wholeCores && taking.acrossCores) {
-    throw new UsageError(
-      'cpuManagerPolicyOptions: full-pcpus-only and distribute-cpus-across-cores exclude each other',
-    );
-  }
 
   function reservedOf(): Set<number> {
     if (!isStatic) return new Set();
@@ -88,22 +68,26 @@ export async function createCpuManager(options: CpuManagerOptions): Promise<CpuM
     const count = Math.ceil(options.reservedMilli / 1000);
     if (count === 0) {
       throw new UsageError(
-        'cpuManagerPolicy static needs reservedSystemCPUs, or cpu in systemReserved or kubeReserved',
+        '[cpumanager] the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero',
+      );
+    }
+    if (count > all.size) {
+      throw new UsageError(
+        `[cpumanager] unable to reserve the required amount of CPUs (size of ${formatCpuSet(all)} did not equal ${count})`,
       );
     }
     return new Set(takeCpus(topology.cpus, all, count, {}));
   }
 
   const reserved = reservedOf();
-  const usable = isOn('strict-cpu-reservation') ? without(all, reserved) : all;
-  const state = await readCpuState(path);
-  // A change of policy is harmless while nobody has processors for himself.
-  if (state !== undefined && state.policy !== options.policy && state.entries.size > 0) {
-    throw new UsageError(
-      `cpuManagerPolicy is ${options.policy}, but ${path} is of policy ${state.policy}: drain the node and remove that file`,
-    );
+  const usable = own.strictReservation ? without(all, reserved) : all;
+  const state = await readCpuState(path).catch((error: unknown) => {
+    throw error instanceof CheckpointError ? stateError(error.message, path, error) : error;
+  });
+  if (state !== undefined) {
+    checkCpuState(state, path, { policy: options.policy, all, reserved, strict: own.strictReservation });
   }
-  const entries = new Map([...(state?.entries ?? [])].map(([uid, own]) => [uid, new Map(own)]));
+  const entries = new Map([...(state?.entries ?? [])].map(([uid, cpus]) => [uid, new Map(cpus)]));
   /** What the containers of the shared pool were last set to, by id. */
   const applied = new Map<string, string>();
 
@@ -130,51 +114,31 @@ export async function createCpuManager(options: CpuManagerOptions): Promise<CpuM
   }
 
   const freeFor = (reuse: ReadonlySet<number>) => new Set([...without(shared(), reserved), ...reuse]);
-  const inNodes = (cpus: ReadonlySet<number>, nodes: number) =>
-    new Set(topology.cpus.filter(({ id, node }) => cpus.has(id) && (nodes & (1 << node)) !== 0).map(({ id }) => id));
-
-  /** The nodes of the hint, or the sockets they are in. */
-  function alignedTo(nodes: number): number {
-    if (!isOn('align-by-socket')) return nodes;
-    const sockets = new Set(
-      topology.cpus.filter(({ node }) => (nodes & (1 << node)) !== 0).map(({ socket }) => socket),
-    );
-    return topology.cpus.reduce((mask, { socket, node }) => (sockets.has(socket) ? mask | (1 << node) : mask), 0);
-  }
-
-  function checkAlignment(count: number, free: ReadonlySet<number>): void {
-    if (!taking.wholeCores) return;
-    if (count % perCore !== 0) {
-      const text = `SMT Alignment Error: requested ${count} cpus not multiple cpus per core = ${perCore}`;
-      throw new AllocationError('SMTAlignmentError', text);
-    }
-    const cores = new Set(topology.cpus.map(({ core }) => core));
-    const whole = [...cores].filter((core) => topology.cpus.every((cpu) => cpu.core !== core || free.has(cpu.id)));
-    const available = whole.length * perCore;
-    if (available >= count) return;
-    const text = `SMT Alignment Error: not enough free physical CPUs: available physical CPUs = ${available}, requested CPUs = ${count}, CPUs per core = ${perCore}`;
-    throw new AllocationError('SMTAlignmentError', text);
-  }
 
   function choose(count: number, free: ReadonlySet<number>, hint: TopologyHint): Set<number> {
-    if (hint.nodes === undefined) return new Set(takeCpus(topology.cpus, free, count, taking));
-    const aligned = inNodes(free, alignedTo(hint.nodes));
-    const near = new Set(takeCpus(topology.cpus, aligned, Math.min(count, aligned.size), taking));
+    if (hint.nodes === undefined) return new Set(takeCpus(topology.cpus, free, count, own));
+    const nodes = own.alignBySocket ? nodesOfSockets(topology, hint.nodes) : hint.nodes;
+    const aligned = cpusInNodes(topology, free, nodes);
+    const near = new Set(takeCpus(topology.cpus, aligned, Math.min(count, aligned.size), own));
     if (near.size === count) return near;
-    return new Set([...near, ...takeCpus(topology.cpus, without(free, near), count - near.size, taking)]);
+    return new Set([...near, ...takeCpus(topology.cpus, without(free, near), count - near.size, own)]);
   }
 
-  function hintsFor(count: number, free: ReadonlySet<number>, own: ReadonlySet<number> | undefined): ResourceHints {
-    if (count === 0) return new Map();
-    const mask = topology.nodes.reduce((sum, { id }) => sum | (1 << id), 0);
-    let narrowest = countNodes(mask);
-    const sets: number[] = [];
-    for (const nodes of subsetsOf(mask)) {
-      if (inNodes(all, nodes).size >= count) narrowest = Math.min(narrowest, countNodes(nodes));
-      const holds = own === undefined ? inNodes(free, nodes).size >= count : inNodes(own, nodes).size === own.size;
-      if (holds) sets.push(nodes);
-    }
-    return new Map([['cpu', hintsOf(sets, narrowest)]]);
+  const hintsFor = (supply: CpuSupply, count: number): ResourceHints =>
+    new Map([['cpu', cpuHints(topology, supply, count, own)]]);
+  /** A preference that nothing can satisfy. */
+  const impossible: ResourceHints = new Map([['cpu', []]]);
+  const countFor = (pod: Pod, container: Container) => (isStatic ? exclusiveCount(pod, container) : 0);
+
+  async function give(pod: Pod, container: Container, count: number, hint: TopologyHint): Promise<void> {
+    const uid = pod.metadata.uid ?? '';
+    if (entries.get(uid)?.has(container.name) === true) return;
+    const free = freeFor(reusable(pod, container));
+    if (own.wholeCores) checkWholeCores(topology, free, count);
+    const cpus = entries.get(uid) ?? new Map<string, ReadonlySet<number>>();
+    cpus.set(container.name, choose(count, free, hint));
+    entries.set(uid, cpus);
+    await save();
   }
 
   async function reconcile(signal: AbortSignal): Promise<void> {
@@ -194,26 +158,37 @@ export async function createCpuManager(options: CpuManagerOptions): Promise<CpuM
 
   return {
     hints(pod, container) {
-      const count = isStatic ? exclusiveCount(pod, container) : 0;
-      const own = entries.get(pod.metadata.uid ?? '')?.get(container.name);
-      return hintsFor(count, freeFor(reusable(pod, container)), own);
+      const count = countFor(pod, container);
+      if (count === 0) return new Map();
+      const has = entries.get(pod.metadata.uid ?? '')?.get(container.name);
+      if (has === undefined) {
+        return hintsFor({ available: freeFor(new Set()), reusable: reusable(pod, container) }, count);
+      }
+      return has.size === count ? hintsFor({ available: has, reusable: new Set() }, count) : impossible;
     },
     podHints(pod) {
-      const sum = pod.spec.containers.reduce((total, container) => total + exclusiveCount(pod, container), 0);
-      const most = Math.max(sum, ...(pod.spec.initContainers ?? []).map((container) => exclusiveCount(pod, container)));
-      return hintsFor(isStatic ? most : 0, freeFor(new Set()), undefined);
+      const count = isStatic ? podExclusiveCount(pod) : 0;
+      if (count === 0) return new Map();
+      const has = new Set<number>();
+      for (const container of [...(pod.spec.initContainers ?? []), ...pod.spec.containers]) {
+        const cpus = entries.get(pod.metadata.uid ?? '')?.get(container.name);
+        if (cpus === undefined) continue;
+        if (cpus.size !== exclusiveCount(pod, container)) return impossible;
+        for (const cpu of cpus) has.add(cpu);
+      }
+      if (has.size === count) return hintsFor({ available: has, reusable: new Set() }, count);
+      return hintsFor({ available: freeFor(new Set()), reusable: has }, count);
     },
     async allocate(pod, container, hint) {
-      const count = isStatic ? exclusiveCount(pod, container) : 0;
-      const uid = pod.metadata.uid ?? '';
-      if (count === 0 || entries.get(uid)?.has(container.name) === true) return;
-      const reuse = reusable(pod, container);
-      const free = freeFor(reuse);
-      checkAlignment(count, free);
-      const own = entries.get(uid) ?? new Map<string, ReadonlySet<number>>();
-      own.set(container.name, choose(count, free, hint));
-      entries.set(uid, own);
-      await save();
+      const count = countFor(pod, container);
+      if (count === 0) return;
+      try {
+        await give(pod, container, count, hint);
+        options.observe?.(false);
+      } catch (error) {
+        options.observe?.(true);
+        throw error;
+      }
     },
     retain(podUids) {
       const gone = [...entries.keys()].filter((uid) => !podUids.has(uid));

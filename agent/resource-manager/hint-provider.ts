@@ -41,6 +41,8 @@ export interface ContainerExtras {
   /** Lists as the kernel reads them, for example 0-3,8; absent: all. */
   cpus?: string | undefined;
   memoryNodes?: string | undefined;
+  /** Processors are the container's own: no quota slows it down. */
+  exclusiveCpus?: boolean;
 }
 
 /** Nothing beyond it. */

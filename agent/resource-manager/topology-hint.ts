@@ -34,7 +34,7 @@ export function subsetsOf(all: number): number[] {
 }
 
 /** Fewer nodes first; of as many, those with lower numbers. */
-function isNarrower(a: number, b: number): boolean {
+export function isNarrower(a: number, b: number): boolean {
   const [x, y] = [countNodes(a), countNodes(b)];
   return x === y ? a < b : x < y;
 }
@@ -119,7 +119,8 @@ export function mergeHints(
   providers: readonly ResourceHints[],
   options: TopologyOptions,
 ): { hint: TopologyHint; admit: boolean } {
-  if (policy === 'none') return { hint: { nodes: undefined, preferred: true }, admit: true };
+  // Nobody asks for anything to be preferred then.
+  if (policy === 'none') return { hint: { nodes: undefined, preferred: false }, admit: true };
   const { all } = options;
   let lists = alternatives(providers);
   if (policy === 'single-numa-node') {

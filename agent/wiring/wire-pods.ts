@@ -144,6 +144,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     allocated: await openAllocationStore(join(settings.rootDir, 'allocated_pods_state'), logger),
     actuated: await openAllocationStore(join(settings.rootDir, 'actuated_pods_state'), logger),
     node: reporter.node,
+    pinned: { cpu: settings.cpuManagerPolicy === 'static', memory: settings.memoryManagerPolicy === 'Static' },
     record,
     clock,
     logger,

@@ -1,19 +1,29 @@
 // What gives pods processors and devices, and who tells others of it.
 import { join } from 'node:path';
 import type { Container, Node, Pod } from '#kube/api/generated/core-v1.ts';
-import { milliValue } from '#kube/api/quantity.ts';
+import { addQuantities, milliValue, parseQuantity, type Quantity, quantityOf } from '#kube/api/quantity.ts';
 import { runGroup } from '#kube/process/component.ts';
 import { createDeviceManager } from '../device-plugin/device-manager.ts';
 import { createClaimManager } from '../dra/claim-manager.ts';
 import { openClaimStore } from '../dra/claim-store.ts';
+import { thresholdQuantity } from '../node/compute-node-status.ts';
 import { describeClaim, describeDevices, describeEntries } from '../pod-resources/describe-devices.ts';
+import { describeMemory } from '../pod-resources/describe-memory.ts';
 import { servePodResources } from '../pod-resources/pod-resources-server.ts';
 import { createCpuManager } from '../resource-manager/cpu-manager.ts';
+import { checkCpuPolicyOptions, parseCpuPolicyOptions } from '../resource-manager/cpu-policy-options.ts';
 import { readCpuTopology } from '../resource-manager/cpu-topology.ts';
 import type { ContainerExtras } from '../resource-manager/hint-provider.ts';
+import { createMemoryManager } from '../resource-manager/memory-manager.ts';
+import { systemReservedMemory } from '../resource-manager/reserved-memory.ts';
 import { createResourceManager } from '../resource-manager/resource-manager.ts';
+import { parseTopologyOptions } from '../resource-manager/topology-options.ts';
 import { isAlive } from '../runtime-cache/pod-runtime.ts';
-import { registerProcessorMetrics, registerTopologyMetrics } from '../server/metrics/manager-metrics.ts';
+import {
+  registerPinningMetrics,
+  registerProcessorMetrics,
+  registerTopologyMetrics,
+} from '../server/metrics/manager-metrics.ts';
 import type { AgentParts } from './agent-parts.ts';
 import type { RuntimeParts } from './wire-runtime.ts';
 
@@ -26,6 +36,21 @@ function distanceIn(nodes: readonly { id: number; distances: readonly number[] }
   };
 }
 
+/** What the node keeps from pods in all, by resource. */
+function withheld({ settings, facts }: AgentParts): Map<string, Quantity> {
+  const held = new Map<string, Quantity>();
+  const add = (resource: string, amount: Quantity) => {
+    const before = held.get(resource);
+    held.set(resource, before === undefined ? amount : addQuantities(before, amount));
+  };
+  for (const list of settings.reserved) {
+    for (const [resource, text] of Object.entries(list)) add(resource, parseQuantity(text));
+  }
+  const capacity = quantityOf(facts.memoryBytes, 'BinarySI');
+  add('memory', thresholdQuantity(settings.evictionHard['memory.available'], capacity));
+  return held;
+}
+
 export interface ResourceListeners {
   /** The node has other devices than before. */
   changed(): void;
@@ -34,16 +59,25 @@ export interface ResourceListeners {
 }
 
 /** Connects them. Throws UsageError. */
-export async function wireResources(parts: AgentParts, { direct, cache }: RuntimeParts, told: ResourceListeners) {
+export async function wireResources(parts: AgentParts, runtimeParts: RuntimeParts, told: ResourceListeners) {
+  const { direct, cache } = runtimeParts;
   const { settings, facts, clock, logger } = parts;
   const { rootDir } = settings;
   const topology = await readCpuTopology(facts.memoryBytes);
   const nodes = topology.nodes.reduce((mask, { id }) => mask | (1 << id), 0);
   const devices = await createDeviceManager({ rootDir, nodes, clock, logger, changed: told.changed });
+  const { cpuManagerPolicy, featureGates } = settings;
+  const cpuOptions = parseCpuPolicyOptions(cpuManagerPolicy, settings.cpuManagerOptions, featureGates);
+  checkCpuPolicyOptions(cpuOptions, topology, settings.topologyPolicy);
+  const pinned = registerPinningMetrics(parts.metrics.registry);
   const cpus = await createCpuManager({
     rootDir,
-    policy: settings.cpuManagerPolicy,
-    options: settings.cpuManagerOptions,
+    policy: cpuManagerPolicy,
+    options: cpuOptions,
+    observe(failed) {
+      pinned.processors(failed);
+      if (cpuOptions.wholeCores) pinned.aligned('container', 'physical_cpu', !failed);
+    },
     reservedCpus: settings.reservedCpus,
     reservedMilli: settings.reserved.reduce((sum, list) => sum + milliValue(list['cpu']), 0),
     topology,
@@ -53,13 +87,32 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
     clock,
     logger,
   });
-  const closest = settings.topologyOptions['prefer-closest-numa-nodes'] === 'true';
+  const memory = await createMemoryManager({
+    rootDir,
+    policy: settings.memoryManagerPolicy,
+    nodes: topology.nodes,
+    reserved:
+      settings.memoryManagerPolicy === 'Static'
+        ? systemReservedMemory(topology.nodes, withheld(parts), settings.reservedMemory)
+        : new Map(),
+    observe: pinned.memory,
+    logger,
+  });
+  const { preferClosest } = parseTopologyOptions(
+    settings.topologyPolicy,
+    settings.topologyOptions,
+    topology.nodes.length,
+  );
+  const observeAdmission = registerTopologyMetrics(parts.metrics.registry);
   const manager = createResourceManager({
-    providers: [cpus, devices],
-    observe: registerTopologyMetrics(parts.metrics.registry),
+    providers: [cpus, memory, devices],
+    observe(admitted, durationMs) {
+      observeAdmission(admitted, durationMs);
+      if (settings.topologyPolicy === 'single-numa-node') pinned.aligned(settings.topologyScope, 'numa_node', admitted);
+    },
     policy: settings.topologyPolicy,
     scope: settings.topologyScope,
-    topology: { all: nodes, ...(closest ? { distance: distanceIn(topology.nodes) } : {}) },
+    topology: { all: nodes, ...(preferClosest ? { distance: distanceIn(topology.nodes) } : {}) },
     running: () =>
       cache
         .all()
@@ -73,15 +126,28 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
     logger,
     registered: told.wakeAll,
   });
+  /** Containers with processors of their own are not slowed down on them. */
+  const withoutQuota = ({ metadata: { uid = '' } }: Pod, containers: readonly Container[]) =>
+    featureGates['DisableCPUQuotaWithExclusiveCPUs'] !== 'false' &&
+    containers.some(({ name }) => cpus.exclusiveOf(uid, name).length > 0);
+  runtimeParts.withoutQuota((pod) => withoutQuota(pod, [...(pod.spec.initContainers ?? []), ...pod.spec.containers]));
   const describeOwn = (pod: Pod, container: Container) => {
     const { uid = '' } = pod.metadata;
     return {
       devices: describeEntries(inventory.entriesOf(uid, container.name)),
       cpus: cpus.exclusiveOf(uid, container.name),
-      memory: [],
+      memory: describeMemory(memory.blocksOf(uid, container.name)),
       claims: claims.claimsOf(pod, container).map(describeClaim),
     };
   };
+
+  const exclusiveOf = (pods: readonly Pod[]) => [
+    ...new Set(
+      pods.flatMap(({ metadata: { uid = '' }, spec }) =>
+        [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ name }) => cpus.exclusiveOf(uid, name)),
+      ),
+    ),
+  ];
 
   /** A socket that cannot be opened, for example since its path is too long, keeps no pod from running. */
   async function tolerated(
@@ -101,13 +167,15 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
     watchProcessors: (pods: () => readonly Pod[]) =>
       registerProcessorMetrics(parts.metrics.registry, {
         isStatic: settings.cpuManagerPolicy === 'static',
-        exclusive: () =>
-          pods()
-            .flatMap(({ metadata: { uid = '' }, spec }) =>
-              [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ name }) => cpus.exclusiveOf(uid, name)),
-            )
-            .filter((cpu, index, all) => all.indexOf(cpu) === index).length,
+        exclusive: () => exclusiveOf(pods()).length,
         assignable: () => cpus.assignable().length,
+        byNode: () =>
+          new Map(
+            topology.nodes.map(({ id }) => {
+              const own = topology.cpus.filter(({ node }) => node === id).map((cpu) => cpu.id);
+              return [id, exclusiveOf(pods()).filter((cpu) => own.includes(cpu)).length];
+            }),
+          ),
       }),
     handlers: [devices.handler, claims.handler],
     claims,
@@ -122,7 +190,13 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
     async extras(pod: Pod, container: Container, signal: AbortSignal): Promise<ContainerExtras> {
       const extras = await devices.prepare(pod, container, signal);
       for (const name of claims.devicesOf(pod, container)) extras.cdiDevices.push({ name });
-      return { ...extras, cpus: cpus.cpusOf(pod.metadata.uid ?? '', container.name) };
+      const { uid = '' } = pod.metadata;
+      return {
+        ...extras,
+        cpus: cpus.cpusOf(uid, container.name),
+        memoryNodes: memory.nodesOf(uid, container.name),
+        exclusiveCpus: withoutQuota(pod, [container]),
+      };
     },
     async run(signal: AbortSignal) {
       const serving = { run: (stop: AbortSignal) => tolerated('device plugins', devices.run, stop) };
@@ -134,7 +208,7 @@ export async function wireResources(parts: AgentParts, { direct, cache }: Runtim
       const allocatable = () => ({
         devices: inventory.resources().flatMap((name) => describeDevices(name, inventory.devicesOf(name))),
         cpus: cpus.assignable(),
-        memory: [],
+        memory: describeMemory(memory.allocatable()),
       });
       const sources = { pods, of: describeOwn, allocatable };
       return tolerated('the pod resources API', (stop) => servePodResources(rootDir, sources, stop), signal);

@@ -1,5 +1,6 @@
 // The runtime as the rest of the agent sees it: every call timed, heavy ones bounded, its state in a cache; and the
 // cgroups beside it.
+import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { amountsOf } from '#kube/api/pod-resources.ts';
 import { createCgroupManager } from '../cgroup/cgroup-manager.ts';
 import { createCgroupV1 } from '../cgroup/cgroup-v1.ts';
@@ -32,7 +33,7 @@ function reservedCgroups({ settings }: AgentParts) {
   );
 }
 
-function createCgroups(parts: AgentParts, unified: boolean, bus: Bus) {
+function createCgroups(parts: AgentParts, unified: boolean, bus: Bus, withoutQuota: (pod: Pod) => boolean) {
   const { settings, facts, clock } = parts;
   const fs = unified ? createCgroupV2(cgroupFsRoot, clock) : createCgroupV1(cgroupFsRoot, clock);
   return createCgroupManager({
@@ -46,6 +47,7 @@ function createCgroups(parts: AgentParts, unified: boolean, bus: Bus) {
       memoryQos: settings.memoryQos && unified,
     },
     reserved: reservedCgroups(parts),
+    withoutQuota,
     enforceAllocatable: settings.enforceAllocatable,
   });
 }
@@ -64,7 +66,12 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
     : createCgroupV1StatsReader(cgroupFsRoot, clock);
   // Opened with its first use.
   const bus = openBus();
-  const cgroups = observeCgroups(createCgroups(parts, unified, bus), clock, agentMetrics.observeCgroup);
+  let isWithoutQuota = (_: Pod) => false;
+  const cgroups = observeCgroups(
+    createCgroups(parts, unified, bus, (pod) => isWithoutQuota(pod)),
+    clock,
+    agentMetrics.observeCgroup,
+  );
   const cache = createRuntimeCache({
     runtime,
     clock,
@@ -72,7 +79,13 @@ export async function wireRuntime(parts: AgentParts, metrics: (unified: boolean)
     relistPeriodMs: 1000,
     observeRelist: agentMetrics.observeRelist,
   });
-  return { unified, agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache, bus };
+  return {
+    ...{ unified, agentMetrics, direct, images, runtime, cgroups, cgroupReader, cache, bus },
+    /** Sets which pods have processors of their own. */
+    withoutQuota(decide: (pod: Pod) => boolean) {
+      isWithoutQuota = decide;
+    },
+  };
 }
 
 /** What `wireRuntime` made. */

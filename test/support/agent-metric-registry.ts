@@ -4,7 +4,11 @@ import { systemClock } from '#kube/process/clock.ts';
 import { createCertificateMetrics } from '../../agent/certificate/certificate-metrics.ts';
 import { createAgentMetrics } from '../../agent/server/agent-metrics.ts';
 import { registerMachineMetrics } from '../../agent/server/metrics/machine-metrics.ts';
-import { registerProcessorMetrics, registerTopologyMetrics } from '../../agent/server/metrics/manager-metrics.ts';
+import {
+  registerPinningMetrics,
+  registerProcessorMetrics,
+  registerTopologyMetrics,
+} from '../../agent/server/metrics/manager-metrics.ts';
 import { createPodMetrics } from '../../agent/server/metrics/pod-metrics.ts';
 import { registerPullRecordCounts } from '../../agent/server/metrics/pull-record-counts.ts';
 import { registerVolumeCounts } from '../../agent/server/metrics/volume-counts.ts';
@@ -38,7 +42,13 @@ export function createAgentRegistry() {
   createCertificateMetrics(registry, systemClock);
   createShutdownMetrics(registry, systemClock);
   registerTopologyMetrics(registry);
-  registerProcessorMetrics(registry, { isStatic: true, exclusive: () => 1, assignable: () => 3 });
+  registerPinningMetrics(registry);
+  registerProcessorMetrics(registry, {
+    isStatic: true,
+    exclusive: () => 1,
+    assignable: () => 3,
+    byNode: () => new Map(),
+  });
   registerPullRecordCounts(registry, '/nowhere');
   registerVolumeCounts(registry, '/nowhere', () => []);
   const view = {

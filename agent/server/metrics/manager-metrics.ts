@@ -12,6 +12,8 @@ export interface ProcessorUse {
   exclusive(): number;
   /** Processors that could be given away. */
   assignable(): number;
+  /** Processors that containers have for themselves, by NUMA node. */
+  byNode(): ReadonlyMap<number, number>;
 }
 
 /** Registers the metrics of admission; the function is told how each pod fared. */
@@ -40,6 +42,50 @@ export function registerTopologyMetrics(registry: Registry): (admitted: boolean,
   };
 }
 
+/** Told of each request for something of a container's own, and whether it failed. */
+export type ObservePinning = (failed: boolean) => void;
+
+/** Registers the counters of requests for processors and memory of containers' own. */
+export function registerPinningMetrics(registry: Registry) {
+  const labelNames = ['scope', 'boundary'] as const;
+  const aligned = new Counter({
+    name: 'kubelet_container_aligned_compute_resources_count',
+    help: 'Cumulative number of aligned compute resources allocated to containers by alignment type.',
+    labelNames,
+    registers: [registry],
+  });
+  const unaligned = new Counter({
+    name: 'kubelet_container_aligned_compute_resources_failure_count',
+    help: 'Cumulative number of failures to allocate aligned compute resources to containers by alignment type.',
+    labelNames,
+    registers: [registry],
+  });
+  const counters = (manager: string, what: string): ObservePinning => {
+    const requests = new Counter({
+      name: `kubelet_${manager}_pinning_requests_total`,
+      help: `The number of ${what} allocations which required pinning.`,
+      registers: [registry],
+    });
+    const errors = new Counter({
+      name: `kubelet_${manager}_pinning_errors_total`,
+      help: `The number of ${what} allocations which required pinning that failed.`,
+      registers: [registry],
+    });
+    return (failed) => {
+      requests.inc();
+      if (failed) errors.inc();
+    };
+  };
+  return {
+    processors: counters('cpu_manager', 'cpu core'),
+    memory: counters('memory_manager', 'memory pages'),
+    /** What was to be aligned to that boundary was, or was not. */
+    aligned(scope: 'container' | 'pod', boundary: 'numa_node' | 'physical_cpu', succeeded: boolean): void {
+      (succeeded ? aligned : unaligned).inc({ scope, boundary });
+    },
+  };
+}
+
 /** Registers the gauges of processors, read when somebody asks. */
 export function registerProcessorMetrics(registry: Registry, use: ProcessorUse): void {
   const gauge = (name: string, help: string, value: () => number) =>
@@ -61,4 +107,14 @@ export function registerProcessorMetrics(registry: Registry, use: ProcessorUse):
     'The size of the shared CPU pool for non-guaranteed QoS pods, in millicores.',
     () => Math.max(use.assignable() - use.exclusive(), 0) * 1000,
   );
+  new Gauge({
+    name: 'kubelet_cpu_manager_allocation_per_numa',
+    help: 'Number of CPUs allocated per NUMA node',
+    labelNames: ['numa_node'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      if (use.isStatic) for (const [id, count] of use.byNode()) this.set({ numa_node: `${id}` }, count);
+    },
+  });
 }

@@ -84,6 +84,23 @@ describe('planAllocation', () => {
     });
   }
 
+  const guaranteed = [
+    ['cpu', '2', '64Mi', 'CPU Manager policy "static"'],
+    ['memory', '1', '128Mi', 'Memory Manager policy "Static"'],
+    ['neither', '1000m', '64Mi', undefined],
+  ] as const;
+  for (const [what, cpu, memory, text] of guaranteed) {
+    it(`refuses guaranteed pods what was given piece by piece: ${what}`, () => {
+      const room = new Map([...allocatable, ['cpu', 8000]] as [string, number][]);
+      const problem = planAllocation({
+        ...{ wanted: sized(cpu, memory), given: sized('1'), allocatable: room, others: [] },
+        pinned: { cpu: true, memory: true },
+      });
+      const expected = text && `Infeasible: Resize is infeasible for Guaranteed Pods alongside ${text}`;
+      assert.equal(problem === undefined ? undefined : `${problem.reason}: ${problem.message}`, expected);
+    });
+  }
+
   it('asks again in order: shrinking first, then by priority, then those that wait longest', () => {
     const item = (name: string, cpu: string, priority: number, sinceMs: number) => ({
       wanted: sized(cpu, '64Mi', { name }, priority),

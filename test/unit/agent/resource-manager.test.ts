@@ -9,6 +9,7 @@ import { decodeDeviceCheckpoint, encodeDeviceCheckpoint } from '../../../agent/d
 import { isDeviceResource } from '../../../agent/device-plugin/registration-server.ts';
 import { candidates, selectDevices } from '../../../agent/device-plugin/select-devices.ts';
 import { createCpuManager } from '../../../agent/resource-manager/cpu-manager.ts';
+import { parseCpuPolicyOptions } from '../../../agent/resource-manager/cpu-policy-options.ts';
 import { formatCpuSet, parseCpuSet } from '../../../agent/resource-manager/cpu-set.ts';
 import { decodeCpuState, encodeCpuState } from '../../../agent/resource-manager/cpu-state.ts';
 import type { CpuTopology } from '../../../agent/resource-manager/cpu-topology.ts';
@@ -110,7 +111,7 @@ describe('the CPU manager', () => {
     return createCpuManager({
       rootDir: directory,
       policy: 'static',
-      options,
+      options: parseCpuPolicyOptions('static', options, {}),
       reservedCpus: '',
       reservedMilli: 500,
       topology: machine,
