@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Exec } from '#kube/process/exec.ts';
+import { selectMountsBelow } from '../down/mounts.ts';
 import { berthCommand, packageRoot } from '../package-root.ts';
 import { type Ledger, openLedger } from './ledger.ts';
 import {
@@ -19,6 +20,8 @@ import { recordFile, writeRecorded } from './write-recorded.ts';
 const podLinks = ['cni0', 'cbr0', 'berth0'];
 /** Files that the agent writes into directories of others, when it is configured to. */
 const sharedFiles = ['/etc/systemd/logind.conf.d/99-kubelet.conf'];
+/** Mounts of pods and drivers, also of a kubelet before: not the machine's. */
+const volumeMount = /^\/var\/lib\/kubelet\/(pods|plugins)\/./;
 const packagedUnit = '/usr/lib/systemd/system/berth-agent.service';
 const packagedRoot = '/usr/lib/berth';
 
@@ -32,10 +35,15 @@ export interface InstallOptions {
 
 /** Records what a node will change when it runs. */
 async function recordMachine(root: string, ledger: Ledger): Promise<void> {
+  const isNew = ledger.entries().length === 0;
   const absent = selectAbsent(nodeDirectories, (path) => existsSync(join(root, path)));
   for (const path of absent) await ledger.add({ kind: 'tree', path: join(root, path) });
   for (const path of sharedFiles) if (!existsSync(join(root, path))) await recordFile(join(root, path), ledger);
   if (root !== '/') return;
+  if (isNew) {
+    const mounts = selectMountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), nodeDirectories);
+    for (const path of mounts.filter((point) => !volumeMount.test(point))) await ledger.add({ kind: 'mount', path });
+  }
   for (const name of kernelSettings) {
     const path = join('/proc/sys', name);
     if (existsSync(path)) await ledger.add({ kind: 'sysctl', name, value: readFileSync(path, 'utf8').trim() });

@@ -19,7 +19,9 @@ export type LedgerEntry =
   /** A kernel setting as it was. */
   | { kind: 'sysctl'; name: string; value: string }
   /** A network link of pods that was not there. */
-  | { kind: 'link'; name: string };
+  | { kind: 'link'; name: string }
+  /** What was mounted where the node mounts: it stays. */
+  | { kind: 'mount'; path: string };
 
 export interface Ledger {
   entries(): readonly LedgerEntry[];
@@ -32,7 +34,7 @@ interface LedgerFile {
   entries: LedgerEntry[];
 }
 
-const kinds: readonly string[] = ['file', 'replaced', 'directory', 'tree', 'unit', 'sysctl', 'link'];
+const kinds: readonly string[] = ['file', 'replaced', 'directory', 'tree', 'unit', 'sysctl', 'link', 'mount'];
 
 /** Where the ledger is, below `root`, which is / but in tests. */
 export function ledgerPath(root: string): string {
@@ -46,6 +48,8 @@ export function subjectOf(entry: LedgerEntry): string {
     case 'sysctl':
     case 'link':
       return `${entry.kind} ${entry.name}`;
+    case 'mount':
+      return `mount ${entry.path}`;
     default:
       return entry.path;
   }

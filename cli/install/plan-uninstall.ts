@@ -7,7 +7,7 @@ export type UninstallStep =
   | { do: 'remove-pods' }
   | { do: 'remove-rules' }
   | { do: 'remove-cgroups' }
-  | { do: 'unmount'; below: string[] }
+  | { do: 'unmount'; below: string[]; except: string[] }
   | { do: 'remove-link'; name: string }
   | { do: 'remove-tree'; path: string }
   | { do: 'remove-file'; path: string }
@@ -32,6 +32,7 @@ function fileStep(entry: LedgerEntry): UninstallStep | undefined {
     case 'unit':
     case 'sysctl':
     case 'link':
+    case 'mount':
       return undefined;
     default:
       return entry satisfies never;
@@ -44,10 +45,11 @@ export function planUninstall(entries: readonly LedgerEntry[], root: string): Un
   const isAgent = (name: string) => /^(berth-agent|kubelet)\./.test(name);
   const stop = (names: string[]) => names.map((name) => ({ do: 'stop-unit' as const, name }));
   const trees = entries.flatMap((entry) => (entry.kind === 'tree' ? [entry.path] : []));
+  const except = entries.flatMap((entry) => (entry.kind === 'mount' ? [entry.path] : []));
   const kernel: UninstallStep[] = [
     { do: 'remove-rules' },
     { do: 'remove-cgroups' },
-    { do: 'unmount', below: [...new Set([...mountRoots, ...trees])] },
+    { do: 'unmount', below: [...new Set([...mountRoots, ...trees])], except },
     ...entries.flatMap((entry) => (entry.kind === 'link' ? [{ do: 'remove-link' as const, name: entry.name }] : [])),
   ];
   const settings = entries.flatMap((entry) =>
@@ -77,7 +79,7 @@ export function describeStep(step: UninstallStep): string {
     case 'remove-cgroups':
       return "remove the pods' cgroups";
     case 'unmount':
-      return `unmount what is mounted below ${step.below.join(', ')}`;
+      return `unmount what is mounted below ${step.below.join(', ')}${step.except.map((path) => `, but not ${path}`).join('')}`;
     case 'remove-link':
       return `remove the network link ${step.name}, if pods left it`;
     case 'remove-tree':
