@@ -29,6 +29,7 @@ describe('joining a cluster', { skip }, () => {
   let containerd: TestContainerd;
   let node: ChildProcess | undefined;
   let line: string[] = [];
+  let relay: ChildProcess | undefined;
 
   before(async () => {
     cluster = await startTestCluster();
@@ -75,6 +76,7 @@ describe('joining a cluster', { skip }, () => {
     writeFileSync(join(root, 'var/lib/kubelet/config.yaml'), stringify(configuration));
   });
   after(async () => {
+    relay?.kill('SIGKILL');
     if (node !== undefined && node.exitCode === null) {
       const ended = once(node, 'exit');
       node.kill('SIGTERM');
@@ -88,6 +90,21 @@ describe('joining a cluster', { skip }, () => {
     await removeCgroups([cgroupRoot], systemClock);
     rmSync(root, { recursive: true, force: true });
   });
+
+  async function createPod(name: string): Promise<void> {
+    await cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name },
+      spec: {
+        nodeName,
+        hostNetwork: true,
+        terminationGracePeriodSeconds: 0,
+        tolerations: [{ operator: 'Exists' }],
+        containers: [{ name: 'c', image: 'localhost/berth/busybox:1', command: ['sleep', '3600'] }],
+      },
+    });
+  }
 
   it('is prepared by a token that nodes can be given', async () => {
     const { adminKubeconfig } = cluster.layout;
@@ -133,8 +150,21 @@ describe('joining a cluster', { skip }, () => {
   });
 
   it('gives the machine a certificate, and the cluster a node that runs pods', async () => {
+    // An API server of its own, as far as the node can tell, and the first of two.
+    const program = join(import.meta.dirname, '../support/relay-program.ts');
+    relay = spawn(
+      'nsenter',
+      [`--net=${cluster.namespace.path}`, process.execPath, program, '10.245.0.1', '6444', '10.245.0.1', '6443'],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    );
+    assert.ok(relay.stdout);
+    await once(relay.stdout, 'data', { signal: AbortSignal.timeout(10_000) });
+    const [command = '', url = '', ...rest] = line;
     const args = [
-      ...line,
+      command,
+      'https://10.245.0.1:6444',
+      url,
+      ...rest,
       '--root',
       root,
       '--node-name',
@@ -168,18 +198,9 @@ describe('joining a cluster', { skip }, () => {
       readFileSync(join(root, 'etc/kubernetes/kubelet.conf'), 'utf8'),
       /client-certificate: .*kubelet-client-current.pem/,
     );
-    await cluster.apply({
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name: 'there' },
-      spec: {
-        nodeName,
-        hostNetwork: true,
-        terminationGracePeriodSeconds: 0,
-        tolerations: [{ operator: 'Exists' }],
-        containers: [{ name: 'c', image: 'localhost/berth/busybox:1', command: ['sleep', '3600'] }],
-      },
-    });
+    const asNode = ['--kubeconfig', join(root, 'etc/kubernetes/kubelet.conf'), 'get', '--raw', '/readyz'];
+    assert.equal((await machine.exec('kubectl', asNode)).stdout, 'ok', 'other programs read its kubeconfig');
+    await createPod('there');
     await cluster
       .kubectl('wait', '--for=condition=Ready', 'pod/there', '--timeout=60s')
       .catch((error: unknown) => assert.fail(`${error}\n${output.slice(-3000)}`));
@@ -189,5 +210,23 @@ describe('joining a cluster', { skip }, () => {
       (await machine.exec('iptables-save', ['-t', 'nat'])).stdout.includes('KUBE-SERVICES'),
     );
     await cluster.kubectl('delete', 'pod', 'there', '--timeout=30s');
+  });
+
+  it('goes on with the second API server when the first is lost', async () => {
+    assert.ok(relay);
+    const ended = once(relay, 'exit', { signal: AbortSignal.timeout(10_000) });
+    relay.kill('SIGKILL');
+    await ended;
+    const renewed = async () =>
+      cluster.kubectl('get', 'lease', nodeName, '-n', 'kube-node-lease', '-o', 'jsonpath={.spec.renewTime}');
+    const before_ = await renewed();
+    await createPod('later');
+    await cluster.kubectl('wait', '--for=condition=Ready', 'pod/later', '--timeout=60s');
+    await cluster.kubectl('create', 'service', 'clusterip', 'later', '--tcp=80:80', '--clusterip=10.96.77.77');
+    await eventually('rules of a new service', async () =>
+      (await machine.exec('iptables-save', ['-t', 'nat'])).stdout.includes('10.96.77.77'),
+    );
+    await eventually('a lease that is renewed', async () => (await renewed()) !== before_);
+    await cluster.kubectl('delete', 'pod', 'later', '--timeout=30s');
   });
 });

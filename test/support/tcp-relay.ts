@@ -10,8 +10,12 @@ export interface TcpRelay extends AsyncDisposable {
   fallSilent(): void;
 }
 
-/** Listens on a free port of the loopback. Disposing it cuts every connection and refuses further ones. */
-export async function startTcpRelay(host: string, port: number): Promise<TcpRelay> {
+/** Listens on a free port of the loopback, where nothing else is said. Disposing it cuts every connection and refuses further ones. */
+export async function startTcpRelay(
+  host: string,
+  port: number,
+  listen = { host: '127.0.0.1', port: 0 },
+): Promise<TcpRelay> {
   const sockets = new Set<Socket>();
   let isSilent = false;
   let count = 0;
@@ -31,7 +35,7 @@ export async function startTcpRelay(host: string, port: number): Promise<TcpRela
     client.on('data', (chunk) => isSilent || target.write(chunk));
     target.on('data', (chunk) => isSilent || client.write(chunk));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(listen, resolve));
   return {
     port: (server.address() as AddressInfo).port,
     connections: () => count,
