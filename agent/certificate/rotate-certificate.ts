@@ -7,8 +7,8 @@ import type { CertificatePair, CertificateStore } from './certificate-store.ts';
 import type { IssuedCertificate } from './obtain-certificate.ts';
 import { isValidAt, rotationDeadlineMs } from './plan-rotation.ts';
 
-/** Timers hold no more than 24 days, and clocks are set: the time left is looked at again so often. */
-const lookMs = 3_600_000;
+/** Clocks are set and machines sleep: the time left is looked at again so often. */
+const lookMs = 60_000;
 const retry = { initialMs: 2000, maxMs: 256_000 };
 
 export interface RotationOptions {
@@ -43,15 +43,20 @@ export async function rotateCertificate(options: RotationOptions, signal: AbortS
       if (pair !== undefined) options.observer?.replaced((clock.now() - pair.notBeforeMs) / 1000);
       pair = await store.save(certPem, keyPem, clock.now());
       options.observer?.changed(pair);
-      failures = 0;
+      // One that is over already or not yet valid tells of a wrong clock, here or there; nor may a signer who leaves
+      // names out be asked without end.
+      const usable = isValidAt(pair, clock.now()) && (options.matches?.(pair) ?? true);
+      failures = usable ? 0 : failures + 1;
       options.changed(pair);
       logger.info({ subject: pair.subject, until: new Date(pair.notAfterMs).toISOString() }, 'the certificate is new');
+      if (failures === 0) continue;
+      logger.warn('the new certificate is not valid now, or not for all names: is the clock of this machine right?');
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
       options.observer?.failed();
       logger.warn({ err: error }, 'cannot renew the certificate, will try again');
-      await clock.sleep(backoffDelayMs(failures, retry), signal).catch(() => undefined);
     }
+    await clock.sleep(backoffDelayMs(failures, retry), signal).catch(() => undefined);
   }
 }
