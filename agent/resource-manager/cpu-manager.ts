@@ -106,7 +106,7 @@ export async function createCpuManager(options: CpuManagerOptions): Promise<CpuM
       if (!isSidecar(init)) for (const cpu of own?.get(init.name) ?? []) cpus.add(cpu);
     }
     const taken = new Set(
-      pod.spec.containers
+      [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter(isSidecar)]
         .filter(({ name }) => name !== container.name)
         .flatMap(({ name }) => [...(own?.get(name) ?? [])]),
     );

@@ -1,6 +1,7 @@
 // Gives the agent of a running cluster other fields of KubeletConfiguration: its supervisor starts it again.
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseYaml } from '#kube/process/parse-yaml.ts';
 import { readRunState } from '../../cli/up/run-state.ts';
 import type { TestCluster } from './e2e-cluster.ts';
@@ -16,6 +17,11 @@ export async function reconfigureAgent(cluster: TestCluster, fields: object): Pr
     const state = await readRunState(cluster.layout.stateFile);
     return state?.processes.find(({ name }) => name.startsWith('agent'))?.pid;
   };
+  // Another policy needs the state of the one before removed.
+  for (const manager of ['cpu', 'memory']) {
+    if (`${manager}ManagerPolicy` in fields)
+      await rm(join(node.kubeletDir, `${manager}_manager_state`), { force: true });
+  }
   const pid = await agentPid();
   assert.ok(pid !== undefined);
   process.kill(pid, 'SIGKILL');

@@ -1,5 +1,7 @@
 // Devices of a plugin on a real node: capacity, allocation into containers, health, restarts of plugin and agent.
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -26,6 +28,7 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
   let node: NodeCluster;
   let plugin: TestDevicePlugin;
   let directory = '';
+  const kubeletDir = () => node.cluster.layout.nodes[0]?.kubeletDir ?? '';
   const startPlugin = () =>
     startDevicePlugin({
       directory,
@@ -40,9 +43,15 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
       }),
     });
   before(async () => {
-    const configuration = { cpuManagerPolicy: 'static', systemReserved: { cpu: '500m' } };
+    const configuration = {
+      cpuManagerPolicy: 'static',
+      memoryManagerPolicy: 'Static',
+      systemReserved: { cpu: '500m', memory: '100Mi' },
+      evictionHard: { 'memory.available': '50Mi' },
+      reservedMemory: [{ numaNode: 0, limits: { memory: '150Mi' } }],
+    };
     node = await startNodeCluster({ configuration });
-    directory = join(node.cluster.layout.nodes[0]?.kubeletDir ?? '', 'device-plugins');
+    directory = join(kubeletDir(), 'device-plugins');
     plugin = await startPlugin();
   });
   after(async () => {
@@ -109,7 +118,7 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
     const namespace = await node.namespace();
     await node.createPod(namespace, { name: 'shown', spec: { containers: [user(1)] } });
     await node.waitReady(namespace, 'shown');
-    const socket = join(node.cluster.layout.nodes[0]?.kubeletDir ?? '', 'pod-resources/kubelet.sock');
+    const socket = join(kubeletDir(), 'pod-resources/kubelet.sock');
     const { PodResourcesLister } = loadPodResourcesPackage().v1;
     const client = new PodResourcesLister(`unix://${socket}`, credentials.createInsecure());
     try {
@@ -158,6 +167,19 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
     const own = await allowed('own');
     assert.match(own, /^\d+$/);
     await eventually('the other one leaves it', async () => !parseCpuSet(await allowed('shared')).has(Number(own)));
+    const { uid = '' } = (await node.pod(namespace, 'own')).metadata;
+    if (existsSync('/sys/fs/cgroup/cpu')) {
+      const [, group = ''] =
+        /:[^:]*\bcpu\b[^:]*:(.*)/.exec(await node.shell(namespace, 'own', 'cat /proc/1/cgroup')) ?? [];
+      for (const path of [group, join(group, '..')]) {
+        const quota = await readFile(join('/sys/fs/cgroup/cpu', path, 'cpu.cfs_quota_us'), 'utf8');
+        assert.equal(quota.trim(), '-1', path);
+      }
+    }
+    const nodes = await node.shell(namespace, 'own', 'sed -n s/^Mems_allowed_list://p /proc/1/status');
+    assert.equal(nodes.trim(), '0');
+    const state = JSON.parse(await readFile(join(kubeletDir(), 'memory_manager_state'), 'utf8'));
+    assert.deepEqual(state.entries[uid].main, [{ numaAffinity: [0], type: 'memory', size: 32 * 2 ** 20 }]);
   });
 
   it('gives what an init container had to the container after it', async () => {
