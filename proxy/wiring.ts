@@ -149,7 +149,7 @@ export async function createProxy({
     const others = Object.values(modes).filter((other) => other !== mode);
     for (const other of others) {
       for (const family of families) {
-        await other.cleanup(family).catch((error: unknown) => {
+        await other.cleanup(family, mode.keptChains(family)).catch((error: unknown) => {
           logger.warn({ err: error, mode: other.name, family }, 'cannot remove the rules of another mode');
         });
       }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
-import { cleanupIptables, createIptables } from '../../proxy/index.ts';
+import { removeProxyRules } from '../../proxy/index.ts';
 import type { ClusterLayout, NodeLayout } from '../up/layout.ts';
 import { execInNode, removeNodeLinks, removePodRules, restoreSysctls } from '../up/node-network.ts';
 import type { RunState } from '../up/run-state.ts';
@@ -31,10 +31,7 @@ async function sweepNode(context: TeardownContext, node: NodeLayout): Promise<vo
   await killCgroup(join(node.cgroupRoot, 'kubepods'), clock);
   for (const pid of findShims(node.containerdSocket)) process.kill(pid, 'SIGKILL');
   const inside = execInNode(exec, node);
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    const iptables = createIptables(inside, family);
-    if (await iptables.isSupported()) await cleanupIptables(iptables);
-  }
+  await removeProxyRules(inside);
   await removePodRules(inside);
   await inside('ip', ['link', 'del', node.podBridge]);
   await unmountBelow(exec, [node.containerdState, node.containerdRoot, node.kubeletDir, node.runDir]);

@@ -6,7 +6,6 @@ import type { Clock } from '#kube/process/clock.ts';
 import { type Exec, execOrThrow } from '#kube/process/exec.ts';
 import { parseYaml } from '#kube/process/parse-yaml.ts';
 import { createGrpcRuntimeService, openCriChannel } from '../../agent/index.ts';
-import { cleanupIptables, cleanupNftables, createIptables, createNft } from '../../proxy/index.ts';
 import { killCgroup, removeCgroups } from '../down/cgroups.ts';
 import { selectMountsBelow } from '../down/mounts.ts';
 
@@ -47,26 +46,20 @@ export async function removeNodePods(endpoint: string): Promise<number> {
   }
 }
 
-/** Removes the rules of every mode of the proxy. */
-export async function removeProxyRules(exec: Exec): Promise<void> {
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    const iptables = createIptables(exec, family);
-    // A machine without the program has no rules of this kind.
-    if (await iptables.isSupported().catch(() => false)) await cleanupIptables(iptables);
-    const { exitCode } = await exec('nft', ['--version']).catch(() => ({ exitCode: 1 }));
-    if (exitCode === 0) await cleanupNftables(createNft(exec, family), family);
-  }
-}
-
 /** Ends what is left in the groups of pods, and removes them. */
 export async function removePodCgroups(clock: Clock): Promise<void> {
   for (const path of podCgroups) await killCgroup(path, clock);
   await removeCgroups(podCgroups, clock);
 }
 
-/** Unmounts what volumes left below directories of the node. */
-export async function unmountNode(exec: Exec, directories: readonly string[]): Promise<void> {
+/** Unmounts what volumes left below directories of the node, but no mount that was there before the node. */
+export async function unmountNode(
+  exec: Exec,
+  directories: readonly string[],
+  except: readonly string[],
+): Promise<void> {
   for (const point of selectMountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), directories)) {
+    if (except.includes(point)) continue;
     await execOrThrow(exec, 'umount', ['--lazy', point]);
   }
 }

@@ -5,16 +5,10 @@ import { chmod, mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
+import { removeProxyRules } from '../../proxy/index.ts';
 import { type LedgerEntry, ledgerPath } from './ledger.ts';
 import { describeStep, planUninstall, type UninstallStep } from './plan-uninstall.ts';
-import {
-  removeNodePods,
-  removePodCgroups,
-  removePodLink,
-  removeProxyRules,
-  runtimeEndpointOf,
-  unmountNode,
-} from './sweep-node.ts';
+import { removeNodePods, removePodCgroups, removePodLink, runtimeEndpointOf, unmountNode } from './sweep-node.ts';
 import { createServiceControl, isSystemdRunning } from './systemd.ts';
 
 export interface UninstallOptions {
@@ -46,7 +40,7 @@ async function execute(step: UninstallStep, endpoint: string, { root, exec, cloc
       await removePodCgroups(clock);
       return;
     case 'unmount':
-      await unmountNode(exec, step.below);
+      await unmountNode(exec, step.below, step.except);
       return;
     case 'remove-link':
       await removePodLink(exec, step.name);

@@ -2,7 +2,7 @@
 // applied and sends only the difference; a full transaction runs at start and after reality differed.
 import type { Logger } from 'pino';
 import { isServiceChain } from '../plan/iptables/chain-names.ts';
-import { type BasePlanOptions, canaryChain, planBase, sharedChains } from '../plan/iptables/plan-base.ts';
+import { type BasePlanOptions, canaryChain, planBase } from '../plan/iptables/plan-base.ts';
 import { planService, type ServicePlanOptions } from '../plan/iptables/plan-service.ts';
 import { formatRestore, planDelta, planFull, type TableChange, tables } from '../plan/iptables/rule-set.ts';
 import type { ServiceRules, Table } from '../plan/iptables/rules.ts';
@@ -104,30 +104,4 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
 
 function size({ chains, shared }: ServiceRules): number {
   return [...chains.values()].reduce((sum, rules) => sum + rules.length, shared.length);
-}
-
-/** Removes every chain and rule of the proxy, and nothing else. Safe to run when there is nothing. */
-export async function cleanupIptables(iptables: Iptables): Promise<void> {
-  const ours = new Set([
-    ...sharedChains.nat,
-    ...sharedChains.filter,
-    canaryChain,
-    'KUBE-MARK-MASQ',
-    'KUBE-POSTROUTING',
-    'KUBE-FORWARD',
-    'KUBE-FIREWALL',
-  ]);
-  for (const table of tables) {
-    const saved = await iptables.save(table);
-    const chains = [...saved.keys()].filter((chain) => ours.has(chain) || isServiceChain(chain));
-    if (chains.length === 0) continue;
-    const jumps = [...saved].flatMap(([chain, rules]) => {
-      if (chains.includes(chain)) return [];
-      return rules
-        .filter((rule) => chains.some((target) => rule.endsWith(`-j ${target}`)))
-        .map((rule) => `-D ${chain} ${rule}`);
-    });
-    const lines = [...chains.map((chain) => `:${chain} - [0:0]`), ...jumps, ...chains.map((chain) => `-X ${chain}`)];
-    await iptables.restore(formatRestore([{ table, lines }]));
-  }
 }

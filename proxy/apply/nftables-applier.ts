@@ -2,11 +2,11 @@
 // sends only the difference. Chains that are no longer wanted are emptied first and deleted by a later sync.
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
-import { createElementLedger } from '../plan/nftables/element-ledger.ts';
+import { createClaimLedger } from '../plan/claim-ledger.ts';
 import { type BasePlanOptions, planBase } from '../plan/nftables/plan-base.ts';
 import { planService, type ServicePlanOptions } from '../plan/nftables/plan-service.ts';
 import { type NftChange, planChainDeletion, planDelta, planFull } from '../plan/nftables/rule-set.ts';
-import type { ServiceRules } from '../plan/nftables/rules.ts';
+import { elementClaims, type ServiceRules } from '../plan/nftables/rules.ts';
 import { createAppliedPorts, isSafeAtStart, type PlannedChanges } from './applied-ports.ts';
 import type { Nft } from './nft.ts';
 import type { RuleApplier, ServiceState, SyncResult } from './rule-applier.ts';
@@ -34,7 +34,7 @@ export function createNftablesApplier(
   logger: Logger,
 ): RuleApplier {
   const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services));
-  let ledger = createElementLedger();
+  let ledger = createClaimLedger(elementClaims);
   /** Emptied chains by the time they were emptied. */
   const emptied = new Map<string, number>();
   const { family } = options.base();
@@ -48,7 +48,7 @@ export function createNftablesApplier(
   }
 
   async function planFullChange(planned: PlannedChanges<ServiceRules>): Promise<NftChange> {
-    ledger = createElementLedger();
+    ledger = createClaimLedger(elementClaims);
     const rules = planned.all();
     const { added } = ledger.change(rules.map((after) => ({ after })));
     return planFull(family, planBase(options.base()), rules, added, await nft.leftovers(), mustRecreate);
@@ -114,6 +114,6 @@ export function createNftablesApplier(
   };
 }
 
-function size({ chains, elements }: ServiceRules): number {
-  return [...chains.values()].reduce((sum, rules) => sum + rules.length, elements.length);
+function size({ chains, items }: ServiceRules): number {
+  return [...chains.values()].reduce((sum, rules) => sum + rules.length, items.length);
 }

@@ -21,5 +21,7 @@ export interface RuleApplier {
   forceFull(): void;
   /** False when someone removed our rules. Called every sync period. */
   isIntact(): Promise<boolean>;
+  /** Removes what could not go at once. True when something is left to be removed later. */
+  tidy?(): Promise<boolean>;
   readonly ruleCount: number;
 }

@@ -69,10 +69,10 @@ export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeNa
   });
   const failures = new Counter({
     name:
-      mode === 'iptables'
+      mode !== 'nftables'
         ? 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total'
         : 'kubeproxy_sync_proxy_rules_nftables_sync_failures_total',
-    help: `Cumulative proxy ${mode === 'iptables' ? 'iptables restore' : 'nftables sync'} failures`,
+    help: `Cumulative proxy ${mode !== 'nftables' ? 'iptables restore' : 'nftables sync'} failures`,
     registers,
   });
   // Upstream counts rules in mode iptables only.

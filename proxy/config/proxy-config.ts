@@ -13,7 +13,7 @@ export interface BindAddress {
 }
 
 /** The order in which modes are tried where none is asked for. */
-export const modeNames = ['iptables', 'nftables'] as const;
+export const modeNames = ['iptables', 'nftables', 'ipvs'] as const;
 export type ModeName = (typeof modeNames)[number];
 
 /** What may be set for each mode on its own. */
@@ -25,6 +25,16 @@ export interface ModeSettings {
   nodePortAddresses: string[];
 }
 
+/** What only mode ipvs has. Timeouts are in seconds; 0 leaves what the kernel has. */
+export interface IpvsSettings {
+  scheduler: string;
+  /** The node answers for an address on the interface alone that has it, not for those of services. */
+  strictArp: boolean;
+  /** Virtual servers at these addresses are somebody else's. */
+  excludeCIDRs: string[];
+  timeouts: { tcp: number; tcpFin: number; udp: number };
+}
+
 export interface ProxyConfig {
   kubeconfig: string | undefined;
   master: string | undefined;
@@ -32,6 +42,7 @@ export interface ProxyConfig {
   /** Undefined: the first that works on this machine. */
   mode: ModeName | undefined;
   modes: Record<ModeName, ModeSettings>;
+  ipvs: IpvsSettings;
   detectLocalMode: DetectLocal['mode'];
   clusterCIDRs: string[];
   bridgeInterface: string;
@@ -102,6 +113,8 @@ const shape: { [field: string]: ConfigShape } = {
   winkernel: 'any',
 };
 
+/** Those of the kernel. */
+const schedulers = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'sh', 'mh', 'dh', 'sed', 'nq', 'fo', 'ovf', 'twos'];
 const localModes = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'] as const;
 
 function parseBindAddress(name: string, text: string): BindAddress {
@@ -154,16 +167,19 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
   }
   const modeSettings = (name: ModeName): ModeSettings => {
     // Node ports on loopback need iptables; in nftables mode the addresses the cluster knows are enough.
-    const addresses = nodePortAddresses.length > 0 || name === 'iptables' ? nodePortAddresses : ['primary'];
-    const bitFlag = name === 'iptables' ? flags['iptables-masquerade-bit'] : undefined;
-    const masqueradeBit = Number(bitFlag ?? fileValue(file, `${name}.masqueradeBit`) ?? 14);
+    const addresses = nodePortAddresses.length > 0 || name !== 'nftables' ? nodePortAddresses : ['primary'];
+    // Mode ipvs masquerades by iptables, and has no fields of its own for it.
+    const masquerading = name === 'ipvs' ? 'iptables' : name;
+    const bitFlag = masquerading === 'iptables' ? flags['iptables-masquerade-bit'] : undefined;
+    const masqueradeBit = Number(bitFlag ?? fileValue(file, `${masquerading}.masqueradeBit`) ?? 14);
     if (masqueradeBit < 0 || masqueradeBit > 31)
-      throw new UsageError(`${name}.masqueradeBit must be between 0 and 31, not ${masqueradeBit}`);
+      throw new UsageError(`${masquerading}.masqueradeBit must be between 0 and 31, not ${masqueradeBit}`);
+    const periods = name === 'ipvs' ? 'ipvs' : 'iptables';
     return {
-      masqueradeAll: truth('masquerade-all', `${name}.masqueradeAll`, false),
+      masqueradeAll: truth('masquerade-all', `${masquerading}.masqueradeAll`, false),
       masqueradeBit,
-      minSyncPeriodMs: duration('iptables-min-sync-period', `${name}.minSyncPeriod`, 1000),
-      syncPeriodMs: duration('iptables-sync-period', `${name}.syncPeriod`, 30_000),
+      minSyncPeriodMs: duration(`${periods}-min-sync-period`, `${name}.minSyncPeriod`, 1000),
+      syncPeriodMs: duration(`${periods}-sync-period`, `${name}.syncPeriod`, 30_000),
       nodePortAddresses: addresses,
     };
   };
@@ -172,12 +188,29 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
     const inFile = fileValue(file, path);
     return Number(flags[flag] ?? (inFile === undefined ? fallbackMs : parseDurationMs(String(inFile))));
   };
+  const ipvs: IpvsSettings = {
+    scheduler: text('ipvs-scheduler', 'ipvs.scheduler', 'rr'),
+    strictArp: truth('ipvs-strict-arp', 'ipvs.strictARP', false),
+    excludeCIDRs: list('ipvs-exclude-cidrs', 'ipvs.excludeCIDRs'),
+    timeouts: {
+      tcp: Math.ceil(duration('ipvs-tcp-timeout', 'ipvs.tcpTimeout', 0) / 1000),
+      tcpFin: Math.ceil(duration('ipvs-tcpfin-timeout', 'ipvs.tcpFinTimeout', 0) / 1000),
+      udp: Math.ceil(duration('ipvs-udp-timeout', 'ipvs.udpTimeout', 0) / 1000),
+    },
+  };
+  if (!schedulers.includes(ipvs.scheduler)) {
+    throw new UsageError(`ipvs.scheduler "${ipvs.scheduler}" is unknown; allowed: ${schedulers.join(', ')}`);
+  }
+  for (const cidr of ipvs.excludeCIDRs) {
+    if (!isCidr(cidr)) throw new UsageError(`"${cidr}" in ipvs.excludeCIDRs is not an address range`);
+  }
   return {
     kubeconfig: text('kubeconfig', 'clientConnection.kubeconfig', '') || undefined,
     master: text('master', 'master', '') || undefined,
     hostnameOverride: text('hostname-override', 'hostnameOverride', '') || undefined,
     mode,
-    modes: { iptables: modeSettings('iptables'), nftables: modeSettings('nftables') },
+    modes: { iptables: modeSettings('iptables'), nftables: modeSettings('nftables'), ipvs: modeSettings('ipvs') },
+    ipvs,
     detectLocalMode,
     clusterCIDRs,
     bridgeInterface: text('pod-bridge-interface', 'detectLocal.bridgeInterface', ''),
@@ -220,7 +253,6 @@ const withoutEffect = [
   'configSyncPeriod',
   'enableProfiling',
   'featureGates',
-  'ipvs',
   'logging',
   'oomScoreAdj',
   'portRange',

@@ -159,5 +159,5 @@ export function planService(
     if (isExternallyAccessible(port)) chains.set(names.external, planExternalChain(context));
   }
   if (context.hasFirewall) chains.set(names.firewall, planFirewallChain(context));
-  return { owner: `${port.name}/${port.protocol}`, chains, affinitySets, elements: planElements(context) };
+  return { owner: `${port.name}/${port.protocol}`, chains, affinitySets, items: planElements(context) };
 }

@@ -1,6 +1,6 @@
 // The whole table of one family, and the difference between two states of services, as input of `nft -f`.
 import type { IpFamily } from '../../model/service-port.ts';
-import type { ElementChanges } from './element-ledger.ts';
+import type { ClaimChanges } from '../claim-ledger.ts';
 import { type BasePlan, tableComment } from './plan-base.ts';
 import { addressType, comment, type Element, formatElement, ipWord, type ServiceRules, tableName } from './rules.ts';
 
@@ -98,7 +98,7 @@ function sameRules(a: readonly string[] | undefined, b: readonly string[]): bool
 export function planDelta(
   family: IpFamily,
   changed: readonly { before?: ServiceRules; after?: ServiceRules }[],
-  elements: ElementChanges,
+  elements: ClaimChanges<Element>,
 ): NftChange {
   const table = `${ipWord(family)} ${tableName}`;
   // A chain may change hands between two ports of a renamed service: what counts is what all ports have together.

@@ -1,5 +1,6 @@
 // Rules, sets and map elements as data, written as nft prints them, so that desired and actual can be compared.
 import type { IpFamily } from '../../model/service-port.ts';
+import type { ClaimTraits } from '../claim-ledger.ts';
 
 export const tableName = 'kube-proxy';
 
@@ -37,8 +38,14 @@ export interface ServiceRules {
   chains: Map<string, Rule[]>;
   /** Sets of clients by endpoint, with the seconds a client stays in them. */
   affinitySets: Map<string, number>;
-  elements: Element[];
+  items: Element[];
 }
+
+/** By what two ports may want the same element. */
+export const elementClaims: ClaimTraits<Element> = {
+  identity: ({ container, key }) => `${container} ${key}`,
+  isSame: (a, b) => a.value.verdict === b.value.verdict && a.value.comment === b.value.comment,
+};
 
 /** The family as nft writes it, in tables and in matches. */
 export function ipWord(family: IpFamily): 'ip' | 'ip6' {

@@ -58,18 +58,38 @@ describe('loadProxyConfig', () => {
 
   it('refuses a mode it does not have, with those it has', () => {
     assert.throws(
-      () => loadProxyConfig(['--proxy-mode=ipvs']),
-      /"ipvs" is not available .* allowed: iptables, nftables/,
+      () => loadProxyConfig(['--proxy-mode=userspace']),
+      /"userspace" is not available .* allowed: iptables, nftables, ipvs/,
     );
   });
 
   it('warns about flags and fields it accepts without effect, and not about empty ones', () => {
-    assert.deepEqual(loadProxyConfig(['--ipvs-scheduler=rr']).warnings, [
-      'flag --ipvs-scheduler is accepted but has no effect',
+    assert.deepEqual(loadProxyConfig(['--oom-score-adj=-5']).warnings, [
+      'flag --oom-score-adj is accepted but has no effect',
     ]);
     const generated = { bindAddress: '', portRange: '', ipvs: { excludeCIDRs: null, syncPeriod: '0s' } };
     assert.deepEqual(withFile(generated).warnings, []);
-    assert.match(withFile({ ipvs: { strictARP: true } }).warnings.join(), /^field ipvs of .* has no effect$/);
+    assert.match(withFile({ bindAddress: '192.0.2.1' }).warnings.join(), /^field bindAddress of .* has no effect$/);
+  });
+
+  it('takes what only mode ipvs has from flags and from the file', () => {
+    const ipvs = {
+      scheduler: 'mh',
+      strictARP: true,
+      excludeCIDRs: ['10.9.0.0/16'],
+      tcpTimeout: '15m',
+      syncPeriod: '9s',
+    };
+    const { config } = withFile({ ipvs, iptables: { masqueradeAll: true } }, '--ipvs-udp-timeout=1500ms');
+    assert.deepEqual(config.ipvs, {
+      scheduler: 'mh',
+      strictArp: true,
+      excludeCIDRs: ['10.9.0.0/16'],
+      timeouts: { tcp: 900, tcpFin: 0, udp: 2 },
+    });
+    assert.equal(config.modes.ipvs.syncPeriodMs, 9000);
+    assert.equal(config.modes.ipvs.masqueradeAll, true, 'it masquerades as mode iptables does');
+    assert.throws(() => loadProxyConfig(['--ipvs-scheduler=best']), /"best" is unknown; allowed: rr, /);
   });
 
   it('refuses a range that is none', () => {

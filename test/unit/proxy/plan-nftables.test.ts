@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { IpFamily } from '../../../proxy/model/service-port.ts';
-import { createElementLedger } from '../../../proxy/plan/nftables/element-ledger.ts';
+import { createClaimLedger } from '../../../proxy/plan/claim-ledger.ts';
 import {
   endpointNames,
   isAffinitySet,
@@ -11,7 +11,7 @@ import {
 import { planBase } from '../../../proxy/plan/nftables/plan-base.ts';
 import { planService } from '../../../proxy/plan/nftables/plan-service.ts';
 import { type Leftovers, planDelta, planFull } from '../../../proxy/plan/nftables/rule-set.ts';
-import type { ServiceRules } from '../../../proxy/plan/nftables/rules.ts';
+import { elementClaims, type ServiceRules } from '../../../proxy/plan/nftables/rules.ts';
 import { nftOptions, parseNftTable, recordedListing } from '../../support/nft-listing.ts';
 import { recordedStates, recordingNames } from '../../support/proxy-recordings.ts';
 
@@ -23,7 +23,7 @@ function planned(name: string, family: IpFamily): ServiceRules[] {
 }
 
 function full(services: ServiceRules[], family: IpFamily, leftovers = nothing, recreate = false) {
-  const { added } = createElementLedger().change(services.map((after) => ({ after })));
+  const { added } = createClaimLedger(elementClaims).change(services.map((after) => ({ after })));
   return planFull(family, planBase(nftOptions(family).base), services, added, leftovers, recreate);
 }
 
@@ -74,7 +74,7 @@ describe('planFull in nftables', () => {
 
 describe('planDelta in nftables', () => {
   const delta = (pairs: { before?: ServiceRules; after?: ServiceRules }[], others: ServiceRules[] = []) => {
-    const ledger = createElementLedger();
+    const ledger = createClaimLedger(elementClaims);
     ledger.change([...others, ...pairs.flatMap(({ before }) => before ?? [])].map((after) => ({ after })));
     return planDelta('IPv4', pairs, ledger.change(pairs));
   };
@@ -113,18 +113,18 @@ describe('planDelta in nftables', () => {
       owner,
       chains: new Map(),
       affinitySets: new Map(),
-      elements: [{ container: 'service-ips', key: '192.0.2.9 . tcp . 80', value: { verdict: `goto ${owner}` } }],
+      items: [{ container: 'service-ips', key: '192.0.2.9 . tcp . 80', value: { verdict: `goto ${owner}` } }],
     });
-    const ledger = createElementLedger();
-    assert.deepEqual(ledger.change([{ after: claim('b') }]).added, claim('b').elements);
+    const ledger = createClaimLedger(elementClaims);
+    assert.deepEqual(ledger.change([{ after: claim('b') }]).added, claim('b').items);
     assert.deepEqual(ledger.change([{ after: claim('a') }]), {
-      removed: claim('b').elements,
-      added: claim('a').elements,
+      removed: claim('b').items,
+      added: claim('a').items,
     });
     assert.deepEqual(ledger.change([{ after: claim('c') }]), { removed: [], added: [] });
     assert.deepEqual(ledger.change([{ before: claim('a') }]), {
-      removed: claim('a').elements,
-      added: claim('b').elements,
+      removed: claim('a').items,
+      added: claim('b').items,
     });
   });
 
