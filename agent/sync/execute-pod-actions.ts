@@ -89,6 +89,13 @@ export async function killPod(
   }
 }
 
+/** Sandboxes that ended with their machine keep their addresses until they are stopped. */
+async function releaseSandboxes(tools: ExecuteTools, observed: PodRuntime, signal: AbortSignal): Promise<void> {
+  for (const { id, ready } of observed.sandboxes) {
+    if (!ready) await tools.runtime.stopPodSandbox(id, signal);
+  }
+}
+
 async function createSandbox(
   tools: ExecuteTools,
   target: ExecuteTarget,
@@ -193,6 +200,7 @@ export async function executePodActions(
           tools.record(pod, 'Normal', 'SandboxChanged', message);
         }
         if (isAlive(observed)) await killPod(tools, pod, observed, graceSecondsOf(pod), signal);
+        if (action.reason === 'SandboxChanged') await releaseSandboxes(tools, observed, signal);
         break;
       case 'createSandbox':
         observed = await tools.steps.run(pod.metadata.uid ?? '', { step: 'sandbox' }, () =>

@@ -98,6 +98,24 @@ describe('a restart of the agent', () => {
     await second.close();
   });
 
+  it('gives the addresses of sandboxes back that ended with the machine', async () => {
+    const options = optionsFor(pod());
+    const first = await startPodHarness(options);
+    await first.pass(1000);
+    await first.close(true);
+    const { runtime, calls } = first.fake;
+    for (const { id } of await runtime.listContainers()) await runtime.stopContainer(id, 0);
+    for (const { id } of await runtime.listPodSandbox()) await runtime.stopPodSandbox(id);
+    const before = calls.length;
+
+    const second = await startPodHarness({ ...options, after: first });
+    await second.pass(3000);
+    const after = second.fake.calls.slice(second.fake.calls === calls ? before : 0).map(({ call }) => call);
+    const [stop, run] = [after.indexOf('StopPodSandbox'), after.indexOf('RunPodSandbox')];
+    assert.ok(stop >= 0 && stop < run, after.join(' '));
+    await second.close();
+  });
+
   it('removes a pod that was deleted meanwhile', async () => {
     const options = optionsFor(pod());
     const first = await startPodHarness(options);
