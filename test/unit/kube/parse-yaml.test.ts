@@ -23,8 +23,20 @@ describe('parseYaml', () => {
     });
   });
 
+  it('says in one line what is wrong, and shows no text', () => {
+    const message = /^[^\n]*line 2[^\n]*$/;
+    assert.throws(
+      () => parseYaml('password: "hidden\n'),
+      (error: Error) => {
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /hidden/);
+        return true;
+      },
+    );
+  });
+
   it('minds a key given twice only where asked for', () => {
-    assert.throws(() => parseYaml('a: 1\na: 2'));
+    assert.throws(() => parseYaml('a: 1\na: 2'), { message: 'Map keys must be unique at line 2, column 1' });
     assert.deepEqual(parseYaml('a: 1\na: 2', { uniqueKeys: false }), { a: 2 });
   });
 });
