@@ -55,6 +55,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
   const pressure = () => pressureParts?.pressure() ?? calm;
   const resources = await wireResources(parts, runtimeParts, {
     changed: () => nodeParts.reporter.wake(),
+    wake: (uids) => uids.forEach(wake),
     wakeAll() {
       for (const { metadata } of workers?.active() ?? []) wake(metadata.uid ?? '');
     },

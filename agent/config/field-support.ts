@@ -48,6 +48,7 @@ export const knownFeatures: ReadonlySet<string> = new Set([
   'DisableCPUQuotaWithExclusiveCPUs',
   'MemoryQoS',
   'ReduceDefaultCrashLoopBackOffDecay',
+  'ResourceHealthStatus',
 ]);
 
 /** A warning for each feature that is switched and has no effect. */

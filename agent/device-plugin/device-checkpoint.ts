@@ -25,13 +25,13 @@ interface RawEntry {
   PodUID: string;
   ContainerName: string;
   ResourceName: string;
-  DeviceIDs: Record<string, string[]>;
-  AllocResp: string;
+  DeviceIDs: Record<string, string[] | null> | null;
+  AllocResp: string | null;
 }
 
 interface RawData {
   PodDeviceEntries: RawEntry[] | null;
-  RegisteredDevices: Record<string, string[] | null>;
+  RegisteredDevices: Record<string, string[] | null> | null;
 }
 
 const { Allocate } = loadDevicePluginPackage().v1beta1.DevicePlugin.service;
@@ -62,19 +62,21 @@ function decodeAnswer(bytes: Buffer): AllocateAnswer {
 function dump({ PodDeviceEntries: entries, RegisteredDevices: registered }: RawData): string {
   // Types of what is in lists and maps are left out.
   const strings = (items: readonly string[] | null) => (items === null ? '<nil>' : `[${items.join(' ')}]`);
-  const bytes = (text: string) => `([]uint8)[${Buffer.from(text, 'base64').join(' ')}]`;
+  const bytes = (text: string | null) =>
+    `([]uint8)${text === null ? '<nil>' : `[${Buffer.from(text, 'base64').join(' ')}]`}`;
   const sortedKeys = (map: object) => Object.keys(map).sort((a, b) => (a < b ? -1 : 1));
   const entry = ({ PodUID, ContainerName, ResourceName, DeviceIDs, AllocResp }: RawEntry) => {
-    const nodes = Object.keys(DeviceIDs)
+    const nodes = Object.keys(DeviceIDs ?? {})
       .map(Number)
       .sort((a, b) => a - b)
-      .map((node) => `${node}:${strings(DeviceIDs[`${node}`] ?? null)}`);
-    const devices = `(checkpoint.DevicesPerNUMA)map[${nodes.join(' ')}]`;
+      .map((node) => `${node}:${strings(DeviceIDs?.[`${node}`] ?? null)}`);
+    const devices = `(checkpoint.DevicesPerNUMA)${DeviceIDs === null ? '<nil>' : `map[${nodes.join(' ')}]`}`;
     return `{PodUID:(string)${PodUID} ContainerName:(string)${ContainerName} ResourceName:(string)${ResourceName} DeviceIDs:${devices} AllocResp:${bytes(AllocResp)}}`;
   };
   const all = entries === null ? '<nil>' : `[${entries.map(entry).join(' ')}]`;
-  const known = sortedKeys(registered).map((name) => `${name}:${strings(registered[name] ?? null)}`);
-  return `(checkpoint.checkpointData){PodDeviceEntries:([]checkpoint.PodDevicesEntry)${all} RegisteredDevices:(map[string][]string)map[${known.join(' ')}]}`;
+  const names = registered === null ? [] : sortedKeys(registered);
+  const known = names.map((name) => `${name}:${strings(registered?.[name] ?? null)}`);
+  return `(checkpoint.checkpointData){PodDeviceEntries:([]checkpoint.PodDevicesEntry)${all} RegisteredDevices:(map[string][]string)${registered === null ? '<nil>' : `map[${known.join(' ')}]`}}`;
 }
 
 /** The text of the file. */
@@ -101,8 +103,28 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-const texts = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
+const texts = (value: unknown): string[] | null =>
+  Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : null;
+
+const lists = (value: unknown): Record<string, string[] | null> | null =>
+  isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, item]) => [key, texts(item)])) : null;
+
+/** The data as Go would hold it: what is null differs from what is empty. */
+function rawOf(data: Record<string, unknown>): RawData {
+  const entries = data['PodDeviceEntries'];
+  return {
+    PodDeviceEntries: Array.isArray(entries)
+      ? entries.filter(isObject).map((entry) => ({
+          PodUID: String(entry['PodUID'] ?? ''),
+          ContainerName: String(entry['ContainerName'] ?? ''),
+          ResourceName: String(entry['ResourceName'] ?? ''),
+          DeviceIDs: lists(entry['DeviceIDs']),
+          AllocResp: typeof entry['AllocResp'] === 'string' ? entry['AllocResp'] : null,
+        }))
+      : null,
+    RegisteredDevices: lists(data['RegisteredDevices']),
+  };
+}
 
 /** Reads the text back. Throws CheckpointError. */
 export function decodeDeviceCheckpoint(text: string): DeviceCheckpoint {
@@ -113,22 +135,17 @@ export function decodeDeviceCheckpoint(text: string): DeviceCheckpoint {
     throw new CheckpointError(`not JSON: ${(error as Error).message}`, { cause: error });
   }
   const data = isObject(file) ? file['Data'] : undefined;
-  if (!isObject(data)) throw new CheckpointError('it has no data');
-  const entries = Array.isArray(data['PodDeviceEntries']) ? data['PodDeviceEntries'].filter(isObject) : [];
-  const registered = isObject(data['RegisteredDevices']) ? data['RegisteredDevices'] : {};
+  if (!isObject(file) || !isObject(data)) throw new CheckpointError('it has no data');
+  const raw = rawOf(data);
+  if (file['Checksum'] !== fnv32a(Buffer.from(dump(raw)))) throw new CheckpointError('its checksum does not fit');
   return {
-    entries: entries.map((entry) => ({
-      podUid: String(entry['PodUID']),
-      container: String(entry['ContainerName']),
-      resource: String(entry['ResourceName']),
-      ids: new Map(
-        Object.entries(isObject(entry['DeviceIDs']) ? entry['DeviceIDs'] : {}).map(([node, own]) => [
-          Number(node),
-          texts(own),
-        ]),
-      ),
-      answer: decodeAnswer(Buffer.from(String(entry['AllocResp'] ?? ''), 'base64')),
+    entries: (raw.PodDeviceEntries ?? []).map((entry) => ({
+      podUid: entry.PodUID,
+      container: entry.ContainerName,
+      resource: entry.ResourceName,
+      ids: new Map(Object.entries(entry.DeviceIDs ?? {}).map(([node, own]) => [Number(node), own ?? []])),
+      answer: decodeAnswer(Buffer.from(entry.AllocResp ?? '', 'base64')),
     })),
-    registered: new Map(Object.entries(registered).map(([name, ids]) => [name, texts(ids)])),
+    registered: new Map(Object.entries(raw.RegisteredDevices ?? {}).map(([name, ids]) => [name, ids ?? []])),
   };
 }

@@ -38,7 +38,7 @@ export function idsOf(entry: DeviceEntry | undefined): string[] {
   return entry === undefined ? [] : [...entry.ids.values()].flat();
 }
 
-/** Reads `path`, where it is there; a damaged file is reported and starts empty. */
+/** Reads `path`, where it is there; a damaged file is put aside with one warning. */
 export async function openDeviceInventory(path: string, logger: Logger): Promise<DeviceInventory> {
   const resources = new Map<string, Map<string, DeviceFacts>>();
   /** Resources whose plugin did not come back: told as none for as long as the agent runs. */
@@ -50,7 +50,11 @@ export async function openDeviceInventory(path: string, logger: Logger): Promise
     // Until its plugin registers again nothing is known of a resource but that the node had it.
     for (const resource of checkpoint.registered.keys()) resources.set(resource, new Map());
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') logger.error({ err: error, path }, 'cannot use checkpoint');
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      const aside = `${path}.damaged`;
+      await rename(path, aside).catch(() => undefined);
+      logger.warn({ err: error, path, aside }, 'cannot use the checkpoint of devices: it is put aside');
+    }
   }
   let writing: Promise<void> = Promise.resolve();
 

@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
+import type { Container, Pod, ResourceStatus } from '#kube/api/generated/core-v1.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
 import { quantityValue } from '#kube/api/quantity.ts';
 import type { Clock } from '#kube/process/clock.ts';
@@ -28,6 +28,8 @@ export interface DeviceManagerOptions {
   logger: Logger;
   /** Told when the node has other devices than before. */
   changed(): void;
+  /** Told of pods whose devices may have another health than before. */
+  healthChanged?(podUids: readonly string[]): void;
   observeRegistration?(resource: string): void;
   observeAllocation?(resource: string, durationMs: number): void;
   open?(socketPath: string): DevicePluginClient;
@@ -37,6 +39,8 @@ export interface DeviceManager extends HintProvider {
   /** What the node's status says. */
   counts(): Map<string, DeviceCounts>;
   inventory: DeviceInventory;
+  /** The container's devices with their health, as its status shows them. */
+  healthOf(podUid: string, container: string): ResourceStatus[];
   /** What the container is started with; calls plugins that want to know of the start. */
   prepare(pod: Pod, container: Container, signal: AbortSignal): Promise<ContainerExtras>;
   /** For plugins that register as others do. */
@@ -63,6 +67,12 @@ export async function createDeviceManager(options: DeviceManagerOptions): Promis
   const save = () =>
     inventory.save().catch((error: unknown) => logger.error({ err: error }, 'cannot write the checkpoint of devices'));
 
+  function changed(resource: string): void {
+    options.changed();
+    const users = inventory.entries().filter((entry) => entry.resource === resource);
+    if (users.length > 0) options.healthChanged?.([...new Set(users.map(({ podUid }) => podUid))]);
+  }
+
   function expect(resource: string): void {
     absences.get(resource)?.cancel();
     absences.set(
@@ -71,7 +81,7 @@ export async function createDeviceManager(options: DeviceManagerOptions): Promis
         logger.warn({ resource }, 'the plugin of a device did not come back');
         inventory.remove(resource);
         void save();
-        options.changed();
+        changed(resource);
       }),
     );
   }
@@ -87,7 +97,7 @@ export async function createDeviceManager(options: DeviceManagerOptions): Promis
         }));
         if (!inventory.set(resource, facts)) continue;
         await save();
-        options.changed();
+        changed(resource);
       }
     } catch (error) {
       if (!stop.aborted) logger.info({ err: error, resource }, 'the plugin of a device is gone');
@@ -99,7 +109,7 @@ export async function createDeviceManager(options: DeviceManagerOptions): Promis
     inventory.markUnhealthy(resource);
     expect(resource);
     await save();
-    options.changed();
+    changed(resource);
   }
 
   async function begin({ resource, socketPath }: DevicePluginRequest, signal: AbortSignal): Promise<void> {
@@ -203,6 +213,17 @@ export async function createDeviceManager(options: DeviceManagerOptions): Promis
   return {
     inventory,
     counts: inventory.counts,
+    healthOf: (podUid, container) =>
+      inventory.entriesOf(podUid, container).map((entry) => {
+        const known = inventory.devicesOf(entry.resource);
+        const health = (id: string) => (known.get(id)?.healthy === false ? 'Unhealthy' : 'Healthy');
+        // Of a plugin that has not come back after a restart nothing is known.
+        const word = (id: string) => (known.size === 0 ? 'Unknown' : health(id));
+        const resources = idsOf(entry)
+          .sort()
+          .map((id) => ({ resourceID: id, health: word(id) }));
+        return { name: entry.resource, resources };
+      }),
     hints: (pod, container) =>
       new Map(
         requestsOf(container).map(([resource, count]) => [

@@ -1,23 +1,30 @@
 // Devices of resource claims: has drivers prepare them before a pod's containers start, tells containers their names,
 // and has them taken back when no pod uses them (pkg/kubelet/cm/dra).
-import type { Logger } from 'pino';
-import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
+import type { Container, Pod, ResourceHealth, ResourceStatus } from '#kube/api/generated/core-v1.ts';
 import type { ResourceClaim } from '#kube/api/generated/resource-v1.ts';
 import { resourceclaims } from '#kube/api/generated/resources.ts';
+import { quantityValue } from '#kube/api/quantity.ts';
 import type { ApiClient } from '#kube/client/types.ts';
-import type { PluginHandler } from '../plugin-registration/plugin-handler.ts';
-import type { ClaimInfo, ClaimStore } from './claim-store.ts';
-import { type DraClient, openDraClient } from './dra-client.ts';
-
-const version = 'v1.DRAPlugin';
+import type { Clock } from '#kube/process/clock.ts';
+import { CriError } from '../cri/cri-error.ts';
+import type { ClaimDevice, ClaimInfo, ClaimStore } from './claim-store.ts';
+import type { DraClient } from './dra-client.ts';
 
 export interface ClaimManagerOptions {
   client: ApiClient;
   store: ClaimStore;
-  logger: Logger;
-  /** Told when there is another driver: pods may wait for it. */
-  registered(driver: string): void;
-  open?(socketPath: string): DraClient;
+  /** Throws where no driver of that name is registered. */
+  clientOf(driver: string): DraClient;
+  clock: Clock;
+  /** Told how long what was done for a pod's claims took. */
+  observe?(operation: 'PrepareResources' | 'UnprepareResources', failed: boolean, seconds: number): void;
+  /** Told how long a call to a driver took. */
+  observeCall?(
+    driver: string,
+    method: 'NodePrepareResources' | 'NodeUnprepareResources',
+    code: string,
+    seconds: number,
+  ): void;
 }
 
 export interface ClaimManager {
@@ -29,8 +36,16 @@ export interface ClaimManager {
   devicesOf(pod: Pod, container: Container): string[];
   /** The claims that a container uses. */
   claimsOf(pod: Pod, container: Container): ClaimInfo[];
-  readonly handler: PluginHandler;
-  close(): void;
+  /** The container's claims with the health of their devices, as its status shows them. */
+  healthOf(
+    pod: Pod,
+    container: Container,
+    of: (driver: string, device: ClaimDevice) => ResourceHealth,
+  ): ResourceStatus[];
+  /** Uids of the pods that use a device; without one: any of the driver's. */
+  usersOf(driver: string, device?: { pool: string; device: string }): string[];
+  /** Claims in use, by driver; `<any>` counts each once. */
+  inUse(): Map<string, number>;
 }
 
 /** The name of the object behind a pod's claim; undefined where it needs none. Throws while there is none yet. */
@@ -50,8 +65,7 @@ function isFor(requests: readonly string[], wanted: string | undefined): boolean
 
 /** Creates the manager. */
 export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
-  const { client, store, logger, open = openDraClient } = options;
-  const drivers = new Map<string, { endpoint: string; client: DraClient }>();
+  const { client, store, clock, clientOf } = options;
   /** Claim and driver, where the driver has answered. One may have no devices to tell of. */
   const answered = new Set<string>();
   const isReady = ({ ClaimUID, DriverState }: ClaimInfo) =>
@@ -59,10 +73,33 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
       ([driver, { Devices }]) => Devices.length > 0 || answered.has(`${ClaimUID}/${driver}`),
     );
 
-  function driverOf(name: string): DraClient {
-    const driver = drivers.get(name);
-    if (driver === undefined) throw new Error(`DRA driver ${name} is not registered`);
-    return driver.client;
+  async function timed<T>(
+    driver: string,
+    method: 'NodePrepareResources' | 'NodeUnprepareResources',
+    call: () => Promise<T>,
+  ): Promise<T> {
+    const startedMs = clock.monotonicMs();
+    let code = 'OK';
+    try {
+      return await call();
+    } catch (error) {
+      // A driver's own words about one claim come with a call that went well.
+      if (error instanceof CriError) code = error.code;
+      throw error;
+    } finally {
+      options.observeCall?.(driver, method, code, (clock.monotonicMs() - startedMs) / 1000);
+    }
+  }
+
+  async function operation(name: 'PrepareResources' | 'UnprepareResources', run: () => Promise<void>): Promise<void> {
+    const startedMs = clock.monotonicMs();
+    let failed = true;
+    try {
+      await run();
+      failed = false;
+    } finally {
+      options.observe?.(name, failed, (clock.monotonicMs() - startedMs) / 1000);
+    }
   }
 
   function check(claim: ResourceClaim, pod: Pod): void {
@@ -84,7 +121,7 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
     const uid = claim.metadata.uid ?? '';
     const results = claim.status?.allocation?.devices?.results ?? [];
     const names = [...new Set(results.map(({ driver }) => driver))];
-    const clients = names.map((driver) => ({ driver, own: driverOf(driver) }));
+    const clients = names.map((driver) => ({ driver, own: clientOf(driver) }));
     const info: ClaimInfo = store.get(uid) ?? {
       ClaimUID: uid,
       ClaimName: name,
@@ -98,7 +135,9 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
     await store.set(info);
     for (const { driver, own } of clients) {
       if ((info.DriverState[driver]?.Devices ?? []).length > 0 || answered.has(`${uid}/${driver}`)) continue;
-      const devices = await own.prepare({ namespace, name, uid }, signal).catch((error: unknown) => {
+      const devices = await timed(driver, 'NodePrepareResources', () =>
+        own.prepare({ namespace, name, uid }, signal),
+      ).catch((error: unknown) => {
         throw new Error(`NodePrepareResources failed for claim ${namespace}/${name}: ${(error as Error).message}`, {
           cause: error,
         });
@@ -125,33 +164,54 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
       return;
     }
     const { Namespace: namespace, ClaimName: name, ClaimUID: uid } = info;
-    for (const driver of Object.keys(info.DriverState))
-      await driverOf(driver).unprepare({ namespace, name, uid }, signal);
+    for (const driver of Object.keys(info.DriverState)) {
+      const own = clientOf(driver);
+      await timed(driver, 'NodeUnprepareResources', () => own.unprepare({ namespace, name, uid }, signal));
+    }
     for (const driver of Object.keys(info.DriverState)) answered.delete(`${uid}/${driver}`);
     await store.remove(uid);
   }
 
-  function claimsOf(pod: Pod, { resources }: Container): { info: ClaimInfo; request: string | undefined }[] {
+  function claimsIn(pod: Pod, { resources }: Container) {
     const own = store.ofPod(pod.metadata.uid ?? '');
     return (resources?.claims ?? []).flatMap(({ name, request }) => {
       const claimName = claimNameOf(pod, name);
       const info = own.find(({ ClaimName }) => ClaimName === claimName);
-      return info === undefined ? [] : [{ info, request }];
+      return info === undefined ? [] : [{ name, info, request: request === '' ? undefined : request }];
     });
   }
 
+  /** Claims of a container: those it names, and its part of the one that the scheduler made for extended resources. */
+  function allClaimsOf(pod: Pod, container: Container): { info: ClaimInfo; request: string | undefined }[] {
+    const extended = pod.status?.extendedResourceClaimStatus;
+    const info = store.ofPod(pod.metadata.uid ?? '').find(({ ClaimName }) => ClaimName === extended?.resourceClaimName);
+    if (extended === undefined || info === undefined) return claimsIn(pod, container);
+    const requests = extended.requestMappings.filter(
+      ({ containerName, resourceName }) =>
+        containerName === container.name && quantityValue(container.resources?.requests?.[resourceName]) > 0,
+    );
+    return [...claimsIn(pod, container), ...requests.map(({ requestName }) => ({ info, request: requestName }))];
+  }
+
   return {
-    async prepare(pod, signal) {
-      for (const { name } of pod.spec.resourceClaims ?? []) {
-        const claimName = claimNameOf(pod, name);
-        if (claimName !== undefined) await prepareClaim(pod, claimName, signal);
-      }
-    },
+    prepare: (pod, signal) =>
+      operation('PrepareResources', async () => {
+        for (const { name } of pod.spec.resourceClaims ?? []) {
+          const claimName = claimNameOf(pod, name);
+          if (claimName !== undefined) await prepareClaim(pod, claimName, signal);
+        }
+        const extended = pod.status?.extendedResourceClaimStatus;
+        if (extended !== undefined) await prepareClaim(pod, extended.resourceClaimName, signal);
+      }),
     async unprepare(podUid, signal) {
-      for (const info of store.ofPod(podUid)) await unprepareClaim(info, podUid, signal);
+      const own = store.ofPod(podUid);
+      if (own.length === 0) return;
+      await operation('UnprepareResources', async () => {
+        for (const info of own) await unprepareClaim(info, podUid, signal);
+      });
     },
     devicesOf(pod, container) {
-      const ids = claimsOf(pod, container).flatMap(({ info, request }) =>
+      const ids = allClaimsOf(pod, container).flatMap(({ info, request }) =>
         Object.values(info.DriverState)
           .flatMap(({ Devices }) => Devices)
           .filter(({ RequestNames }) => isFor(RequestNames, request))
@@ -159,29 +219,43 @@ export function createClaimManager(options: ClaimManagerOptions): ClaimManager {
       );
       return [...new Set(ids)];
     },
-    claimsOf: (pod, container) => claimsOf(pod, container).map(({ info }) => info),
-    handler: {
-      type: 'DRAPlugin',
-      async register({ name, endpoint, versions }) {
-        if (!versions.includes(version)) {
-          throw new Error(
-            `none of the versions of DRA driver ${name} is supported: ${versions.join(', ')}; this is ${version}`,
-          );
+    claimsOf: (pod, container) => [...new Set(allClaimsOf(pod, container).map(({ info }) => info))],
+    healthOf(pod, container, of) {
+      return claimsIn(pod, container).map(({ name, info, request }) => {
+        const resources = new Map<string, ResourceHealth>();
+        for (const [driver, { Devices }] of Object.entries(info.DriverState)) {
+          for (const device of Devices.filter(({ RequestNames }) => isFor(RequestNames, request?.split('/')[0]))) {
+            const health = of(driver, device);
+            if (!resources.has(health.resourceID)) resources.set(health.resourceID, health);
+          }
         }
-        drivers.get(name)?.client.close();
-        drivers.set(name, { endpoint, client: open(endpoint) });
-        logger.info({ driver: name }, 'registered a driver of dynamic resources');
-        options.registered(name);
-      },
-      async deregister({ name, endpoint }) {
-        const driver = drivers.get(name);
-        if (driver === undefined || driver.endpoint !== endpoint) return;
-        driver.client.close();
-        drivers.delete(name);
-      },
+        return {
+          name: `claim:${name}${request === undefined ? '' : `/${request}`}`,
+          resources: [...resources.values()],
+        };
+      });
     },
-    close() {
-      for (const { client: own } of drivers.values()) own.close();
+    usersOf(driver, device) {
+      const uses = ({ DriverState }: ClaimInfo) =>
+        (DriverState[driver]?.Devices ?? []).some(
+          ({ PoolName, DeviceName }) =>
+            device === undefined || (PoolName === device.pool && DeviceName === device.device),
+        );
+      return [
+        ...new Set(
+          store
+            .all()
+            .filter(uses)
+            .flatMap(({ PodUIDs }) => Object.keys(PodUIDs)),
+        ),
+      ];
+    },
+    inUse() {
+      const counts = new Map([['<any>', store.all().length]]);
+      for (const { DriverState } of store.all()) {
+        for (const driver of Object.keys(DriverState)) counts.set(driver, (counts.get(driver) ?? 0) + 1);
+      }
+      return counts;
     },
   };
 }

@@ -25,6 +25,7 @@ export interface ClaimInfo {
 
 export interface ClaimStore {
   get(uid: string): ClaimInfo | undefined;
+  all(): readonly ClaimInfo[];
   ofPod(podUid: string): ClaimInfo[];
   /** Resolves when the file has it. */
   set(info: ClaimInfo): Promise<void>;
@@ -53,13 +54,17 @@ function decode(text: string): ClaimInfo[] {
   return Array.isArray(list) ? list.filter(isClaim) : [];
 }
 
-/** Reads `path`, where it is there; a damaged file is reported and starts empty. */
+/** Reads `path`, where it is there; a damaged file is put aside with one warning. */
 export async function openClaimStore(path: string, logger: Logger): Promise<ClaimStore> {
   const claims = new Map<string, ClaimInfo>();
   try {
     for (const claim of decode(await readFile(path, 'utf8'))) claims.set(claim.ClaimUID, claim);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') logger.error({ err: error, path }, 'cannot use checkpoint');
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      const aside = `${path}.damaged`;
+      await rename(path, aside).catch(() => undefined);
+      logger.warn({ err: error, path, aside }, 'cannot use the checkpoint of claims: it is put aside');
+    }
   }
   let writing: Promise<void> = Promise.resolve();
 
@@ -76,6 +81,7 @@ export async function openClaimStore(path: string, logger: Logger): Promise<Clai
 
   return {
     get: (uid) => claims.get(uid),
+    all: () => [...claims.values()],
     ofPod: (podUid) => [...claims.values()].filter(({ PodUIDs }) => podUid in PodUIDs),
     set(info) {
       claims.set(info.ClaimUID, info);

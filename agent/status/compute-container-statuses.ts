@@ -6,6 +6,7 @@ import type {
   ContainerStatus,
   Pod,
   ResourceRequirements,
+  ResourceStatus,
   VolumeMountStatus,
 } from '#kube/api/generated/core-v1.ts';
 import { isSidecar } from '#kube/api/pod-resources.ts';
@@ -33,6 +34,8 @@ export interface StatusInputs {
   actuated?: Pod;
   /** Whether the pod's runtime can make all below a mount read-only. */
   recursiveReadOnly?: boolean;
+  /** Devices that the container was given, with their health. */
+  devices?(container: Container): ResourceStatus[];
   /** For example containerd. */
   runtimeName: string;
   /** The status told before: it remembers how a run ended that the runtime no longer has. */
@@ -161,6 +164,7 @@ export function computeContainerStatus(
     state = { waiting: { reason: why.reason, ...(why.message === '' ? {} : { message: why.message }) } };
   }
   const running = latest.state === 'running';
+  const devices = kind === 'ephemeral' ? [] : (inputs.devices?.(container) ?? []);
   const ready =
     kind === 'init' ? isInitReady(container, latest, inputs) : running && inputs.isReady(latest.id, container);
   return {
@@ -174,6 +178,7 @@ export function computeContainerStatus(
     containerID: `${runtimeName}://${latest.id}`,
     ...(kind === 'ephemeral' ? {} : { started: running && inputs.isStarted(latest.id, container) }),
     ...(kind === 'ephemeral' ? {} : withResources(inputs, container, running)),
+    ...(devices.length > 0 ? { allocatedResourcesStatus: devices } : {}),
     ...(mounts.length > 0 ? { volumeMounts: mounts } : {}),
     ...(latest.stopSignal === undefined ? {} : { stopSignal: latest.stopSignal }),
     ...(latest.user === undefined ? {} : { user: { linux: latest.user } }),

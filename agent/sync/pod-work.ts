@@ -1,6 +1,6 @@
 // The state of one pod's worker, and the parts of the node that its steps use.
 import type { Logger } from 'pino';
-import type { Pod } from '#kube/api/generated/core-v1.ts';
+import type { Container, Pod, ResourceStatus } from '#kube/api/generated/core-v1.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { AllocationManager } from '../allocation/allocation-manager.ts';
 import type { CgroupManager } from '../cgroup/cgroup-manager.ts';
@@ -57,6 +57,8 @@ export interface PodTools {
   cgroups: CgroupManager;
   probes: ProbeManager;
   allocation: AllocationManager;
+  /** Devices of a container, with their health. */
+  deviceHealth?(pod: Pod, container: Container): ResourceStatus[];
   /** Absent: pods with claims cannot run. */
   claims?: Pick<ClaimManager, 'prepare' | 'unprepare'> | undefined;
   clock: Clock;

@@ -17,6 +17,7 @@ export function statusOf(tools: PodTools, work: PodWork, observed: PodRuntime, t
     waiting: work.waiting,
     isReady: (id, container) => tools.probes.isReady(id, container),
     isStarted: (id, container) => tools.probes.isStarted(id, container),
+    devices: (container) => tools.deviceHealth?.(work.pod, container) ?? [],
     runtimeName: tools.runtimeName,
     recursiveReadOnly: tools.execute.recursiveReadOnly(work.pod),
     hostIps: tools.hostIps(),

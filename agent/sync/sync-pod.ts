@@ -52,7 +52,8 @@ function volumeRetryMs(tools: PodTools, uid: string): number {
 
 /** Devices of claims come from drivers: a pod must not run before they are ready. */
 async function prepareClaims(tools: PodTools, { pod }: PodWork, signal: AbortSignal): Promise<void> {
-  if ((pod.spec.resourceClaims ?? []).length === 0) return;
+  const isExtended = pod.status?.extendedResourceClaimStatus !== undefined;
+  if ((pod.spec.resourceClaims ?? []).length === 0 && !isExtended) return;
   try {
     if (tools.claims === undefined) throw new Error('this node has no drivers for dynamic resources');
     await tools.claims.prepare(pod, signal);

@@ -156,6 +156,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
   const tools: PodTools = {
     allocation,
     claims: given.claims,
+    deviceHealth: given.deviceHealth,
     execute: {
       allocation,
       cgroups,

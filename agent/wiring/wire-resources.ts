@@ -6,6 +6,9 @@ import { runGroup } from '#kube/process/component.ts';
 import { createDeviceManager } from '../device-plugin/device-manager.ts';
 import { createClaimManager } from '../dra/claim-manager.ts';
 import { openClaimStore } from '../dra/claim-store.ts';
+import { createDeviceHealth } from '../dra/device-health.ts';
+import { createDriverRegistry } from '../dra/driver-registry.ts';
+import { removeResourceSlices } from '../dra/resource-slices.ts';
 import { thresholdQuantity } from '../node/compute-node-status.ts';
 import { describeClaim, describeDevices, describeEntries } from '../pod-resources/describe-devices.ts';
 import { describeMemory } from '../pod-resources/describe-memory.ts';
@@ -19,6 +22,7 @@ import { systemReservedMemory } from '../resource-manager/reserved-memory.ts';
 import { createResourceManager } from '../resource-manager/resource-manager.ts';
 import { parseTopologyOptions } from '../resource-manager/topology-options.ts';
 import { isAlive } from '../runtime-cache/pod-runtime.ts';
+import { registerClaimMetrics } from '../server/metrics/claim-metrics.ts';
 import {
   registerPinningMetrics,
   registerProcessorMetrics,
@@ -56,6 +60,8 @@ export interface ResourceListeners {
   changed(): void;
   /** Something that any pod may wait for is there. */
   wakeAll(): void;
+  /** Something about these pods has changed. */
+  wake(podUids: readonly string[]): void;
 }
 
 /** Connects them. Throws UsageError. */
@@ -65,7 +71,14 @@ export async function wireResources(parts: AgentParts, runtimeParts: RuntimePart
   const { rootDir } = settings;
   const topology = await readCpuTopology(facts.memoryBytes);
   const nodes = topology.nodes.reduce((mask, { id }) => mask | (1 << id), 0);
-  const devices = await createDeviceManager({ rootDir, nodes, clock, logger, changed: told.changed });
+  const devices = await createDeviceManager({
+    rootDir,
+    nodes,
+    clock,
+    logger,
+    changed: told.changed,
+    healthChanged: told.wake,
+  });
   const { cpuManagerPolicy, featureGates } = settings;
   const cpuOptions = parseCpuPolicyOptions(cpuManagerPolicy, settings.cpuManagerOptions, featureGates);
   checkCpuPolicyOptions(cpuOptions, topology, settings.topologyPolicy);
@@ -120,12 +133,23 @@ export async function wireResources(parts: AgentParts, runtimeParts: RuntimePart
         .map(({ uid }) => uid),
   });
   const { inventory } = devices;
+  const health = createDeviceHealth(clock);
+  const drivers = createDriverRegistry({
+    ...{ clock, logger, health, registered: told.wakeAll },
+    removeSlices: (driver, signal) => removeResourceSlices({ ...parts, nodeName: parts.nodeName }, driver, signal),
+    healthChanged(driver, reports) {
+      const users = reports?.flatMap((report) => claims.usersOf(driver, report)) ?? claims.usersOf(driver);
+      told.wake([...new Set(users)]);
+    },
+  });
   const claims = createClaimManager({
+    ...registerClaimMetrics(parts.metrics.registry, () => claims.inUse()),
     client: parts.client,
     store: await openClaimStore(join(rootDir, 'dra_manager_state'), logger),
-    logger,
-    registered: told.wakeAll,
+    clientOf: drivers.clientOf,
+    clock,
   });
+  const tellsHealth = featureGates['ResourceHealthStatus'] !== 'false';
   /** Containers with processors of their own are not slowed down on them. */
   const withoutQuota = ({ metadata: { uid = '' } }: Pod, containers: readonly Container[]) =>
     featureGates['DisableCPUQuotaWithExclusiveCPUs'] !== 'false' &&
@@ -177,8 +201,16 @@ export async function wireResources(parts: AgentParts, runtimeParts: RuntimePart
             }),
           ),
       }),
-    handlers: [devices.handler, claims.handler],
+    handlers: [devices.handler, drivers.handler],
     claims,
+    /** Devices that a container was given, with their health. */
+    deviceHealth: (pod: Pod, container: Container) =>
+      tellsHealth
+        ? [
+            ...devices.healthOf(pod.metadata.uid ?? '', container.name),
+            ...claims.healthOf(pod, container, health.of).filter(({ resources = [] }) => resources.length > 0),
+          ]
+        : [],
     admit: manager.admit,
     /** The node with the devices it has now, which its object may not say yet. */
     withDevices(node: Node | undefined): Node | undefined {
@@ -200,8 +232,8 @@ export async function wireResources(parts: AgentParts, runtimeParts: RuntimePart
     },
     async run(signal: AbortSignal) {
       const serving = { run: (stop: AbortSignal) => tolerated('device plugins', devices.run, stop) };
-      await runGroup([serving, cpus], signal);
-      claims.close();
+      await runGroup([serving, cpus, drivers], signal);
+      drivers.close();
     },
     /** The pod resources API. */
     serve(pods: () => readonly Pod[], signal: AbortSignal) {

@@ -3,6 +3,7 @@ import { createMetrics } from '#kube/metrics/metrics.ts';
 import { systemClock } from '#kube/process/clock.ts';
 import { createCertificateMetrics } from '../../agent/certificate/certificate-metrics.ts';
 import { createAgentMetrics } from '../../agent/server/agent-metrics.ts';
+import { registerClaimMetrics } from '../../agent/server/metrics/claim-metrics.ts';
 import { registerMachineMetrics } from '../../agent/server/metrics/machine-metrics.ts';
 import {
   registerPinningMetrics,
@@ -42,6 +43,7 @@ export function createAgentRegistry() {
   createCertificateMetrics(registry, systemClock);
   createShutdownMetrics(registry, systemClock);
   registerTopologyMetrics(registry);
+  registerClaimMetrics(registry, () => new Map());
   registerPinningMetrics(registry);
   registerProcessorMetrics(registry, {
     isStatic: true,

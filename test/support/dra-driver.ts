@@ -1,14 +1,22 @@
 // A driver of dynamic resources of the tests' own, on real sockets.
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
-import { loadDraPackage } from '../../agent/dra/dra-client.ts';
+import {
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { loadDraHealthPackage, loadDraPackage } from '../../agent/dra/dra-client.ts';
 import { loadRegistrationPackage } from '../../agent/plugin-registration/registration-client.ts';
 
 export interface TestDraDriver extends AsyncDisposable {
   /** Method and the name of the claim, in order. */
   calls: [string, string][];
   registered: boolean[];
+  /** Says how its one device is. */
+  tell(health: 'HEALTHY' | 'UNHEALTHY', message: string): void;
 }
 
 interface Request {
@@ -39,7 +47,19 @@ export async function startDraDriver(
   await mkdir(directory, { recursive: true });
   const endpoint = join(directory, 'dra.sock');
   let prepared = 0;
-  const main = await listen(endpoint, (server) =>
+  let health = { health: 'HEALTHY', message: '' };
+  const watchers = new Set<ServerWritableStream<object, object>>();
+  const answerFor = () => ({
+    devices: [{ device: { poolName: 'pool', deviceName: 'device-0' }, healthCheckTimeoutSeconds: 600, ...health }],
+  });
+  const main = await listen(endpoint, (server) => {
+    server.addService(loadDraHealthPackage().v1alpha1.DRAResourceHealth.service, {
+      NodeWatchResources(call: ServerWritableStream<object, object>) {
+        watchers.add(call);
+        call.on('close', () => watchers.delete(call));
+        call.write(answerFor());
+      },
+    });
     server.addService(loadDraPackage().k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin.service, {
       NodePrepareResources(call: ServerUnaryCall<Request, object>, answer: sendUnaryData<object>) {
         const claims = call.request.claims.map((claim) => {
@@ -60,8 +80,8 @@ export async function startDraDriver(
         for (const claim of call.request.claims) calls.push(['unprepare', claim.name]);
         answer(null, { claims: Object.fromEntries(call.request.claims.map(({ uid }) => [uid, { error: '' }])) });
       },
-    }),
-  );
+    });
+  });
   const socket = join(agentRoot, 'plugins_registry', `${name}-reg.sock`);
   const registration = await listen(socket, (server) =>
     server.addService(loadRegistrationPackage().pluginregistration.Registration.service, {
@@ -79,6 +99,10 @@ export async function startDraDriver(
   return {
     calls,
     registered,
+    tell(word, message) {
+      health = { health: word, message };
+      for (const call of watchers) call.write(answerFor());
+    },
     async [Symbol.asyncDispose]() {
       main.forceShutdown();
       registration.forceShutdown();

@@ -106,8 +106,18 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
     await plugin[Symbol.asyncDispose]();
     await become('none without the plugin', '3', '0');
     assert.equal((await node.pod(namespace, 'keeper')).status?.phase, 'Running');
+    const health = async () => {
+      const [status] = (await node.pod(namespace, 'keeper')).status?.containerStatuses ?? [];
+      const [shown] = status?.allocatedResourcesStatus ?? [];
+      return [shown?.name, ...(shown?.resources ?? []).map((device) => `${device.resourceID} ${device.health}`)].join();
+    };
+    await eventually(
+      'its devices are told unhealthy',
+      async () => (await health()) === `${resource},b Unhealthy,c Unhealthy`,
+    );
     plugin = await startPlugin();
     await become('devices of the new plugin', '3', '3');
+    await eventually('they are healthy again', async () => (await health()) === `${resource},b Healthy,c Healthy`);
     for (const name of ['keeper', 'late']) {
       await node.client.delete(pods, { namespace, name }, { gracePeriodSeconds: 1 });
       await node.waitGone(namespace, name);

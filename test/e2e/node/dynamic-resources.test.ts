@@ -1,7 +1,8 @@
 // Pods that claim devices: they wait for the driver, start when it has prepared the claim, and give it back at their end.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { pods, resourceclaims } from '#kube/api/generated/resources.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { pods, resourceclaims, resourceslices } from '#kube/api/generated/resources.ts';
 import { startDraDriver } from '../../support/dra-driver.ts';
 import { clustersUnavailable } from '../../support/e2e-cluster.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -56,7 +57,38 @@ describe('dynamic resources', { skip: clustersUnavailable() ?? false }, () => {
       ['prepare', name],
       ['prepare', name],
     ]);
+    const told = (health: string, message?: string) =>
+      eventually(`${health} in the status`, async () => {
+        const [status] = (await node.pod(namespace, 'user')).status?.containerStatuses ?? [];
+        const expected = {
+          health,
+          ...(message === undefined ? {} : { message }),
+          resourceID: `${driver}/claim=${uid}`,
+        };
+        const [shown] = status?.allocatedResourcesStatus ?? [];
+        const [device] = shown?.resources ?? [];
+        return shown?.name === 'claim:g' && device !== undefined && isDeepStrictEqual(device, expected);
+      });
+    const { uid = '' } = (await node.client.get(resourceclaims, { namespace, name })).metadata;
+    await told('Healthy');
+    plugin.tell('UNHEALTHY', 'too hot');
+    await told('Unhealthy', 'too hot');
+    await node.client.create(resourceslices, undefined, {
+      apiVersion: 'resource.k8s.io/v1',
+      kind: 'ResourceSlice',
+      metadata: { name: 'gadgets' },
+      spec: {
+        driver,
+        nodeName: node.nodeName,
+        pool: { name: 'pool', generation: 1, resourceSliceCount: 1 },
+        devices: [],
+      },
+    });
     await reconfigureAgent(node.cluster, {});
+    await eventually(
+      'slices are to be told anew after a restart',
+      async () => (await node.client.list(resourceslices)).items.length === 0,
+    );
     await eventually('the driver is registered again', async () => plugin.registered.length >= 2);
     await node.client.delete(pods, { namespace, name: 'user' }, { gracePeriodSeconds: 1 });
     await node.waitGone(namespace, 'user');

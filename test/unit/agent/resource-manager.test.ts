@@ -1,11 +1,12 @@
 // Processors, NUMA nodes and devices, on machines that are only described.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { pino } from 'pino';
 import { decodeDeviceCheckpoint, encodeDeviceCheckpoint } from '../../../agent/device-plugin/device-checkpoint.ts';
+import { openDeviceInventory } from '../../../agent/device-plugin/device-inventory.ts';
 import { isDeviceResource } from '../../../agent/device-plugin/registration-server.ts';
 import { candidates, selectDevices } from '../../../agent/device-plugin/select-devices.ts';
 import { createCpuManager } from '../../../agent/resource-manager/cpu-manager.ts';
@@ -211,5 +212,27 @@ describe('devices', () => {
     assert.deepEqual(read.registered.get('x.io/gpu'), ['a', 'b']);
     assert.deepEqual(JSON.parse(JSON.stringify(read.entries[0]?.answer)), answer);
     assert.deepEqual(read.entries[0]?.ids, entry.ids);
+    assert.throws(() => decodeDeviceCheckpoint(text.replace('"u"', '"v"')), /its checksum does not fit/);
+    const empty = JSON.parse(encodeDeviceCheckpoint({ entries: [], registered: new Map() }));
+    const { Checksum } = empty;
+    const nothing = JSON.stringify({ Data: { PodDeviceEntries: null, RegisteredDevices: {} }, Checksum });
+    assert.deepEqual(decodeDeviceCheckpoint(nothing).entries, []);
+  });
+
+  it('are forgotten with one warning where the checkpoint is damaged, which is put aside', async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'devices-'));
+    t.after(() => rmSync(directory, { recursive: true }));
+    const path = join(directory, 'kubelet_internal_checkpoint');
+    const logger = pino({ level: 'silent' });
+    const first = await openDeviceInventory(path, logger);
+    const answer = { envs: {}, mounts: [], devices: [], annotations: {}, cdiDevices: [] };
+    await first.put({ podUid: 'u', container: 'c', resource: 'x.io/gpu', ids: new Map([[0, ['a']]]), answer });
+    assert.deepEqual((await openDeviceInventory(path, logger)).entries()[0]?.ids, new Map([[0, ['a']]]));
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"a"', '"b"'));
+    const warnings: string[] = [];
+    const loud = pino({ level: 'warn' }, { write: (line) => void warnings.push(line) });
+    assert.deepEqual((await openDeviceInventory(path, loud)).entries(), []);
+    assert.equal(warnings.length, 1);
+    assert.match(readFileSync(`${path}.damaged`, 'utf8'), /"b"/);
   });
 });

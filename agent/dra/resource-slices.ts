@@ -1,0 +1,35 @@
+// ResourceSlices of drivers that are not there: pods must not be sent here for devices that nobody can prepare. All of
+// the node's go when the agent starts, those of one driver when it stays away (pkg/kubelet/cm/dra/plugin).
+import type { Logger } from 'pino';
+import { resourceslices } from '#kube/api/generated/resources.ts';
+import type { ApiClient } from '#kube/client/types.ts';
+import type { Clock } from '#kube/process/clock.ts';
+
+const firstRetryMs = 1000;
+const longestRetryMs = 300_000;
+
+export interface ResourceSliceOptions {
+  client: Pick<ApiClient, 'deleteCollection'>;
+  nodeName: string;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** Removes the node's slices, of the one driver or of all; tries until that has worked or the signal is aborted. */
+export async function removeResourceSlices(
+  { client, nodeName, clock, logger }: ResourceSliceOptions,
+  driver: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const fieldSelector = [`spec.nodeName=${nodeName}`, ...(driver === undefined ? [] : [`spec.driver=${driver}`])];
+  for (let delayMs = firstRetryMs; !signal.aborted; delayMs = Math.min(delayMs * 2, longestRetryMs)) {
+    try {
+      await client.deleteCollection(resourceslices, { fieldSelector: fieldSelector.join(','), signal });
+      return;
+    } catch (error) {
+      if (signal.aborted) return;
+      logger.debug({ err: error, driver }, 'cannot remove ResourceSlices yet');
+      await clock.sleep(delayMs, signal).catch(() => undefined);
+    }
+  }
+}

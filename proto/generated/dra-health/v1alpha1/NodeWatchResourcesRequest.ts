@@ -1,0 +1,8 @@
+// Original file: proto/dra-health/api.proto
+
+
+export interface NodeWatchResourcesRequest {
+}
+
+export interface NodeWatchResourcesRequest__Output {
+}
