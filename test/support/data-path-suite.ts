@@ -6,7 +6,15 @@ import type { Service } from '#kube/api/generated/core-v1.ts';
 import { execOrThrow } from '#kube/process/exec.ts';
 import type { ModeName } from '../../proxy/config/proxy-config.ts';
 import type { IpFamily } from '../../proxy/model/service-port.ts';
-import { addressOf, createPacketNode, families, gatewayOf, type PlaceName, type PodName } from './packet-node.ts';
+import {
+  addressOf,
+  createPacketNode,
+  families,
+  gatewayOf,
+  type PacketNode,
+  type PlaceName,
+  type PodName,
+} from './packet-node.ts';
 import { type Door, doorAddress, doors, type PodStates, packetState } from './packet-services.ts';
 
 interface EndpointCase {
@@ -59,7 +67,7 @@ const policies: { title: string; spec: Partial<Service['spec']> }[] = [
 const clients: PlaceName[] = ['client', 'node', 'pod-a', 'pod-c'];
 
 /** What a client may get. */
-type Expectation = { pods: PodName[]; masqueraded: boolean } | 'ECONNREFUSED' | 'TIMEOUT';
+type Expectation = { pods: PodName[]; masqueraded: boolean } | 'ECONNREFUSED' | 'EHOSTUNREACH' | 'TIMEOUT';
 
 function expected(
   mode: ModeName,
@@ -70,7 +78,11 @@ function expected(
 ): Expectation {
   const isExternal = door !== 'cluster IP';
   const isLocal = (isExternal ? externalTrafficPolicy : internalTrafficPolicy) === 'Local';
-  if (cluster.length + local.length === 0) return 'ECONNREFUSED';
+  if (cluster.length + local.length === 0) {
+    // As kube-proxy's: what the node itself sends to such an address leaves it, and here nobody answers.
+    const leaves = mode === 'iptables' && from === 'node' && (door === 'external IP' || door === 'load balancer');
+    return leaves ? 'EHOSTUNREACH' : 'ECONNREFUSED';
+  }
   const fromPod = from.startsWith('pod-');
   if (!isLocal) return { pods: cluster, masqueraded: isExternal || !fromPod };
   if (isExternal && from !== 'client') {

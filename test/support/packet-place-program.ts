@@ -12,6 +12,9 @@ let nextUdpPort = 20_000;
 /** A client's address without the form that IPv4 has on sockets of both families. */
 const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');
 
+/** An error of sending comes as an event, too. */
+const ignore = (): void => undefined;
+
 async function serve(port: number): Promise<string[]> {
   const tcp = createServer((socket) => {
     socket.on('error', () => socket.destroy());
@@ -47,8 +50,11 @@ function askUdp(host: string, port: number, timeoutMs: number): Promise<string> 
   return new Promise((resolve) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
     const timer = setTimeout(() => end('TIMEOUT'), timeoutMs);
+    // A kernel sends only so many refusals in a second.
+    const again = setInterval(() => socket.send('x', ignore), 600);
     const end = (text: string): void => {
       clearTimeout(timer);
+      clearInterval(again);
       socket.close();
       resolve(text.trim());
     };

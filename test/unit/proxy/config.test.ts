@@ -23,6 +23,7 @@ describe('loadProxyConfig', () => {
     assert.deepEqual(config.modes, {
       iptables: { ...settings, nodePortAddresses: [] },
       nftables: { ...settings, nodePortAddresses: ['primary'] },
+      ipvs: { ...settings, nodePortAddresses: [] },
     });
     assert.equal(config.mode, undefined, 'chosen by what the kernel can do');
     assert.deepEqual(
