@@ -38,10 +38,26 @@ function readSlow(directory: string): Slow {
   };
 }
 
-function readStats(directory: string, createdAtMs: number, { spec, events, peak }: Slow): CgroupStats {
+/** Bytes that all processes of the machine use. The root group has no file for it: counted as in version 1. */
+function readRootUsage(memory: Map<string, number>, meminfo: Map<string, number>): number {
+  const [anon, file] = [memory.get('anon'), memory.get('file')];
+  if (anon !== undefined && file !== undefined) return anon + file;
+  return (meminfo.get('MemTotal') ?? 0) - (meminfo.get('MemFree') ?? 0);
+}
+
+function readStats(
+  directory: string,
+  createdAtMs: number,
+  { spec, events, peak }: Slow,
+  meminfo: Map<string, number> | undefined,
+): CgroupStats {
   const cpu = parsePairs(readText(join(directory, 'cpu.stat')));
   const memory = parsePairs(readText(join(directory, 'memory.stat')));
-  const usage = readNumber(join(directory, 'memory.current'));
+  const usage = meminfo === undefined ? readNumber(join(directory, 'memory.current')) : readRootUsage(memory, meminfo);
+  const swap =
+    meminfo === undefined
+      ? readNumber(join(directory, 'memory.swap.current'))
+      : (meminfo.get('SwapTotal') ?? 0) - (meminfo.get('SwapFree') ?? 0);
   const inactiveFile = memory.get('inactive_file') ?? 0;
   return {
     cpu: {
@@ -58,7 +74,7 @@ function readStats(directory: string, createdAtMs: number, { spec, events, peak 
       workingSet: Math.max(usage - inactiveFile, 0),
       cache: memory.get('file') ?? 0,
       rss: memory.get('anon') ?? 0,
-      swap: readNumber(join(directory, 'memory.swap.current')),
+      swap,
       mappedFile: memory.get('file_mapped') ?? 0,
       kernel: memory.get('kernel') ?? 0,
       activeFile: memory.get('active_file') ?? 0,
@@ -75,13 +91,22 @@ function readStats(directory: string, createdAtMs: number, { spec, events, peak 
   };
 }
 
-/** Reads the hierarchy at `root`, usually /sys/fs/cgroup. */
-export function createCgroupV2StatsReader(root: string, clock: Clock): CgroupStatsReader {
+/** Bytes by name of /proc/meminfo. */
+function readMeminfo(path: string): Map<string, number> {
+  return new Map(
+    [...readText(path).matchAll(/^(\w+):\s+(\d+) kB$/gm)].map(([, name = '', kib]) => [name, Number(kib) * 1024]),
+  );
+}
+
+/** Reads the hierarchy at `root`, usually /sys/fs/cgroup; its root group has what `meminfo` says. */
+export function createCgroupV2StatsReader(root: string, clock: Clock, meminfo = '/proc/meminfo'): CgroupStatsReader {
   const slow = createSlowValues(clock, readSlow);
   return {
     read(path) {
       const created = statSync(join(root, path), { throwIfNoEntry: false });
-      return created === undefined ? undefined : readStats(join(root, path), created.ctimeMs, slow(join(root, path)));
+      if (created === undefined) return undefined;
+      const machine = path === '/' || path === '' ? readMeminfo(meminfo) : undefined;
+      return readStats(join(root, path), created.ctimeMs, slow(join(root, path)), machine);
     },
     children(path) {
       try {
