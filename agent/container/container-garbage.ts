@@ -5,6 +5,7 @@ import { isCriNotFound } from '../cri/cri-error.ts';
 import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { PodRuntime } from '../runtime-cache/pod-runtime.ts';
 import { type ContainerGarbagePolicy, planContainerGarbage } from './plan-container-garbage.ts';
+import { removeRunLog } from './remove-log.ts';
 
 const periodMs = 60_000;
 
@@ -40,6 +41,9 @@ export function createContainerGarbage(options: ContainerGarbageOptions): Contai
       await options.runtime.removeContainer(container.id, signal).catch((error: unknown) => {
         if (!isCriNotFound(error)) logger.warn({ err: error, container: container.id }, 'cannot remove a container');
       });
+      await removeRunLog(container.logPath).catch((error: unknown) =>
+        logger.warn({ err: error, log: container.logPath }, 'cannot remove the log of a container'),
+      );
       const uid = pods.find(({ containers }) => containers.includes(container))?.uid;
       if (uid !== undefined) changed.add(uid);
     }

@@ -11,6 +11,11 @@ export interface ContainerGarbagePolicy {
   maxTotal: number;
 }
 
+/** How many ended runs of each container may go at once, without a look at the whole node, is what is beyond these. */
+export function keptRuns({ minAgeMs, maxPerContainer }: ContainerGarbagePolicy): number {
+  return minAgeMs > 0 || maxPerContainer < 0 ? Number.POSITIVE_INFINITY : Math.max(maxPerContainer, 1);
+}
+
 const newestFirst = (a: RuntimeContainer, b: RuntimeContainer) => b.createdAtMs - a.createdAtMs;
 
 function limitEach(units: Map<string, RuntimeContainer[]>, most: number): RuntimeContainer[] {

@@ -42,7 +42,7 @@ export function createGrpcRuntimeService(channel: CriChannel, requestTimeoutMs: 
   const long = (signal: AbortSignal | undefined): UnaryOptions => ({ timeoutMs: 2 * requestTimeoutMs, signal });
   return {
     version: (signal) => callUnary(client, methods.Version, { version: '0.1.0' }, question(signal)),
-    status: (signal) => callUnary(client, methods.Status, { verbose: false }, question(signal)),
+    status: (signal, verbose = false) => callUnary(client, methods.Status, { verbose }, question(signal)),
     async updateRuntimeConfig(podCidr, signal) {
       const request = { runtimeConfig: { networkConfig: { podCidr } } };
       await callUnary(client, methods.UpdateRuntimeConfig, request, short(signal));

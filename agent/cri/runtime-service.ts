@@ -25,7 +25,8 @@ export interface SandboxStatus {
 /** Sandboxes and containers. Every call throws CriError and rejects when `signal` is aborted. */
 export interface RuntimeService {
   version(signal?: AbortSignal): Promise<VersionResponse__Output>;
-  status(signal?: AbortSignal): Promise<StatusResponse__Output>;
+  /** `verbose`: with the runtime's own configuration in `info`. */
+  status(signal?: AbortSignal, verbose?: boolean): Promise<StatusResponse__Output>;
   updateRuntimeConfig(podCidr: string, signal?: AbortSignal): Promise<void>;
 
   /** Returns the sandbox' id. An empty `runtimeHandler` is the runtime's default. */

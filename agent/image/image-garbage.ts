@@ -12,6 +12,7 @@ import {
   selectAged,
   selectUnused,
 } from './plan-image-garbage.ts';
+import { isSameImage, sandboxImageOf } from './sandbox-image.ts';
 
 const periodMs = 300_000;
 /** Images are looked at more often than they are removed, so that their use is known. */
@@ -22,13 +23,15 @@ export type RecordNodeEvent = (type: 'Normal' | 'Warning', reason: string, messa
 
 export interface ImageGarbageOptions {
   images: ImageService;
-  runtime: Pick<RuntimeService, 'listContainers'>;
+  runtime: Pick<RuntimeService, 'listContainers' | 'status'>;
   policy: ImageGarbagePolicy;
   record: RecordNodeEvent;
   clock: Clock;
   logger: Logger;
   /** Images that nothing could bring back, by name. */
   isKept?(name: string): boolean;
+  /** Free and all bytes of the disk of images; absent: as the file system says. */
+  measure?(path: string): Promise<{ available: number; capacity: number }>;
   /** Told of each image that was removed, and why. */
   removed?(reason: 'space' | 'age'): void;
 }
@@ -61,17 +64,28 @@ export function createImageGarbage(options: ImageGarbageOptions): ImageGarbage {
   async function detect(signal: AbortSignal): Promise<ImageRecord[]> {
     const nowMs = clock.now();
     // Containers that have ended may be looked into: their images stay as long as they do.
-    const [list, containers] = await Promise.all([
+    const [list, containers, { info }] = await Promise.all([
       images.listImages(signal),
       runtime.listContainers(undefined, signal),
+      runtime.status(signal, true),
     ]);
+    const sandboxImage = sandboxImageOf(info);
     const used = new Set(containers.flatMap(({ imageRef, imageId, image }) => [imageRef, imageId, image?.image ?? '']));
     const records = list.map(({ id, size, pinned, repoTags, repoDigests }): ImageRecord => {
       const before = known.get(id) ?? { firstSeenMs: begun ? nowMs : 0, lastUsedMs: 0 };
       const names = [id, ...repoTags, ...repoDigests];
-      const inUse = names.some((name) => used.has(name) || options.isKept?.(name) === true);
+      const isSandbox = sandboxImage !== undefined && names.some((name) => isSameImage(name, sandboxImage));
+      const inUse = names.some((name) => used.has(name));
       const { firstSeenMs } = before;
-      const record = { id, bytes: size, pinned, inUse, firstSeenMs, lastUsedMs: inUse ? nowMs : before.lastUsedMs };
+      const isPinned = pinned || isSandbox || names.some((name) => options.isKept?.(name) === true);
+      const record = {
+        id,
+        bytes: size,
+        pinned: isPinned,
+        inUse,
+        firstSeenMs,
+        lastUsedMs: inUse ? nowMs : before.lastUsedMs,
+      };
       known.set(id, record);
       return record;
     });
@@ -105,6 +119,7 @@ export function createImageGarbage(options: ImageGarbageOptions): ImageGarbage {
     const info = await images.imageFsInfo(signal);
     const path = info.imageFilesystems[0]?.fsId?.mountpoint;
     if (path === undefined) throw new ImageGarbageError('the runtime does not tell where images are');
+    if (options.measure !== undefined) return options.measure(path);
     const { bavail, bsize, blocks } = await statfs(path);
     return { available: Math.min(bavail, blocks) * bsize, capacity: blocks * bsize };
   }

@@ -4,6 +4,7 @@ import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import { containerHash } from '../container/container-hash.ts';
 import { computeDnsConfig } from '../container/dns-config.ts';
 import { formatPod, usesHostNetwork } from '../container/pod-containers.ts';
+import { removeRunLog } from '../container/remove-log.ts';
 import { restartCountOfLogs } from '../container/restart-count-of-logs.ts';
 import { type SandboxSettings, sandboxConfig } from '../container/sandbox-config.ts';
 import type { UserNamespaces } from '../container/user-namespaces.ts';
@@ -216,6 +217,7 @@ export async function executePodActions(
       }
       case 'removeContainer':
         await removeContainer(tools, action.target, signal);
+        await removeRunLog(action.target.logPath);
         break;
       case 'restartAll': {
         const request = { graceSeconds: graceSecondsOf(pod), podIp: podIps(observed)[0], abrupt: true };

@@ -33,16 +33,17 @@ export function selectSandbox(
   return usable ? { current: newest } : { current: undefined, attempt: newest.attempt + 1 };
 }
 
-/** Ended runs but the newest of each container, and what was created, never started and replaced. */
-function planRemovals(observed: PodRuntime): PodAction[] {
-  const ended = new Set<string>();
+/** Ended runs but the newest few of each container, and what was created, never started and replaced. */
+function planRemovals({ observed, deadKept = 1 }: PlanInputs): PodAction[] {
+  const ended = new Map<string, number>();
   const replaced = new Set<string>();
   const actions: PodAction[] = [];
   for (const target of observed.containers) {
     const { name, state } = target;
-    const surplus = (state === 'exited' && ended.has(name)) || (state === 'created' && replaced.has(name));
+    const before = ended.get(name) ?? 0;
+    const surplus = (state === 'exited' && before >= deadKept) || (state === 'created' && replaced.has(name));
     if (surplus) actions.push({ type: 'removeContainer', target });
-    if (state === 'exited') ended.add(name);
+    if (state === 'exited') ended.set(name, before + 1);
     replaced.add(name);
   }
   return actions;
@@ -124,7 +125,7 @@ export function planPodActions(inputs: PlanInputs): PodAction[] {
   const { pod, observed } = inputs;
   const restart = planRestartAll(pod, observed);
   if (restart !== undefined) return [restart];
-  const removals = planRemovals(observed);
+  const removals = planRemovals(inputs);
   const sandbox = selectSandbox(pod, observed);
   if (sandbox.current === undefined) return [...removals, ...planNewSandbox(inputs, sandbox.attempt)];
   const ephemeral = planEphemeral(inputs);

@@ -47,4 +47,6 @@ export interface PlanInputs {
   restartDelay: RestartDelay;
   /** The pod with the resources that its containers run with; absent: those of its definition. */
   actuated?: Pod;
+  /** So many ended runs of each container stay; absent: one. */
+  deadKept?: number;
 }

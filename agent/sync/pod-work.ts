@@ -57,6 +57,8 @@ export interface PodTools {
   cgroups: CgroupManager;
   probes: ProbeManager;
   allocation: AllocationManager;
+  /** So many ended runs of each container stay until dead containers are collected; absent: one. */
+  deadKept?: number;
   /** Devices of a container, with their health. */
   deviceHealth?(pod: Pod, container: Container): ResourceStatus[];
   /** Absent: pods with claims cannot run. */

@@ -148,6 +148,7 @@ export async function syncPod(tools: PodTools, work: PodWork, signal: AbortSigna
     observed,
     probes: tools.probes.verdicts,
     actuated: tools.allocation.actuated(pod),
+    deadKept: tools.deadKept ?? 1,
     restartDelay: (container, finishedAtMs) => execute.backoff.waiting(backoffKey(pod, container), finishedAtMs),
   });
   let requeueAfterMs = tools.syncFrequencyMs;

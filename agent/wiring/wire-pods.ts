@@ -14,6 +14,7 @@ import { createAllocationManager } from '../allocation/allocation-manager.ts';
 import { openAllocationStore } from '../allocation/allocation-store.ts';
 import { parseResolvConf } from '../container/dns-config.ts';
 import type { DownwardSettings } from '../container/downward-value.ts';
+import { keptRuns } from '../container/plan-container-garbage.ts';
 import { containerFieldPath } from '../container/pod-containers.ts';
 import { createUserNamespaces } from '../container/user-namespaces.ts';
 import { admitUnderPressure } from '../eviction/admit-under-pressure.ts';
@@ -157,6 +158,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
     allocation,
     claims: given.claims,
     deviceHealth: given.deviceHealth,
+    deadKept: keptRuns(settings.containerGarbage),
     execute: {
       allocation,
       cgroups,

@@ -1,8 +1,9 @@
 // Which images and dead containers go.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { planContainerGarbage } from '../../../../agent/container/plan-container-garbage.ts';
+import { keptRuns, planContainerGarbage } from '../../../../agent/container/plan-container-garbage.ts';
 import { bytesToFree, type ImageRecord, selectAged, selectUnused } from '../../../../agent/image/plan-image-garbage.ts';
+import { isSameImage, sandboxImageOf } from '../../../../agent/image/sandbox-image.ts';
 import { ended, run, runtimeOf } from '../fixtures.ts';
 
 const policy = { highPercent: 85, lowPercent: 80, minAgeMs: 120_000, maxAgeMs: 3_600_000 };
@@ -75,4 +76,36 @@ describe('garbage of containers', () => {
     assert.deepEqual(plan(-1, 2), ['a-1', 'a-0']));
   it('takes everything of pods that have ended, when it is asked to', () =>
     assert.deepEqual(plan(1, -1, true), ['a-2', 'a-1', 'a-0', 'b-0']));
+});
+
+describe('ended runs that stay until dead containers are collected', () => {
+  const cases: [number, number, number][] = [
+    [1, 0, 1],
+    [0, 0, 1],
+    [3, 0, 3],
+    [-1, 0, Number.POSITIVE_INFINITY],
+    [1, 60_000, Number.POSITIVE_INFINITY],
+  ];
+  for (const [maxPerContainer, minAgeMs, expected] of cases) {
+    it(`are ${expected} with a limit of ${maxPerContainer} and an age of ${minAgeMs} ms`, () =>
+      assert.equal(keptRuns({ maxPerContainer, minAgeMs, maxTotal: -1 }), expected));
+  }
+});
+
+describe('the image of sandboxes', () => {
+  it('is what the runtime is configured with', () => {
+    assert.equal(
+      sandboxImageOf({ config: '{"sandboxImage":"registry.k8s.io/pause:3.6"}' }),
+      'registry.k8s.io/pause:3.6',
+    );
+    for (const info of [{}, { config: '' }, { config: '{' }, { config: '[]' }, { config: '{"sandboxImage":""}' }]) {
+      assert.equal(sandboxImageOf(info as Record<string, string>), undefined);
+    }
+  });
+
+  it('is known by all of its names', () => {
+    assert.equal(isSameImage('docker.io/library/pause:latest', 'pause'), true);
+    assert.equal(isSameImage('registry.k8s.io/pause:3.6', 'registry.k8s.io/pause:3.7'), false);
+    assert.equal(isSameImage('sha256:abc', 'pause'), false);
+  });
 });

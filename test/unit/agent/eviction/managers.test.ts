@@ -127,12 +127,15 @@ describe('the collector of images', () => {
     const clock = createFakeClock(1_000_000);
     const images = {
       listImages: async () =>
-        [image('unused'), image('used'), image('pinned', true)].filter(({ id }) => !removed.includes(id)),
+        [image('unused'), image('used'), image('pinned', true), image('pause')].filter(
+          ({ id }) => !removed.includes(id),
+        ),
       imageFsInfo: async () => ({ imageFilesystems: [{ fsId: { mountpoint: '/' } }], containerFilesystems: [] }),
       removeImage: async ({ image: id }: { image?: string }) => void removed.push(id ?? ''),
     } as unknown as ImageGarbageOptions['images'];
     const runtime = {
       listContainers: async () => [{ imageRef: 'used', imageId: '', image: null }],
+      status: async () => ({ info: { config: '{"sandboxImage":"x.io/pause:1"}' } }),
     } as unknown as ImageGarbageOptions['runtime'];
     const garbage = createImageGarbage({
       images,
