@@ -1,4 +1,5 @@
 // Gives the server its view of the node: pods with their statuses, what the runtime has, samples of statistics.
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -12,6 +13,7 @@ import type { RuntimeService } from '../cri/runtime-service.ts';
 import type { MachineFacts } from '../node/machine-facts.ts';
 import type { RuntimeCache } from '../runtime-cache/runtime-cache.ts';
 import type { CgroupStatsReader } from '../stats/cgroup-stats.ts';
+import { keepGroupSwitches } from '../stats/group-switches.ts';
 import { createMetricGroups } from '../stats/metric-groups.ts';
 import { createSampler } from '../stats/sampler.ts';
 import type { StatusManager } from '../status/status-manager.ts';
@@ -79,7 +81,11 @@ export function connectServer(parts: ServerParts): {
   const listening = Promise.withResolvers<void>();
   const { settings, clock, cache, cgroups, workers } = parts;
   const view = createView(parts);
-  const groups = createMetricGroups();
+  const groups = keepGroupSwitches(
+    createMetricGroups(),
+    join(settings.rootDir, 'berth', 'metric-groups.json'),
+    parts.logger,
+  );
   registerVolumeMetrics(parts.metrics.registry, view, parts.volumeStats);
   const sample = createSampler({
     groups,

@@ -31,6 +31,8 @@ export interface MetricGroups {
   isOn(group: MetricGroup): boolean;
   /** False where there is no such group. */
   set(group: string, enabled: boolean): boolean;
+  /** Resolves when switches are where they outlive the agent. */
+  saved(): Promise<void>;
   /** Runs what reads for a group, without waiting in between, and counts its processor time. */
   spend<T>(group: MetricGroup | 'sample', work: () => T): T;
   /** The text of a group, empty when it is off. */
@@ -100,6 +102,7 @@ export function createMetricGroups(): MetricGroups {
       if (!enabled) Object.assign(price, { series: 0, bytes: 0 });
       return true;
     },
+    saved: async () => undefined,
     spend,
     render(group, write) {
       if (!isOn(group)) return '';

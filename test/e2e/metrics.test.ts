@@ -185,6 +185,25 @@ describe('metrics on a cluster', { skip }, () => {
     assert.match(await text(), /^container_processes\{/m);
   });
 
+  it('prices groups as they are, to a tenth', async () => {
+    const get = (path: string) => cluster.kubectl('get', '--raw', `/api/v1/nodes/${node}/proxy${path}`);
+    for (const [path, names] of [
+      ['/metrics/cadvisor', ['cpu', 'memory', 'network', 'process', 'lifetime', 'machine', 'ephemeral_storage']],
+      ['/metrics/resource', ['resource']],
+      ['/metrics/probes', ['probes']],
+    ] as const) {
+      const text = await get(path);
+      const series = text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length;
+      const { groups } = JSON.parse(await get('/metrics/groups'));
+      const own = groups.filter(({ group }: { group: string }) => names.some((name) => name === group));
+      const sum = (field: string) =>
+        own.reduce((total: number, price: Record<string, number>) => total + (price[field] ?? 0), 0);
+      assert.ok(Math.abs(sum('series') - series) <= series * 0.1, `${path}: ${sum('series')} series of ${series}`);
+      const bytes = Buffer.byteLength(text);
+      assert.ok(Math.abs(sum('bytes') - bytes) <= bytes * 0.1, `${path}: ${sum('bytes')} bytes of ${bytes}`);
+    }
+  });
+
   it('gives nothing to whom nobody gave the right', async () => {
     await cluster.kubectl('create', 'serviceaccount', 'nobody');
     const token = (await cluster.kubectl('create', 'token', 'nobody')).trim();

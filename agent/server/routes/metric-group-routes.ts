@@ -8,7 +8,7 @@ export function metricGroupRoutes(server: FastifyInstance, groups: MetricGroups,
   if (!switches) return;
   server.put<{ Params: { group: string }; Querystring: { enabled?: string } }>(
     '/metrics/groups/:group',
-    (request, reply) => {
+    async (request, reply) => {
       const { enabled } = request.query;
       if (enabled !== 'true' && enabled !== 'false') {
         return reply.code(400).type('text/plain').send('enabled takes true or false\n');
@@ -16,6 +16,7 @@ export function metricGroupRoutes(server: FastifyInstance, groups: MetricGroups,
       if (!groups.set(request.params.group, enabled === 'true')) {
         return reply.code(404).type('text/plain').send('there is no such group, or it cannot be switched\n');
       }
+      await groups.saved();
       return reply.send({ groups: groups.prices() });
     },
   );

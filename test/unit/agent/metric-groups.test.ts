@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { pino } from 'pino';
+import { keepGroupSwitches } from '../../../agent/stats/group-switches.ts';
 import { createMetricGroups } from '../../../agent/stats/metric-groups.ts';
 import { createMetricText } from '../../../agent/stats/metric-text.ts';
 import { renderEphemeralStorage } from '../../../agent/stats/render-ephemeral-storage.ts';
@@ -44,6 +49,24 @@ describe('groups of metrics', () => {
     assert.match(groups.text(), /^berth_metric_group_enabled\{group="network"\} 0$/m);
     assert.ok(groups.set('network', true));
     assert.ok(groups.isOn('network'));
+  });
+
+  it('stay off when the agent starts again', async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'groups-'));
+    t.after(() => rmSync(directory, { recursive: true }));
+    const path = join(directory, 'berth', 'metric-groups.json');
+    const open = () => keepGroupSwitches(createMetricGroups(), path, pino({ level: 'silent' }));
+    const first = open();
+    first.set('network', false);
+    first.set('cpu', false);
+    first.set('cpu', true);
+    assert.equal(first.set('none', false), false);
+    await first.saved();
+    assert.deepEqual([open().isOn('network'), open().isOn('cpu')], [false, true]);
+    for (const text of ['{', '{"off":["none"]}', '[]']) {
+      writeFileSync(path, text);
+      assert.equal(open().isOn('network'), true, text);
+    }
   });
 
   it('do not let the shared sample or what is not there be switched', () => {
