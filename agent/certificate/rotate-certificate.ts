@@ -9,7 +9,7 @@ import { isValidAt, rotationDeadlineMs } from './plan-rotation.ts';
 
 /** Clocks are set and machines sleep: the time left is looked at again so often. */
 const lookMs = 60_000;
-const retry = { initialMs: 2000, maxMs: 256_000 };
+const retry = { initialMs: 2000, maxMs: 32_000 };
 
 export interface RotationOptions {
   store: CertificateStore;
