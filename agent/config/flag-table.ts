@@ -193,13 +193,34 @@ export const kubeletFlags: readonly FlagDefinition[] = [
   ...removed.map((name) => ({ name, type: 'string' as const, description: 'removed, ignored' })),
 ];
 
-/** What is said at start of deprecated flags among the given ones; undefined when there are none. */
-export function warnOfDeprecated(given: readonly string[]): string | undefined {
+/** Why flags are deprecated that are not fields of the configuration file, by the beginning of their names. */
+const deprecations: [beginnings: string[], text: string][] = [
+  [
+    ['maximum-dead-containers', 'minimum-container-ttl-duration'],
+    'Use --eviction-hard or --eviction-soft instead. Will be removed in a future version.',
+  ],
+  [['experimental-mounter-path'], 'will be removed in 1.25 or later. in favor of using CSI.'],
+  [['experimental-allocatable-ignore-eviction'], 'will be removed in 1.25 or later.'],
+  [
+    [
+      ...['application-metrics-count-limit', 'boot-id-file', 'container-hints', 'containerd', 'enable-load-reader'],
+      ...['event-storage-', 'global-housekeeping-interval', 'log-cadvisor-usage', 'machine-id-file', 'storage-driver-'],
+    ],
+    'This is a cadvisor flag that was mistakenly registered with the Kubelet. Due to legacy concerns, it will follow the standard CLI deprecation timeline before being removed.',
+  ],
+];
+
+const ofTheFile =
+  "This parameter should be set via the config file specified by the Kubelet's --config flag. See https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/ for more information.";
+
+/** What is said at start of deprecated flags among the given ones, in kubelet's words. */
+export function warnOfDeprecated(given: readonly string[]): string[] {
   const old = flagFacts.filter(({ name, deprecated }) => deprecated === true && given.includes(name));
-  if (old.length === 0) return undefined;
-  const names = old.map(({ name }) => `--${name}`).join(', ');
-  const fields = old.some(({ name }) => fieldOfFlag[name] !== undefined);
-  return `deprecated in kubelet: ${names}${fields ? '; set the field of the file given with --config instead' : ''}`;
+  return old.map(({ name }) => {
+    const isField = fieldOfFlag[name] !== undefined;
+    const found = deprecations.find(([names]) => !isField && names.some((beginning) => name.startsWith(beginning)));
+    return `Flag --${name} has been deprecated, ${found?.[1] ?? ofTheFile}`;
+  });
 }
 
 /** Why a given flag has no effect; undefined when it has one. */

@@ -6,7 +6,7 @@ import defaults from './data/defaults.json' with { type: 'json' };
 import { warnOfFeatures, warnOfFields } from './field-support.ts';
 import { fieldOfFlag, kubeletFlags, warnOfDeprecated, whyIgnored } from './flag-table.ts';
 import { applyDefaults, type Fields, isRecord, listDropIns, mergePatch } from './merge-layers.ts';
-import { parseReservedMemory, parseTaint } from './parse-flag-values.ts';
+import { parseGates, parseReservedMemory, parseTaint } from './parse-flag-values.ts';
 
 /** What the command line amounts to. */
 export interface LoadedConfiguration {
@@ -47,6 +47,7 @@ function fieldValue(name: string, value: FlagValue): unknown {
   if (name === 'register-with-taints' && typeof value === 'string') {
     return value === '' ? [] : value.split(',').map(parseTaint);
   }
+  if (name === 'feature-gates' && typeof value === 'object' && !Array.isArray(value)) return parseGates(value);
   if (name === 'reserved-memory' && typeof value === 'string') return parseReservedMemory(value);
   return value;
 }
@@ -110,9 +111,11 @@ export function loadConfiguration(argv: readonly string[], version: string): Loa
   if (!given.has('serializeImagePulls') && Number(configuration['maxParallelImagePulls'] ?? 1) > 1) {
     configuration = { ...configuration, serializeImagePulls: false };
   }
-  const deprecated = warnOfDeprecated(Object.keys(values));
-  if (deprecated !== undefined) warnings.push(deprecated);
-  warnings.push(...warnOfFields(configuration, defaults), ...warnOfFeatures(configuration['featureGates']));
+  warnings.push(
+    ...warnOfDeprecated(Object.keys(values)),
+    ...warnOfFields(configuration, defaults),
+    ...warnOfFeatures(configuration['featureGates']),
+  );
   return { configuration, flags: values, given, warnings };
 }
 

@@ -24,3 +24,15 @@ export function parseReservedMemory(text: string): { numaNode: number; limits: R
       return { numaNode: Number(node), limits: Object.fromEntries(pairs) };
     });
 }
+
+/** --feature-gates as the field has it. Throws UsageError. */
+export function parseGates(gates: Readonly<Record<string, string>>): Record<string, boolean> {
+  return Object.fromEntries(
+    Object.entries(gates).map(([name, text]) => {
+      if (/^(1|t|T|true|TRUE|True)$/.test(text)) return [name, true];
+      if (/^(0|f|F|false|FALSE|False)$/.test(text)) return [name, false];
+      const syntax = `strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`;
+      throw new UsageError(`--feature-gates: invalid value of ${name}=${text}, err: ${syntax}`);
+    }),
+  );
+}

@@ -4,6 +4,13 @@ import { isAbsolute, normalize } from 'node:path';
 import { parseDurationMs } from '#kube/process/flags.ts';
 import { type Fields, isRecord } from './merge-layers.ts';
 import { validateEnforcement } from './validate-enforcement.ts';
+import {
+  validateGates,
+  validateLogging,
+  validateReservedMemory,
+  validateRest,
+  validateTracing,
+} from './validate-nested.ts';
 
 type Mistake = string;
 
@@ -180,6 +187,18 @@ function validateLogs(c: Fields): Mistake[] {
   return mistakes;
 }
 
+/** Why the text is no list of processors, as Go's reader says it. */
+function cpuListFault(text: string): string | undefined {
+  for (const range of text.split(',')) {
+    const bounds = range.split('-', 2).concat(range.split('-').length > 2 ? [range] : []);
+    const wrong = bounds.find((bound) => !/^\d+$/.test(bound));
+    if (wrong !== undefined) return `strconv.Atoi: parsing ${JSON.stringify(wrong)}: invalid syntax`;
+    const [first = '', last = first] = bounds;
+    if (Number(last) < Number(first)) return `invalid range ${JSON.stringify(range)} (${first} > ${last})`;
+  }
+  return undefined;
+}
+
 function validateReservations(c: Fields): Mistake[] {
   const mistakes: Mistake[] = [];
   if ((c['systemCgroups'] ?? '') !== '' && (c['cgroupRoot'] ?? '') === '') {
@@ -191,8 +210,9 @@ function validateReservations(c: Fields): Mistake[] {
       const others = 'systemReservedCgroup (--system-reserved-cgroup) or kubeReservedCgroup (--kube-reserved-cgroup)';
       mistakes.push(`can't use reservedSystemCPUs (--reserved-cpus) with ${others}`);
     }
-    if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpus)) {
-      mistakes.push(`unable to parse reservedSystemCPUs (--reserved-cpus) ${cpus}`);
+    const fault = cpuListFault(cpus);
+    if (fault !== undefined) {
+      mistakes.push(`unable to parse reservedSystemCPUs (--reserved-cpus) ${cpus}, error: ${fault}`);
     }
   }
   const factor = c['memoryThrottlingFactor'];
@@ -229,7 +249,7 @@ function validatePulls(c: Fields): Mistake[] {
   return mistakes;
 }
 
-/** Every mistake, each as one sentence that begins with "invalid configuration". */
+/** Every mistake, each as one sentence that begins with "invalid configuration" or the path of a nested field. */
 export function validateConfiguration(c: Fields): string[] {
   return [
     ...validateNumbers(c),
@@ -239,5 +259,10 @@ export function validateConfiguration(c: Fields): string[] {
     ...validateEnforcement(c),
     ...validateReservations(c),
     ...validateLogs(c),
-  ].map((mistake) => `invalid configuration: ${mistake}`);
+    ...validateGates(c),
+    ...validateReservedMemory(c),
+    ...validateRest(c),
+  ]
+    .map((mistake) => `invalid configuration: ${mistake}`)
+    .concat(validateLogging(c), validateTracing(c));
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseDurationMs, UsageError } from './flags.ts';
 import { parseYaml } from './parse-yaml.ts';
 
-/** What a configuration field may hold. A record is a nested object; `any` is passed through. */
+/** What a configuration field may hold. A record is a nested object, a list of one what each item is; `any` is passed through. */
 export type ConfigShape =
   | 'string'
   | 'number'
@@ -11,7 +11,9 @@ export type ConfigShape =
   | 'duration'
   | 'stringList'
   | 'stringMap'
+  | 'booleanMap'
   | 'any'
+  | [ConfigShape]
   | { [field: string]: ConfigShape };
 
 function mismatch(path: string, wanted: string, value: unknown): UsageError {
@@ -24,6 +26,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function check(path: string, shape: ConfigShape, value: unknown): void {
   if (value === null || shape === 'any') return;
+  if (Array.isArray(shape)) {
+    if (!Array.isArray(value)) throw mismatch(path, 'a list', value);
+    for (const [index, item] of value.entries()) check(`${path}[${index}]`, shape[0], item);
+    return;
+  }
   if (typeof shape === 'object') {
     if (!isRecord(value)) throw mismatch(path, 'an object', value);
     for (const [key, item] of Object.entries(value)) {
@@ -54,6 +61,11 @@ function check(path: string, shape: ConfigShape, value: unknown): void {
     case 'stringMap':
       if (!isRecord(value) || Object.values(value).some((item) => typeof item !== 'string')) {
         throw mismatch(path, 'a map of strings', value);
+      }
+      return;
+    case 'booleanMap':
+      if (!isRecord(value) || Object.values(value).some((item) => typeof item !== 'boolean')) {
+        throw mismatch(path, 'a map of booleans', value);
       }
       return;
     default:

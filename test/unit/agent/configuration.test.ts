@@ -114,7 +114,7 @@ describe('the configuration of the agent', () => {
     assert.deepEqual(warnings, [
       'flag --pod-infra-container-image has been removed from kubelet and is ignored',
       'flag --lock-file is accepted and has no effect',
-      'deprecated in kubelet: --max-pods; set the field of the file given with --config instead',
+      "Flag --max-pods has been deprecated, This parameter should be set via the config file specified by the Kubelet's --config flag. See https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/ for more information.",
     ]);
   });
 

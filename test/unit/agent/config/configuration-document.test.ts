@@ -20,9 +20,11 @@ const rows = new Map(
 );
 
 function pathsOf(shape: { [field: string]: ConfigShape }, prefix = ''): string[] {
-  return Object.entries(shape).flatMap(([name, inner]) =>
-    typeof inner === 'object' ? pathsOf(inner, `${prefix}${name}.`) : [`${prefix}${name}`],
-  );
+  return Object.entries(shape).flatMap(([name, inner]) => {
+    const path = `${prefix}${name}`;
+    const isLeaf = typeof inner !== 'object' || Array.isArray(inner) || notHonoured[path] !== undefined;
+    return isLeaf ? [path] : pathsOf(inner, `${path}.`);
+  });
 }
 
 function valueAt(fields: unknown, path: string): unknown {

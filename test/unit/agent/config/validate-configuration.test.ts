@@ -93,7 +93,43 @@ const bad: [fields: string, message: string][] = [
     'hairpinMode: loop',
     'option "loop" specified for hairpinMode (--hairpin-mode). Valid options are "none", "hairpin-veth" or "promiscuous-bridge"',
   ],
-  ['reservedSystemCPUs: "0-"', 'unable to parse reservedSystemCPUs (--reserved-cpus) 0-'],
+  [
+    'reservedSystemCPUs: "0-"',
+    'unable to parse reservedSystemCPUs (--reserved-cpus) 0-, error: strconv.Atoi: parsing "": invalid syntax',
+  ],
+  [
+    'reservedSystemCPUs: "3-1"',
+    'unable to parse reservedSystemCPUs (--reserved-cpus) 3-1, error: invalid range "3-1" (3 > 1)',
+  ],
+  [
+    'reservedMemory: [{numaNode: 0, limits: {cpu: 1Gi}}]',
+    'the limit type "cpu" for NUMA node 0 is not supported, only [memory hugepages-<HugePageSize>] is accepted',
+  ],
+  [
+    'reservedMemory: [{numaNode: 1, limits: {memory: "0"}}]',
+    'reserved memory may not be zero for NUMA node 1 and resource "memory"',
+  ],
+  [
+    'reservedMemory: [{numaNode: 0, limits: {memory: 1Gi}}, {numaNode: 0, limits: {memory: 2Gi}}]',
+    'the reserved memory has a duplicate value for NUMA node 0 and resource "memory"',
+  ],
+  [
+    'showHiddenMetricsForVersion: "1.34"',
+    "--show-hidden-metrics-for-version must be omitted or have the value '1.35'. Only the previous minor version is allowed",
+  ],
+  ['userNamespaces: {idsPerPod: 1000}', 'userNamespaces.idsPerPod: Invalid value: 1000: must be a multiple of 65536'],
+  [
+    'serverTLSBootstrap: true\nfeatureGates: {RotateKubeletServerCertificate: false}',
+    'serverTLSBootstrap true requires feature gate RotateKubeletServerCertificate',
+  ],
+  [
+    'shutdownGracePeriod: 10s\nfeatureGates: {GracefulNodeShutdown: false}',
+    'specifying shutdownGracePeriod or shutdownGracePeriodCriticalPods requires feature gate GracefulNodeShutdown',
+  ],
+  [
+    'imagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages\npreloadedImagesVerificationAllowlist: ["a*b"]',
+    'invalid image pattern in `preloadedImagesVerificationAllowlist`: preloadedImagesVerificationAllowlist: "a*b" may have a star only at its end, after a slash',
+  ],
   [
     'reservedSystemCPUs: "0"\nkubeReservedCgroup: /x',
     "can't use reservedSystemCPUs (--reserved-cpus) with systemReservedCgroup (--system-reserved-cgroup) or kubeReservedCgroup (--kube-reserved-cgroup)",
@@ -118,6 +154,63 @@ describe('validation of the configuration', () => {
   for (const [fields, message] of bad) {
     it(`refuses ${fields.replaceAll('\n', ', ')}`, () => {
       assert.throws(() => load(`--config=${fileOf(fields)}`), { message: `invalid configuration: ${message}` });
+    });
+  }
+
+  const nested: [fields: string, message: string][] = [
+    ['logging: {format: xml}', 'logging.format: Invalid value: "xml": Unsupported log format'],
+    ['logging: {verbosity: -1}', 'logging.verbosity: Invalid value: -1: Must be <= 2147483647'],
+    ['logging: {flushFrequency: soon}', 'logging.flushFrequency: Invalid value: "soon": is no duration'],
+    [
+      'logging: {format: json, vmodule: [{filePattern: a, verbosity: 1}]}',
+      'logging.vmodule: Forbidden: Only supported for text log format',
+    ],
+    [
+      'logging: {vmodule: [{filePattern: "a=b", verbosity: 1}]}',
+      'logging.vmodule[0]: Invalid value: "a=b": File pattern must not contain equal sign or comma',
+    ],
+    [
+      'tracing: {samplingRatePerMillion: -1}',
+      'tracing.samplingRatePerMillion: Invalid value: -1: sampling rate must be positive',
+    ],
+    [
+      'tracing: {samplingRatePerMillion: 1000001}',
+      'tracing.samplingRatePerMillion: Invalid value: 1000001: sampling rate per million must be less than or equal to one million',
+    ],
+    [
+      'tracing: {endpoint: "https://x:4317"}',
+      'tracing.endpoint: Invalid value: "https://x:4317": unsupported scheme: https.  Options are none, dns, unix, or unix-abstract',
+    ],
+  ];
+  for (const [fields, message] of nested) {
+    it(`refuses ${fields}`, () => {
+      assert.throws(() => load(`--config=${fileOf(fields)}`), { message });
+    });
+  }
+
+  const unknown: [fields: string, message: RegExp][] = [
+    ['loging: {}', /: unknown field loging; allowed here: /],
+    ['logging: {colour: red}', /: unknown field logging\.colour; allowed here: /],
+    ['logging: {options: {text: {x: 1}}}', /: unknown field logging\.options\.text\.x; /],
+    ['tracing: {rate: 1}', /: unknown field tracing\.rate; /],
+    ['reservedMemory: [{node: 0}]', /: unknown field reservedMemory\[0\]\.node; /],
+    ['registerWithTaints: [{name: a}]', /: unknown field registerWithTaints\[0\]\.name; /],
+    [
+      'shutdownGracePeriodByPodPriority: [{grace: 1}]',
+      /: unknown field shutdownGracePeriodByPodPriority\[0\]\.grace; /,
+    ],
+    ['userNamespaces: {ids: 1}', /: unknown field userNamespaces\.ids; /],
+    ['featureGates: {MemoryQoS: "yes"}', /: featureGates takes a map of booleans, not /],
+    ['reservedMemory: {}', /: reservedMemory takes a list, not /],
+    ['maxPods: many', /: maxPods takes a number, not "many"$/],
+    ['syncFrequency: 1 minute', /"1 minute" is not a duration/],
+  ];
+  for (const [fields, message] of unknown) {
+    it(`names in one line what is wrong with ${fields}`, () => {
+      assert.throws(
+        () => load(`--config=${fileOf(fields)}`),
+        (error: Error) => error.name === 'UsageError' && message.test(error.message) && !error.message.includes('\n'),
+      );
     });
   }
 
