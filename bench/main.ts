@@ -1,4 +1,5 @@
-// `npm run bench [agent|api|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same run.
+// `npm run bench [agent|api|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same
+// run. `soak MINUTES` is apart: it runs when it is named.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
@@ -9,18 +10,19 @@ import { benchApi } from './api.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchPods } from './pods.ts';
 import { benchProxy } from './proxy.ts';
+import { benchSoak } from './soak.ts';
 
 const berth = join(import.meta.dirname, '../packaging/berth');
 const instance = 'berth-bench';
 const host = hostname().trim().toLowerCase();
 
 /** Rows about pods run inside the cluster's network namespace: this program starts itself there and reads its rows. */
-async function benchInNamespace(inside: string): Promise<Row[]> {
+async function benchInNamespace(...inside: string[]): Promise<Row[]> {
   await using namespace = await createNetworkNamespace(instance);
   try {
     const up = await namespace.exec(berth, ['up', '--detach', '--instance', instance]);
     if (up.exitCode !== 0) throw new Error(up.stderr);
-    const child = spawn('nsenter', [`--net=${namespace.path}`, process.execPath, import.meta.filename, inside], {
+    const child = spawn('nsenter', [`--net=${namespace.path}`, process.execPath, import.meta.filename, ...inside], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';
@@ -43,20 +45,25 @@ const benches: Record<string, () => Promise<Row[]>> = {
 };
 
 const args = process.argv.slice(2);
+const soakMinutes = args.find((name) => /^\d+$/.test(name)) ?? '30';
+const named = args.filter((name) => name !== soakMinutes);
 if (args[0] === '--pods-inside') {
   process.stdout.write(JSON.stringify(await benchPods(instance, host)));
 } else if (args[0] === '--agent-inside') {
   process.stdout.write(JSON.stringify(await benchAgent(instance, host)));
+} else if (args[0] === '--soak-inside') {
+  process.stdout.write(JSON.stringify(await benchSoak(instance, host, Number(args[1]))));
 } else {
-  const unknown = args.filter((name) => benches[name] === undefined);
+  const all = { ...benches, soak: () => benchInNamespace('--soak-inside', soakMinutes) };
+  const unknown = named.filter((name) => all[name as keyof typeof all] === undefined);
   if (unknown.length > 0) {
-    process.stderr.write(`unknown bench ${unknown.join(', ')}; there are ${Object.keys(benches).join(', ')}\n`);
+    process.stderr.write(`unknown bench ${unknown.join(', ')}; there are ${Object.keys(all).join(', ')}\n`);
     process.exitCode = 1;
   } else {
     const rows: Row[] = [];
-    for (const name of args.length > 0 ? args : Object.keys(benches)) {
+    for (const name of named.length > 0 ? named : Object.keys(benches)) {
       process.stderr.write(`running ${name}\n`);
-      rows.push(...((await benches[name]?.()) ?? []));
+      rows.push(...((await all[name as keyof typeof all]?.()) ?? []));
     }
     printRows(rows, (line) => process.stdout.write(`${line}\n`));
   }
