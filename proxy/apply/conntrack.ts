@@ -14,13 +14,22 @@ export function conntrackArguments(deletion: ConntrackDeletion): string[] {
   return args;
 }
 
-/** Deletes; that there was nothing to delete is no error. Throws ExecError otherwise. */
-export async function applyConntrack(exec: Exec, deletions: readonly ConntrackDeletion[]): Promise<void> {
-  for (const deletion of deletions) {
-    const args = conntrackArguments(deletion);
-    const result = await exec('conntrack', args);
-    if (result.exitCode !== 0 && !result.stderr.includes('0 flow entries have been deleted')) {
-      throw new ExecError('conntrack', args, result);
-    }
+async function deleteOne(exec: Exec, args: readonly string[]): Promise<void> {
+  const result = await exec('conntrack', args);
+  if (result.exitCode !== 0 && !result.stderr.includes('0 flow entries have been deleted')) {
+    throw new ExecError('conntrack', args, result);
   }
+}
+
+/**
+ * Deletes; that there was nothing to delete is no error. Several go through one process where conntrack can read
+ * commands (1.4.7 and newer). Throws ExecError otherwise.
+ */
+export async function applyConntrack(exec: Exec, deletions: readonly ConntrackDeletion[]): Promise<void> {
+  const commands = deletions.map(conntrackArguments);
+  if (commands.length > 1) {
+    const input = commands.map((args) => `${args.join(' ')}\n`).join('');
+    if ((await exec('conntrack', ['-R', '-'], { input })).exitCode === 0) return;
+  }
+  for (const args of commands) await deleteOne(exec, args);
 }

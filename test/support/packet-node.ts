@@ -59,6 +59,8 @@ export interface PacketNode extends AsyncDisposable {
   switchTo(mode: ModeName): Promise<void>;
   applier(family: IpFamily): RuleApplier;
   cleanup(mode: ModeName): Promise<void>;
+  /** The proxy dies when it starts its next program but so many; none after `undefined`. */
+  crashAfter(programs: number | undefined): void;
 }
 
 async function link(node: NetworkNamespace, other: NetworkNamespace, name: Exclude<PlaceName, 'node'>): Promise<void> {
@@ -117,7 +119,15 @@ export async function createPacketNode(modeName: ModeName, flags: readonly strin
   };
   await Promise.all(podNames.map(async (pod) => places[pod].serve(podPort)));
   const { config } = loadProxyConfig(['--cluster-cidr=10.244.0.0/16,fd00:244::/32', ...flags]);
-  const modes = createModes({ config, exec, clock: systemClock, logger });
+  let programsLeft: number | undefined;
+  const mortalExec: Exec = async (file, args, options) => {
+    if (programsLeft !== undefined) {
+      programsLeft -= 1;
+      if (programsLeft < 0) throw new Error('the proxy was killed');
+    }
+    return await exec(file, args, options);
+  };
+  const modes = createModes({ config, exec: mortalExec, clock: systemClock, logger });
   const gateways = families.flatMap((family) =>
     (['client', ...podNames] as const).map((name) => gatewayOf(name, family)),
   );
@@ -156,6 +166,9 @@ export async function createPacketNode(modeName: ModeName, flags: readonly strin
           if (other !== name) await modes[other].cleanup(family, modes[name].keptChains(family));
         }
       }
+    },
+    crashAfter: (programs) => {
+      programsLeft = programs;
     },
     cleanup: async (name) => {
       for (const family of families) await modes[name].cleanup(family);

@@ -83,11 +83,13 @@ async function ask({ host, port, protocol, count, inFlight, timeoutMs }: Order &
   return answers;
 }
 
+const stopped = new Set<number>();
+
 /** New connections at a steady rate for a while. */
-async function load({ host, port, perSecond, durationMs }: Order & { kind: 'load' }): Promise<string[]> {
+async function load(id: number, { host, port, perSecond, atMostMs }: Order & { kind: 'load' }): Promise<string[]> {
   const answers: Promise<string>[] = [];
   const began = performance.now();
-  while (performance.now() - began < durationMs) {
+  while (!stopped.has(id) && performance.now() - began < atMostMs) {
     const due = Math.floor(((performance.now() - began) / 1000) * perSecond);
     while (answers.length < due) answers.push(askTcp(host, port, 5000));
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -129,7 +131,10 @@ async function follow(id: number, order: Order): Promise<string[]> {
     case 'ask':
       return await ask(order);
     case 'load':
-      return await load(order);
+      return await load(id, order);
+    case 'stop':
+      stopped.add(order.load);
+      return [];
     case 'hold':
       return await hold(id, order.host, order.port);
     case 'say':

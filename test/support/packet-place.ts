@@ -17,7 +17,8 @@ export type Order =
       inFlight: number;
       timeoutMs: number;
     }
-  | { kind: 'load'; host: string; port: number; perSecond: number; durationMs: number }
+  | { kind: 'load'; host: string; port: number; perSecond: number; atMostMs: number }
+  | { kind: 'stop'; load: number }
   | { kind: 'hold'; host: string; port: number }
   | { kind: 'say'; connection: number; text: string };
 
@@ -28,17 +29,22 @@ export interface HeldConnection {
   say(text: string): Promise<string>;
 }
 
+export interface Load {
+  /** What all connections gave. */
+  stop(): Promise<string[]>;
+}
+
 export interface PacketPlace extends AsyncDisposable {
   /** Answers connections with the name of the place and the address they came from. */
   serve(port: number): Promise<void>;
-  /** What new connections to an address give: \`SERVER SOURCE\`, or why there was none. */
+  /** What new connections to an address give: `SERVER SOURCE`, or why there was none. */
   ask(
     host: string,
     port: number,
     options?: { protocol?: TransportProtocol; count?: number; inFlight?: number; timeoutMs?: number },
   ): Promise<string[]>;
-  /** New TCP connections at a steady rate. */
-  load(host: string, port: number, perSecond: number, durationMs: number): Promise<string[]>;
+  /** New TCP connections at a steady rate until it is told to stop. */
+  load(host: string, port: number, perSecond: number): Load;
   /** A connection that stays open. */
   hold(host: string, port: number): Promise<HeldConnection>;
 }
@@ -73,8 +79,15 @@ export function createPacketPlace(name: string, namespacePath: string): PacketPl
     },
     ask: async (host, port, { protocol = 'TCP', count = 1, inFlight = 50, timeoutMs = 700 } = {}) =>
       await send({ kind: 'ask', host, port, protocol, count, inFlight, timeoutMs }).answers,
-    load: async (host, port, perSecond, durationMs) =>
-      await send({ kind: 'load', host, port, perSecond, durationMs }).answers,
+    load: (host, port, perSecond) => {
+      const { id, answers } = send({ kind: 'load', host, port, perSecond, atMostMs: 120_000 });
+      return {
+        stop: async () => {
+          await send({ kind: 'stop', load: id }).answers;
+          return await answers;
+        },
+      };
+    },
     hold: async (host, port) => {
       const { id, answers } = send({ kind: 'hold', host, port });
       const [greeting = ''] = await answers;

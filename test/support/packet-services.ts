@@ -1,4 +1,4 @@
-// Services for tests with real packets, as objects of the API, and what a proxy on the node \`here\` makes of them.
+// Services for tests with real packets, as objects of the API, and what a proxy on the node `here` makes of them.
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
 import type { ServiceState } from '../../proxy/apply/rule-applier.ts';
@@ -80,7 +80,7 @@ export function packetSlice(family: IpFamily, pods: PodStates, index = 1): Endpo
   };
 }
 
-/** The state of one service by its key, as \`PacketNode.apply\` takes it. */
+/** The state of one service by its key, as `PacketNode.apply` takes it. */
 export function packetState(
   family: IpFamily,
   spec: Partial<Service['spec']>,

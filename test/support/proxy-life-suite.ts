@@ -1,0 +1,264 @@
+// What a service lives through while clients use it, in every mode: choice among endpoints, replacement of all of them,
+// a proxy that is killed at any point, other people's rules, and the end.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { execOrThrow } from '#kube/process/exec.ts';
+import type { ServiceState } from '../../proxy/apply/rule-applier.ts';
+import type { ModeName } from '../../proxy/config/proxy-config.ts';
+import { createPacketNode, families, type PacketNode, type PodName, podNames } from './packet-node.ts';
+import { doorAddress, type PodState, type PodStates, packetState } from './packet-services.ts';
+
+export interface LifeOptions {
+  /** New connections per second while things change. */
+  perSecond: number;
+  /** Random changes before the comparison. */
+  changes: number;
+}
+
+const here: PodState = { on: 'here' };
+const threePods: PodStates = { 'pod-a': here, 'pod-b': here, 'pod-c': here };
+const clusterIP = doorAddress('cluster IP', 'IPv4');
+
+function countByPod(answers: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const answer of answers) {
+    const pod = answer.split(' ')[0] ?? '';
+    counts.set(pod, (counts.get(pod) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Everything that rules are made of, without counters and the order among what is in no order. */
+async function readKernel({ exec }: PacketNode, mode: ModeName): Promise<string[]> {
+  const programs: [string, string[]][] = [
+    ['iptables-save', []],
+    ['ip6tables-save', []],
+    ...(mode === 'nftables' ? ([['nft', ['list', 'ruleset']]] as [string, string[]][]) : []),
+    ...(mode === 'ipvs'
+      ? ([
+          ['ipvsadm', ['-S', '-n']],
+          ['ipset', ['save']],
+          ['ip', ['-o', 'address', 'show']],
+        ] as [string, string[]][])
+      : []),
+  ];
+  const texts: string[] = [];
+  for (const [program, args] of programs) texts.push(await execOrThrow(exec, program, args));
+  return texts
+    .flatMap((text) => text.split('\n'))
+    .filter((line) => !line.startsWith('#') && line.trim() !== '')
+    .map((line) =>
+      line
+        .replace(/\[\d+:\d+\]/, '')
+        .replace(/ initval \S+/, '')
+        .replace(/elements = \{(.*)\}/, (_, inner: string) => inner.split(', ').sort().join())
+        .replace(/\d+: kube-ipvs0 .*(inet6? \S+).*/, '$1'),
+    )
+    .sort();
+}
+
+async function addForeignRules({ exec }: PacketNode, mode: ModeName): Promise<void> {
+  await execOrThrow(exec, 'iptables', ['-t', 'nat', '-N', 'FOREIGN']);
+  await execOrThrow(exec, 'iptables', ['-t', 'nat', '-A', 'PREROUTING', '-d', '203.0.113.99', '-j', 'FOREIGN']);
+  await execOrThrow(exec, 'iptables', ['-A', 'FORWARD', '-d', '203.0.113.98', '-j', 'DROP']);
+  await execOrThrow(exec, 'ip6tables', ['-A', 'INPUT', '-s', '2001:db8::9', '-j', 'DROP']);
+  if (mode === 'nftables') {
+    const input = 'table ip foreign { chain a { ip daddr 203.0.113.97 drop; }; }';
+    await execOrThrow(exec, 'nft', ['-f', '-'], { input });
+  }
+  if (mode === 'ipvs') {
+    await execOrThrow(exec, 'ipset', ['create', 'FOREIGN', 'hash:ip']);
+    await execOrThrow(exec, 'ipset', ['add', 'FOREIGN', '203.0.113.96']);
+    await execOrThrow(exec, 'ipvsadm', ['-A', '-t', '192.0.2.1:25', '-s', 'rr']);
+    await execOrThrow(exec, 'ipvsadm', ['-a', '-t', '192.0.2.1:25', '-r', '203.0.113.25:25', '-m']);
+  }
+}
+
+/** Pseudo-random numbers, the same in each run. */
+function createRandom(): (below: number) => number {
+  let seed = 7;
+  return (below) => {
+    seed = (seed * 48271) % 2147483647;
+    return seed % below;
+  };
+}
+
+/** Defines the tests for one mode. */
+export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOptions): void {
+  describe(`a service in mode ${mode}`, { timeout: 240_000 }, () => {
+    let node: PacketNode;
+    before(async () => {
+      node = await createPacketNode(mode);
+    });
+    after(async () => {
+      await node?.[Symbol.asyncDispose]();
+    });
+    const apply = async (spec: object, pods: PodStates) =>
+      await node.apply('IPv4', new Map([packetState('IPv4', spec, pods)]));
+    const ask = async (count: number, timeoutMs = 10_000) =>
+      await node.places.client.ask(clusterIP.host, clusterIP.port, { count, timeoutMs, inFlight: 20 });
+
+    it('spreads a thousand connections over its endpoints within the bounds of chance', async () => {
+      await apply({}, threePods);
+      const counts = countByPod(await ask(1000));
+      assert.deepEqual([...counts.keys()].sort(), [...podNames], 'nobody else answers');
+      const mean = 1000 / podNames.length;
+      const chiSquare = [...counts.values()].reduce((sum, count) => sum + (count - mean) ** 2 / mean, 0);
+      // Two degrees of freedom: beyond this once in a million runs.
+      assert.ok(chiSquare < 27.6, `${[...counts]}`);
+    });
+
+    it('keeps a client with its endpoint by session affinity, also when the others change', async () => {
+      const spec = { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 600 } } };
+      await apply(spec, threePods);
+      const [first] = countByPod(await ask(1)).keys();
+      assert.deepEqual([...countByPod(await ask(20)).keys()], [first]);
+      const other = podNames.find((pod) => pod !== first) ?? 'pod-a';
+      await apply(spec, Object.fromEntries(podNames.filter((pod) => pod !== other).map((pod) => [pod, here])));
+      assert.deepEqual([...countByPod(await ask(20)).keys()], [first]);
+      const without = Object.fromEntries(podNames.filter((pod) => pod !== first).map((pod) => [pod, here]));
+      await apply(spec, without);
+      const next = [...countByPod(await ask(20)).keys()];
+      assert.equal(next.length, 1);
+      assert.notEqual(next[0], first, 'an endpoint that is gone gets no more');
+    });
+
+    // A template of ipvs lives a minute longer than the connections that were made by it.
+    it('lets a client go when its affinity has expired', { skip: mode === 'ipvs' }, async () => {
+      const spec = { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 } } };
+      await apply(spec, threePods);
+      const seen = new Set<string>();
+      for (let i = 0; i < 12 && seen.size < 2; i += 1) {
+        for (const pod of countByPod(await ask(1)).keys()) seen.add(pod);
+        await new Promise((resolve) => setTimeout(resolve, 2100));
+      }
+      assert.ok(seen.size > 1, 'a client that comes back later may be sent elsewhere');
+    });
+
+    it('loses no connection while all its endpoints are replaced, again and again', async () => {
+      await apply({}, { 'pod-a': here });
+      await ask(5);
+      const load = node.places.client.load(clusterIP.host, clusterIP.port, perSecond, 6000);
+      const order: PodName[] = ['pod-b', 'pod-c', 'pod-a', 'pod-b', 'pod-c', 'pod-a'];
+      let old: PodName = 'pod-a';
+      for (const pod of order) {
+        await apply({}, { [pod]: here, [old]: { ...here, terminating: true, serving: true } });
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await apply({}, { [pod]: here });
+        old = pod;
+      }
+      const counts = countByPod(await load);
+      assert.deepEqual([...counts.keys()].sort(), [...podNames], `${[...counts]}`);
+      const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
+      assert.ok(total > perSecond, `${total} connections were made`);
+    });
+
+    it('keeps an open connection whose endpoint is no longer wanted', async () => {
+      await apply({}, { 'pod-a': here });
+      const held = await node.places.client.hold(clusterIP.host, clusterIP.port);
+      assert.match(held.greeting, /^pod-a /);
+      await apply({}, { 'pod-b': here });
+      assert.equal(
+        await node.applier('IPv4').tidy?.(),
+        mode === 'ipvs' ? true : undefined,
+        'it waits for the connection',
+      );
+      assert.equal(await held.say('still here'), 'still here');
+      assert.deepEqual([...countByPod(await ask(10)).keys()], ['pod-b'], 'new ones go elsewhere');
+    });
+
+    it('has no gap when the proxy is killed at any point and started again', async () => {
+      await apply({}, { 'pod-a': here });
+      const load = node.places.client.load(clusterIP.host, clusterIP.port, Math.min(perSecond, 50), 8000);
+      const all = new Map([packetState('IPv4', {}, threePods)]);
+      const extra = new Map([...all, packetState('IPv4', { externalTrafficPolicy: 'Local' }, threePods, 2)]);
+      let finished = false;
+      for (let programs = 0; !finished; programs += mode === 'iptables' ? 1 : 2) {
+        node.restart(mode);
+        node.crashAfter(programs);
+        const state = programs % 2 === 0 ? extra : all;
+        finished = await node.apply('IPv4', state).then(
+          () => true,
+          () => false,
+        );
+        node.crashAfter(undefined);
+      }
+      node.restart(mode);
+      await node.apply('IPv4', all);
+      const counts = countByPod(await load);
+      assert.deepEqual(
+        [...counts.keys()].filter((pod) => !podNames.includes(pod as PodName)),
+        [],
+        `${[...counts]}`,
+      );
+      assert.ok((await ask(30)).every((answer) => answer.startsWith('pod-')));
+    });
+
+    it('lets nobody in from outside the source ranges of a load balancer', async () => {
+      const only = async (range: string) => await apply({ loadBalancerSourceRanges: [range] }, { 'pod-a': here });
+      const { host, port } = doorAddress('load balancer', 'IPv4');
+      const from = async (place: 'client' | 'pod-b', timeoutMs: number) =>
+        (await node.places[place].ask(host, port, { timeoutMs }))[0]?.split(' ')[0];
+      await only('192.0.2.2/32');
+      assert.deepEqual([await from('client', 10_000), await from('pod-b', 700)], ['pod-a', 'TIMEOUT']);
+      await only('10.244.2.0/24');
+      assert.deepEqual([await from('client', 700), await from('pod-b', 10_000)], ['TIMEOUT', 'pod-a']);
+      await only('0.0.0.0/0');
+      assert.deepEqual([await from('client', 10_000), await from('pod-b', 10_000)], ['pod-a', 'pod-a']);
+    });
+  });
+
+  it(`mode ${mode} reaches by random changes what it computes at once, leaves foreign rules alone, and then nothing`, {
+    timeout: 240_000,
+  }, async () => {
+    await using node = await createPacketNode(mode);
+    await addForeignRules(node, mode);
+    const before = await readKernel(node, mode);
+    const random = createRandom();
+    const specs = [
+      {},
+      { externalTrafficPolicy: 'Local' },
+      { internalTrafficPolicy: 'Local' },
+      { sessionAffinity: 'ClientIP' },
+    ];
+    const randomPods = (): PodStates => {
+      const states: (PodState | undefined)[] = [
+        undefined,
+        here,
+        { on: 'elsewhere' },
+        { ...here, terminating: true, serving: true },
+      ];
+      const chosen = podNames.map((pod) => [pod, states[random(states.length)]] as const);
+      return Object.fromEntries(chosen.filter(([, state]) => state !== undefined));
+    };
+    const services = { IPv4: new Map<string, ServiceState>(), IPv6: new Map<string, ServiceState>() };
+    const perSync = 5;
+    for (let i = 0; i < changes; i += perSync) {
+      const family = families[(i / perSync) % 2] ?? 'IPv4';
+      for (let j = 0; j < perSync; j += 1) {
+        const [key, state] = packetState(family, specs[random(specs.length)] ?? {}, randomPods(), 1 + random(20));
+        if (random(4) === 0) services[family].delete(key);
+        else services[family].set(key, state);
+      }
+      await node.apply(family, services[family]);
+    }
+    for (const family of families) await node.applier(family).tidy?.();
+    // Emptied chains of nftables stay for a second.
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    for (const family of families) assert.equal(await node.applier(family).isIntact(), true);
+    const grown = await readKernel(node, mode);
+    await using fresh = await createPacketNode(mode);
+    await addForeignRules(fresh, mode);
+    for (const family of families) await fresh.apply(family, services[family]);
+    assert.deepEqual(grown, await readKernel(fresh, mode));
+    await node.cleanup(mode);
+    await node.cleanup(mode);
+    const after = (await readKernel(node, mode)).filter(
+      (line) => !/^:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) |^\*|^COMMIT/.test(line),
+    );
+    assert.deepEqual(
+      after,
+      before.filter((line) => !/^:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) |^\*|^COMMIT/.test(line)),
+    );
+  });
+}
