@@ -77,6 +77,7 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
   async function runWithRetries(): Promise<ProbeResult> {
     let result = await options.run(stopped.signal);
     for (let attempt = 1; result.result === 'error' && attempt < maxAttempts; attempt += 1) {
+      if (stopped.signal.aborted) break;
       result = await options.run(stopped.signal);
     }
     return result;
@@ -92,6 +93,8 @@ export function startProbeWorker(options: ProbeWorkerOptions): ProbeWorker {
     try {
       if (options.mayRun()) {
         const result = await runWithRetries();
+        // What a probe says that was broken off is about its end, not about the container.
+        if (stopped.signal.aborted) return;
         options.observed(result);
         if (result.result !== 'error') settle(result);
       }

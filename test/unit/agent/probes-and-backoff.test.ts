@@ -81,6 +81,32 @@ describe('startProbeWorker', () => {
     worker.stop();
   });
 
+  it('says nothing of a probe that its own end broke off', async () => {
+    const clock = createFakeClock();
+    const said: string[] = [];
+    let runs = 0;
+    const worker = startProbeWorker({
+      type: 'readiness',
+      probe: { periodSeconds: 1 },
+      startedAtMs: clock.now(),
+      initial: 'success',
+      clock,
+      mayRun: () => true,
+      run: (signal) => {
+        runs += 1;
+        return new Promise((resolve) => {
+          signal.addEventListener('abort', () => resolve({ result: 'error', output: 'stopped' }));
+        });
+      },
+      observed: ({ output }) => void said.push(output),
+      changed: () => void said.push('changed'),
+    });
+    await clock.advance(100);
+    worker.stop();
+    await clock.advance(5000);
+    assert.deepEqual([runs, said], [1, []]);
+  });
+
   it('ends a startup probe with its success', async () => {
     const { clock, changes, runs } = start('startup', { periodSeconds: 1 }, ['failure', 'success'], 'unknown');
     await clock.advance(10_000);
