@@ -34,15 +34,16 @@ export function parseServiceNames(text: string): ServiceNames {
 export async function runInstall({ names: text, dryRun, start, root }: InstallCommandOptions): Promise<void> {
   const names = parseServiceNames(text);
   if (dryRun) {
-    const plan = installPlan(names);
+    const plan = installPlan(names, root);
     for (const { path } of plan.files) say(`write ${path}`);
+    for (const { path, target } of plan.links) say(`link ${path} to ${target}`);
     say(`enable ${plan.units.join(' and ')}`);
     return;
   }
   needRoot('install');
   await installNode({ names, root, exec: systemExec, say });
   if (start && isSystemdRunning(root)) {
-    await createServiceControl(systemExec).restart(installPlan(names).units);
+    await createServiceControl(systemExec).restart(installPlan(names, root).units);
     say('started; a service whose configuration is not there yet waits for berth join');
   }
 }

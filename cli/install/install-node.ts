@@ -1,6 +1,7 @@
 // Puts the services of a node in place. Safe to repeat: the ledger keeps how the machine was before the first time.
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, rm, symlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Exec } from '#kube/process/exec.ts';
 import { selectMountsBelow } from '../down/mounts.ts';
 import { berthCommand, packageRoot } from '../package-root.ts';
@@ -8,7 +9,8 @@ import { type Ledger, openLedger } from './ledger.ts';
 import {
   type InstallPlan,
   kernelSettings,
-  nodeDirectories,
+  kubeletProgram,
+  nodePaths,
   planInstall,
   type ServiceNames,
   selectAbsent,
@@ -36,12 +38,12 @@ export interface InstallOptions {
 /** Records what a node will change when it runs. */
 async function recordMachine(root: string, ledger: Ledger): Promise<void> {
   const isNew = ledger.entries().length === 0;
-  const absent = selectAbsent(nodeDirectories, (path) => existsSync(join(root, path)));
+  const absent = selectAbsent(nodePaths, (path) => existsSync(join(root, path)));
   for (const path of absent) await ledger.add({ kind: 'tree', path: join(root, path) });
   for (const path of sharedFiles) if (!existsSync(join(root, path))) await recordFile(join(root, path), ledger);
   if (root !== '/') return;
   if (isNew) {
-    const mounts = selectMountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), nodeDirectories);
+    const mounts = selectMountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), nodePaths);
     for (const path of mounts.filter((point) => !volumeMount.test(point))) await ledger.add({ kind: 'mount', path });
   }
   for (const name of kernelSettings) {
@@ -53,23 +55,39 @@ async function recordMachine(root: string, ledger: Ledger): Promise<void> {
   }
 }
 
+/** Whether somebody else's program stands where kubelet's does. */
+function hasKubelet(root: string, command: string): boolean {
+  const path = join(root, kubeletProgram);
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && !(stat.isSymbolicLink() && readlinkSync(path) === command);
+}
+
 /** What will be installed on this machine. */
-export function installPlan(names: ServiceNames): InstallPlan {
+export function installPlan(names: ServiceNames, root: string): InstallPlan {
   const template = (name: string) => readFileSync(join(packageRoot(), 'packaging/systemd', name), 'utf8');
   const templates = { agent: template('berth-agent.service'), proxy: template('berth-proxy.service') };
   const packaged = packageRoot() === packagedRoot && existsSync(packagedUnit);
-  return planInstall(names, templates, berthCommand(), packaged);
+  const command = berthCommand();
+  return planInstall(names, templates, command, packaged, hasKubelet(root, command));
 }
 
 /** Writes and enables the units. Returns the ledger, for what else is made. */
 export async function installNode({ names, root, exec, say }: InstallOptions): Promise<Ledger> {
-  const plan = installPlan(names);
+  const plan = installPlan(names, root);
   const ledger = openLedger(root);
   await recordMachine(root, ledger);
   for (const { path, content } of plan.files) {
     const target = join(root, path);
     await writeRecorded(target, content, 0o644, ledger);
     say(`wrote ${target}`);
+  }
+  for (const { path, target } of plan.links) {
+    const link = join(root, path);
+    await recordFile(link, ledger);
+    await mkdir(dirname(link), { recursive: true });
+    await rm(link, { force: true });
+    await symlink(target, link);
+    say(`linked ${link} to ${target}`);
   }
   if (!isSystemdRunning(root)) {
     say('systemd does not run here: units are written, not enabled');

@@ -10,8 +10,15 @@ export interface UnitFile {
   content: string;
 }
 
+/** A link to make. */
+export interface PlannedLink {
+  path: string;
+  target: string;
+}
+
 export interface InstallPlan {
   files: UnitFile[];
+  links: PlannedLink[];
   /** Enabled, and started when there is something to run. */
   units: string[];
 }
@@ -24,12 +31,16 @@ export const serviceNames: Record<ServiceNames, readonly [string, string]> = {
   kubelet: ['kubelet.service', 'kube-proxy.service'],
 };
 
+/** Where kubeadm's drop-in expects the kubelet. */
+export const kubeletProgram = '/usr/bin/kubelet';
+
 /**
- * Directories that only a node's programs write to, and those below them for machines where the first are somebody
- * else's already.
+ * What only a node's programs write, and that below it for machines where the first is somebody else's already, such as
+ * those that kubeadm prepared.
  */
-export const nodeDirectories: readonly string[] = [
+export const nodePaths: readonly string[] = [
   '/etc/kubernetes',
+  '/etc/kubernetes/kubelet.conf',
   '/var/lib/kubelet',
   ...[
     'pki',
@@ -41,6 +52,14 @@ export const nodeDirectories: readonly string[] = [
     'image_manager',
     'checkpoints',
     'berth',
+    'memory-volumes',
+    'actuated_pods_state',
+    'allocated_pods_state',
+    'cpu_manager_state',
+    'dra_manager_state',
+    'evictions.json',
+    'memory_manager_state',
+    'oom_kills.json',
   ].map((name) => `/var/lib/kubelet/${name}`),
   '/var/lib/kube-proxy',
   '/var/log/pods',
@@ -76,26 +95,33 @@ function execDropIn(unit: string): string {
   return `# A drop-in of kubeadm's package names /usr/bin/kubelet: this one, read last, names berth again.\n[Service]\nExecStart=\n${line}\n`;
 }
 
-/** Plans the units. `packaged` says that the package has brought berth's own already. */
+/**
+ * Plans the units. `packaged` says that the package has brought berth's own already; `hasKubelet` that another program
+ * stands where kubelet's does, which drop-ins may name.
+ */
 export function planInstall(
   names: ServiceNames,
   templates: { agent: string; proxy: string },
   command: string,
   packaged: boolean,
+  hasKubelet: boolean,
 ): InstallPlan {
   const [agentUnit, proxyUnit] = serviceNames[names];
   const [otherAgent, otherProxy] = serviceNames[names === 'berth' ? 'kubelet' : 'berth'];
   const units = [agentUnit, proxyUnit];
-  if (names === 'berth' && packaged) return { files: [], units };
+  if (names === 'berth' && packaged) return { files: [], links: [], units };
   const agent = fillIn(templates.agent, command, otherAgent);
   const files = [
     { path: `${unitDirectory}/${agentUnit}`, content: agent },
     { path: `${unitDirectory}/${proxyUnit}`, content: fillIn(templates.proxy, command, otherProxy) },
   ];
-  if (names === 'kubelet') {
+  if (names === 'berth') return { files, links: [], units };
+  if (hasKubelet) {
     files.push({ path: `${unitDirectory}/kubelet.service.d/zz-berth.conf`, content: execDropIn(agent) });
   }
-  return { files, units };
+  // Whoever starts kubelet by its name, as kubeadm's drop-in does, starts the agent.
+  const links = hasKubelet ? [] : [{ path: kubeletProgram, target: command }];
+  return { files, links, units };
 }
 
 /** Of the directories a node makes, the outermost of those that are not there yet. */

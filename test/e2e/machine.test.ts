@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { systemClock } from '#kube/process/clock.ts';
 import { eventually } from '../support/eventually.ts';
+import { prepareByKubeadm } from '../support/kubeadm-node.ts';
 import {
   conditionOf,
   isReady,
@@ -214,11 +215,27 @@ describe('a machine under systemd', { skip }, () => {
     await on('berth uninstall', 120_000);
     assert.deepEqual(await takeInventory(), before_);
     assert.match(await on('findmnt -no SOURCE /mnt'), /foreign/);
-    await on('berth install --names kubelet');
-    assert.match(await on('systemctl cat kubelet.service'), /ExecStart=\/usr\/lib\/berth\/packaging\/berth agent/);
-    assert.equal((await on('systemctl is-enabled kubelet.service kube-proxy.service')).trim(), 'enabled\nenabled');
+  });
+
+  it('starts on a node that kubeadm prepared, under its unit and drop-in, and leaves these in the end', async () => {
+    await prepareByKubeadm(held);
+    await held.cluster.kubectl('delete', 'node', 'machine', '--timeout=30s');
+    const prepared = await takeInventory();
+    await on('berth install --names kubelet --start', 60_000);
+    await held.waitNodeReady();
+    assert.equal((await held.node()).metadata.labels?.['role'], 'worker');
+    await held.createPod('prepared');
+    await held.waitReady('prepared');
+    const command = await on("tr '\\0' ' ' < /proc/$(systemctl show -p MainPID --value kubelet)/cmdline");
+    assert.match(command, / agent --bootstrap-kubeconfig=\S+ --kubeconfig=\S+ --config=\S+ --node-ip=10\.247\.0\.2 /);
+    assert.match(await on('systemctl show -p ExecStart kubelet'), /path=\/usr\/bin\/kubelet /);
+    assert.equal((await on('systemctl is-enabled kubelet.service')).trim(), 'enabled');
+    assert.equal(await on('kubelet --version'), 'Kubernetes v1.36.2\n');
     await on('berth uninstall', 120_000);
-    assert.deepEqual(await takeInventory(), before_);
+    assert.deepEqual(await takeInventory(), prepared);
+  });
+
+  it('goes without a trace of its package', async () => {
     await on('apt-get -qq purge -y berth 2>/dev/null || dpkg --purge berth', 60_000);
     assert.equal((await held.machine.run('ls /usr/lib/berth /usr/bin/berth 2>/dev/null')).stdout, '');
   });

@@ -55,8 +55,8 @@ export interface MachineNode extends AsyncDisposable {
   waitReady(name: string, timeoutMs?: number): Promise<void>;
   waitNodeReady(timeoutMs?: number): Promise<void>;
   install(): Promise<void>;
-  /** Joins with a token of the cluster. Answers what the command said. */
-  join(): Promise<string>;
+  /** Joins with a token of the cluster, and further options. Answers what the command said. */
+  join(...more: string[]): Promise<string>;
 }
 
 /** Why such nodes cannot be made here; undefined when they can. */
@@ -147,10 +147,10 @@ export async function startMachineNode(options: MachineNodeOptions): Promise<Mac
     async install() {
       await on('dpkg -i /root/berth.deb', 120_000);
     },
-    async join() {
+    async join(...more) {
       const create = ['token', 'create', '--kubeconfig', cluster.layout.adminKubeconfig, '--server', clusterAddress];
       const { stdout } = await cluster.berth(create);
-      return on(`${stdout.trim()} --node-name ${options.name} --cgroup-driver systemd`, 90_000);
+      return on(`${stdout.trim()} --node-name ${options.name} --cgroup-driver systemd ${more.join(' ')}`, 90_000);
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

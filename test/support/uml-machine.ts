@@ -86,7 +86,26 @@ while :; do
 done
 `;
 
+/** File systems of its own, by the names of their devices: what they hold outlives the power. */
+const disks: Record<string, { path: string; mebibytes: number }> = {
+  ubda: { path: '/var/lib/containerd', mebibytes: 1024 },
+  ubdb: { path: '/var/lib/kubelet', mebibytes: 512 },
+};
+
 const units: Record<string, string> = {
+  'test-disks.service': `[Unit]
+DefaultDependencies=no
+After=systemd-remount-fs.service systemd-udevd.service systemd-modules-load.service
+Before=local-fs.target containerd.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+${Object.entries(disks)
+  .map(([device, { path }]) => `ExecStart=/bin/mount -t ext4 /dev/${device} ${path}`)
+  .join('\n')}
+[Install]
+WantedBy=local-fs.target
+`,
   'test-network.service': `[Unit]
 DefaultDependencies=no
 Before=network-online.target
@@ -153,7 +172,6 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
   };
   put('etc/hostname', `${name}\n`);
   put('etc/hosts', `127.0.0.1 localhost\n${address} ${name}\n`);
-  put('etc/fstab', 'tmpfs /var/lib/containerd tmpfs size=768m 0 0\n');
   put('etc/containerd/config.toml', containerdConfig);
   put('etc/dpkg/dpkg.cfg.d/test', 'force-unsafe-io\n');
   put('etc/modules-load.d/test.conf', 'overlay\nbr_netfilter\nveth\nbridge\niptable_nat\nxt_comment\nxt_mark\n');
@@ -168,6 +186,12 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
   for (const name of idleGenerators)
     symlinkSync('/dev/null', join(root, 'etc/systemd/system-generators', `systemd-${name}-generator`));
   for (const name of idleUnits) symlinkSync('/dev/null', join(root, 'etc/systemd/system', name));
+  for (const [device, { path, mebibytes }] of Object.entries(disks)) {
+    const file = join(directory, device);
+    await execOrThrow(systemExec, 'truncate', ['--size', `${mebibytes}M`, file]);
+    await execOrThrow(systemExec, 'mkfs.ext4', ['-q', '-m', '0', file]);
+    mkdirSync(join(root, path), { recursive: true });
+  }
   const release = readdirSync(modules)[0] ?? '';
   mkdirSync(join(root, 'lib/modules'), { recursive: true });
   await execOrThrow(systemExec, 'cp', ['-a', join(modules, release), join(root, 'lib/modules/')]);
@@ -224,6 +248,7 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
         `rootflags=${root}`,
         'rw',
         `mem=${options.memoryMiB ?? 1024}M`,
+        ...Object.keys(disks).map((device) => `${device}=${join(directory, device)}`),
         `vec0:transport=tap,ifname=${tap},depth=128,gro=1`,
         'con=null',
         'con0=null,fd:2',

@@ -7,7 +7,7 @@ import { systemClock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import { installNode } from '../../../cli/install/install-node.ts';
 import { ledgerPath, openLedger, parseLedger, readLedger } from '../../../cli/install/ledger.ts';
-import { planInstall, selectAbsent } from '../../../cli/install/plan-install.ts';
+import { nodePaths, planInstall, selectAbsent } from '../../../cli/install/plan-install.ts';
 import { describeStep, planUninstall } from '../../../cli/install/plan-uninstall.ts';
 import { uninstallNode } from '../../../cli/install/uninstall-node.ts';
 import { writeRecorded } from '../../../cli/install/write-recorded.ts';
@@ -120,10 +120,11 @@ describe('the plan of an installation', () => {
   const templates = { agent: 'Conflicts=@other@\nExecStart=@berth@ agent\n', proxy: 'ExecStart=@berth@ proxy\n' };
 
   it('names the units for berth or for those it stands in for', () => {
-    const own = planInstall('berth', templates, '/opt/berth', false);
+    const own = planInstall('berth', templates, '/opt/berth', false, false);
+    assert.deepEqual(own.links, []);
     assert.deepEqual(own.units, ['berth-agent.service', 'berth-proxy.service']);
     assert.equal(own.files[0]?.content, 'Conflicts=kubelet.service\nExecStart=/opt/berth agent\n');
-    const upstream = planInstall('kubelet', templates, '/opt/berth', true);
+    const upstream = planInstall('kubelet', templates, '/opt/berth', true, true);
     assert.deepEqual(
       upstream.files.map(({ path }) => path),
       [
@@ -133,10 +134,30 @@ describe('the plan of an installation', () => {
       ],
     );
     assert.match(upstream.files[2]?.content ?? '', /ExecStart=\nExecStart=\/opt\/berth agent\n/);
+    assert.deepEqual(upstream.links, []);
+  });
+
+  it('stands where kubelet does when nobody else does, so that drop-ins start it', () => {
+    const { files, links } = planInstall('kubelet', templates, '/opt/berth', false, false);
+    assert.deepEqual(links, [{ path: '/usr/bin/kubelet', target: '/opt/berth' }]);
+    assert.equal(files.length, 2);
+  });
+
+  it('knows every file that the agent makes at the top of its directory', () => {
+    const sources = join(import.meta.dirname, '../../../agent');
+    const made = readdirSync(sources, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .flatMap((name) => [...readFileSync(join(sources, name), 'utf8').matchAll(/rootDir, '([^'/]+)'/g)])
+      .map(([, name = '']) => `/var/lib/kubelet/${name}`);
+    assert.ok(made.length > 10);
+    assert.deepEqual(
+      [...new Set(made)].filter((path) => !nodePaths.includes(path)),
+      [],
+    );
   });
 
   it('writes no unit that the package has brought', () => {
-    assert.deepEqual(planInstall('berth', templates, '/usr/lib/berth/packaging/berth', true).files, []);
+    assert.deepEqual(planInstall('berth', templates, '/usr/lib/berth/packaging/berth', true, false).files, []);
   });
 
   it('records only the outermost of directories that are not there', () => {
