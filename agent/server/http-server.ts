@@ -40,6 +40,16 @@ const maxConnections = 2000;
 /** No request has anything to say in its body. */
 const bodyLimitBytes = 64 * 1024;
 
+/**
+ * The path by which rights are asked for. One that readers might take for different things (dots, empty parts, another
+ * host) counts as none of those for which a lesser right would do.
+ */
+export function plainPath(target: string): string {
+  const [path = '/'] = target.split('?', 1);
+  if (!path.startsWith('/') || path.includes('//') || !URL.canParse(path, 'http://localhost')) return '/';
+  return new URL(path, 'http://localhost').pathname === path ? path : '/';
+}
+
 /** Why a request is refused: a status and its text. */
 async function refusal(
   { authenticate, authorize }: HttpServerOptions,
@@ -47,8 +57,7 @@ async function refusal(
 ): Promise<{ status: number; reason: string; text: string } | undefined> {
   const caller = await authenticate(request);
   if (caller === undefined) return { status: 401, reason: 'Unauthorized', text: 'Unauthorized' };
-  const { pathname } = new URL(request.url ?? '/', 'http://localhost');
-  const text = await authorize(caller, request.method ?? 'GET', pathname);
+  const text = await authorize(caller, request.method ?? 'GET', plainPath(request.url ?? '/'));
   return text === undefined ? undefined : { status: 403, reason: 'Forbidden', text };
 }
 
@@ -84,6 +93,19 @@ export async function startHttpsServer(options: HttpServerOptions): Promise<Fast
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     bodyLimit: bodyLimitBytes,
+    // A path that cannot be decoded leads to no route, and past the hooks: its sender is asked for all the same.
+    frameworkErrors(error, request, reply) {
+      reply.hijack();
+      const answer = (status: number, text: string) =>
+        reply.raw.writeHead(status, { 'content-type': 'text/plain', connection: 'close' }).end(text);
+      void refusal(options, request.raw).then(
+        (refused) => answer(refused?.status ?? error.statusCode ?? 400, refused?.text ?? `${error.message}\n`),
+        (failure: unknown) => {
+          logger.warn({ err: failure, path: request.url }, 'a request failed');
+          answer(500, 'Internal Server Error\n');
+        },
+      );
+    },
   });
   // No route reads a body: whatever is sent, within the limit, is taken and left alone.
   server.removeAllContentTypeParsers();

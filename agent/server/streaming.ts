@@ -43,12 +43,21 @@ export interface StreamTarget {
   container: string;
 }
 
+/** Undefined where something is encoded that is no text. */
+function decodedParts(path: string): string[] | undefined {
+  try {
+    const parts = path.split('/').filter((part) => part !== '');
+    return parts.map(decodeURIComponent);
+  } catch (error) {
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
+
 /** Undefined for other paths. */
 export function parseStreamPath(path: string): StreamTarget | undefined {
-  const [kind, namespace, pod, ...rest] = path
-    .split('/')
-    .filter((part) => part !== '')
-    .map(decodeURIComponent);
+  const parts = decodedParts(path);
+  const [kind, namespace, pod, ...rest] = parts ?? [];
   if (namespace === undefined || pod === undefined) return undefined;
   if (kind === 'portForward' && rest.length <= 1) return { kind, namespace, pod, uid: rest[0], container: '' };
   if (kind !== 'exec' && kind !== 'attach') return undefined;
@@ -133,6 +142,8 @@ export async function serveStream(
   socket: Duplex,
   head: Buffer,
 ): Promise<boolean> {
+  // What is no path at all leads nowhere either.
+  if (!URL.canParse(request.url ?? '/', 'http://localhost')) return false;
   const url = new URL(request.url ?? '/', 'http://localhost');
   const target = parseStreamPath(url.pathname);
   if (target === undefined) return false;

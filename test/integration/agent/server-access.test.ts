@@ -45,6 +45,50 @@ const table: [method: string, path: string, subresources: string[], verb: string
   ['GET', '/explain/shop/web', ['proxy'], 'get'],
   ['PUT', '/metrics/groups/cpu', ['metrics'], 'update'],
   ['GET', '/nowhere', ['proxy'], 'get'],
+  ['GET', '/', ['proxy'], 'get'],
+  ['HEAD', '/metrics', ['metrics'], 'get'],
+  ['DELETE', '/metrics', ['metrics'], 'delete'],
+  ['PATCH', '/stats/summary', ['stats'], 'patch'],
+  ['GET', '/metrics/probes', ['metrics'], 'get'],
+  ['GET', '/metrics/resource', ['metrics'], 'get'],
+  ['GET', '/metrics/groups', ['metrics'], 'get'],
+  ['GET', '/stats', ['stats'], 'get'],
+  ['GET', '/logs/syslog', ['log'], 'get'],
+  ['GET', '/logs/..%2f..%2fetc/passwd', ['log'], 'get'],
+  ['GET', '/healthz/ping', ['healthz', 'proxy'], 'get'],
+  ['GET', '/healthz/syncloop', ['healthz', 'proxy'], 'get'],
+  ['GET', '/runningpods', ['pods', 'proxy'], 'get'],
+  ['POST', '/pods', ['pods', 'proxy'], 'create'],
+  ['POST', '/exec/shop/web/c?command=id&output=1', ['proxy'], 'create'],
+  ['POST', '/attach/shop/web/c', ['proxy'], 'create'],
+  ['POST', '/portForward/shop/web', ['proxy'], 'create'],
+  ['GET', '/exec/shop/web/c?command=id&output=1', ['proxy'], 'get'],
+  ['GET', '/explain', ['proxy'], 'get'],
+  ['POST', '/retry/shop/web', ['proxy'], 'create'],
+  // Only what is below a path shares its right.
+  ['GET', '/metricsx', ['proxy'], 'get'],
+  ['GET', '/podsx', ['proxy'], 'get'],
+  ['GET', '/statsx/summary', ['proxy'], 'get'],
+  // What could be read in two ways needs the right to everything.
+  ['GET', '/metrics/../pods', ['proxy'], 'get'],
+  ['GET', '/pods/../metrics', ['proxy'], 'get'],
+  ['GET', '/metrics/%2e%2e/pods', ['proxy'], 'get'],
+  ['GET', '/logs/../metrics', ['proxy'], 'get'],
+  ['GET', '/%E9/metrics', ['proxy'], 'get'],
+  ['GET', '//metrics', ['proxy'], 'get'],
+  ['GET', '//n/metrics', ['proxy'], 'get'],
+  ['GET', '/metrics//', ['proxy'], 'get'],
+  ['GET', '/metrics\\..\\pods', ['proxy'], 'get'],
+];
+
+/** Streams, asked for with an upgrade: the same table again. */
+const streams: [method: string, path: string, headers: Record<string, string>, verb: string][] = [
+  ['GET', '/exec/shop/web/c?command=id&output=1', { upgrade: 'websocket', 'sec-websocket-version': '13' }, 'get'],
+  ['POST', '/exec/shop/web/c?command=id&output=1', { upgrade: 'SPDY/3.1' }, 'create'],
+  ['POST', '/attach/shop/web/c?output=1', { upgrade: 'SPDY/3.1' }, 'create'],
+  ['POST', '/portForward/shop/web', { upgrade: 'SPDY/3.1' }, 'create'],
+  ['GET', '/nowhere', { upgrade: 'websocket' }, 'get'],
+  ['GET', '/metrics', { upgrade: 'websocket' }, 'get'],
 ];
 
 describe('access to the server of the agent', async () => {
@@ -162,13 +206,41 @@ authentication: {x509: {clientCAFile: ${join(directory, 'pki', 'ca.crt')}}}
       assert.equal((await ask(method, path)).status, 401);
       assert.equal((await ask(method, path, 'bad')).status, 401);
       assert.equal((await ask(method, path, `none:${verb}`)).status, 403);
-      assert.equal((await ask(method, path, `${subresources[0]}:delete`)).status, 403);
+      assert.equal((await ask(method, path, `${subresources[0]}:watch`)).status, 403);
       for (const subresource of subresources) {
         const { status } = await ask(method, path, `${subresource}:${verb}`);
         assert.ok(status !== 401 && status !== 403, `${subresource}: ${status}`);
       }
     });
   }
+
+  for (const [method, path, headers, verb] of streams) {
+    it(`${method} ${path} with an upgrade to ${headers['upgrade']}: the same`, async () => {
+      const upgrade = { connection: 'Upgrade', ...headers };
+      const [right, lesser] = path === '/metrics' ? ['metrics', 'stats'] : ['proxy', 'metrics'];
+      assert.equal((await ask(method, path, undefined, upgrade)).status, 401);
+      assert.equal((await ask(method, path, 'bad', upgrade)).status, 401);
+      for (const other of [`none:${verb}`, `${right}:watch`, 'pods:get', `${lesser}:${verb}`]) {
+        assert.equal((await ask(method, path, other, upgrade)).status, 403, other);
+      }
+      const { status } = await ask(method, path, `${right}:${verb}`, upgrade);
+      assert.ok(status !== 401 && status !== 403, `${status}`);
+    });
+  }
+
+  it('shows pods and metrics to those who may, whole', async () => {
+    for (const [path, token] of [
+      ['/pods', 'pods:get'],
+      ['/pods', 'proxy:get'],
+      ['/configz', 'configz:get'],
+      ['/healthz', 'healthz:get'],
+      ['/metrics', 'metrics:get'],
+      ['/stats/summary', 'stats:get'],
+      ['/flagz', 'proxy:get'],
+    ] as const) {
+      assert.equal((await ask('GET', path, token)).status, 200, path);
+    }
+  });
 
   it('says where the runtime cannot make checkpoints, and what is not there', async () => {
     const checkpoint = (path: string) => ask('POST', `/checkpoint/${path}`, 'checkpoint:create');
@@ -244,9 +316,15 @@ authentication: {x509: {clientCAFile: ${join(directory, 'pki', 'ca.crt')}}}
     });
   }
 
-  it('cuts off a client that never ends its headers', async () => {
-    const received = await speak('GET /pods HTTP/1.1\r\nHost: n\r\nX-Slow: ');
-    assert.match(received, /^(HTTP\/1\.1 408 |$)/);
+  it('cuts off clients that never end their headers, or the body that they promised', async () => {
+    const put = 'PUT /metrics/groups/cpu HTTP/1.1\r\nHost: n\r\nAuthorization: Bearer metrics:update\r\n';
+    const slow = await Promise.all([
+      speak('GET /pods HTTP/1.1\r\nHost: n\r\nX-Slow: '),
+      speak('GET /po'),
+      speak(`${put}Content-Length: 10\r\n\r\nabc`),
+      speak(`${put}Transfer-Encoding: chunked\r\n\r\n5\r\nab`),
+    ]);
+    for (const received of slow) assert.match(received, /^(HTTP\/1\.1 408 |$)/);
   });
 
   it('refuses headers and bodies without end', async () => {
@@ -302,6 +380,83 @@ authentication: {x509: {clientCAFile: ${join(directory, 'pki', 'ca.crt')}}}
           .setTimeout(100, () => resolve(undefined));
       });
       socket.destroy();
+    }
+    assert.equal((await ask('GET', '/pods', 'pods:get')).status, 200);
+  });
+
+  it('answers whatever those ask who may ask everything, and breaks over none of it', async () => {
+    let seed = 11;
+    const random = <T>(list: readonly T[]): T => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return list[seed % list.length] as T;
+    };
+    const parts = [
+      'pods',
+      'exec',
+      'attach',
+      'portForward',
+      'containerLogs',
+      'logs',
+      'run',
+      'metrics',
+      'stats',
+      'summary',
+    ];
+    const odd = [
+      'shop',
+      'web',
+      'c',
+      '%00',
+      '%',
+      '%zz',
+      '%2f',
+      '..',
+      '.',
+      '%C3%28',
+      'é',
+      '~',
+      '*',
+      ':',
+      '%F0%9F%92%A9',
+      'x'.repeat(300),
+    ];
+    const queries = [
+      '',
+      '?',
+      '?command=',
+      '?command=%00',
+      '?tailLines=-1',
+      '?sinceSeconds=x',
+      '?limitBytes=1e99',
+      '?a=%zz',
+      '?port=99999',
+      '?timeout=%',
+    ];
+    const upgrades: Record<string, string>[] = [
+      {},
+      {},
+      { connection: 'Upgrade', upgrade: 'websocket' },
+      { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-key': 'x', 'sec-websocket-version': '7' },
+      { connection: 'Upgrade', upgrade: 'SPDY/3.1', 'x-stream-protocol-version': 'v9.channel.k8s.io' },
+      { connection: 'Upgrade', upgrade: 'none' },
+    ];
+    for (let round = 0; round < 200; round += 1) {
+      const method = random(['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD']);
+      const names = Array.from({ length: 1 + (round % 5) }, (_, index) =>
+        random(index === 0 ? [...parts, ...odd] : odd),
+      );
+      const path = `/${names.join('/')}${random(queries)}`.replaceAll('é', '%E9');
+      const verb = { GET: 'get', POST: 'create', PUT: 'update', DELETE: 'delete' }[method] ?? 'get';
+      const answer = await ask(method, path, `proxy:${verb}`, random(upgrades)).catch(
+        (error: NodeJS.ErrnoException) => {
+          assert.equal(error.code, 'ECONNRESET', `${method} ${path}: ${error.message}`);
+          return { status: 0 };
+        },
+      );
+      assert.ok(
+        answer.status < 500 || answer.status === 501,
+        `${method} ${path}: ${answer.status} ${'body' in answer ? answer.body : ''}`,
+      );
     }
     assert.equal((await ask('GET', '/pods', 'pods:get')).status, 200);
   });
