@@ -18,14 +18,14 @@ type Entries = Record<string, Record<string, string>>;
 const sorted = <T>(map: Record<string, T>) => Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1));
 
 /** As Go's spew prints the structure without its checksum. */
-function checksumOf(policy: string, shared: string, entries: Entries): number {
+function checksumOf(policy: string, shared: string, entries: Entries, version = ''): number {
   const pods = sorted(entries).map(
     ([uid, own]) =>
       `${uid}:map[${sorted(own)
         .map(([name, cpus]) => `${name}:${cpus}`)
         .join(' ')}]`,
   );
-  const text = `(*state.CPUManagerCheckpoint){PolicyName:(string)${policy} DefaultCPUSet:(string)${shared} Entries:(map[string]map[string]string)map[${pods.join(' ')}] Checksum:(checksum.Checksum)0}`;
+  const text = `(*state.CPUManagerCheckpoint${version}){PolicyName:(string)${policy} DefaultCPUSet:(string)${shared} Entries:(map[string]map[string]string)map[${pods.join(' ')}] Checksum:(checksum.Checksum)0}`;
   return fnv32a(Buffer.from(text));
 }
 
@@ -61,8 +61,9 @@ export function decodeCpuState(text: string): CpuState {
     }
     const policy = String(file['policyName'] ?? '');
     const shared = String(file['defaultCpuSet'] ?? '');
-    if (file['checksum'] !== checksumOf(policy, shared, entries))
-      throw new CheckpointError('its checksum does not fit');
+    // Newer versions use another name of the structure.
+    const sums = ['', 'V2'].map((version) => checksumOf(policy, shared, entries, version));
+    if (!sums.includes(Number(file['checksum']))) throw new CheckpointError('its checksum does not fit');
     return {
       policy,
       shared: parseCpuSet(shared),

@@ -7,6 +7,8 @@ export interface TextAnswer {
   statusCode: number;
   headers: IncomingHttpHeaders;
   text: string;
+  /** Of the body. */
+  bytes: number;
 }
 
 function abortReason(signal: AbortSignal): Error {
@@ -52,7 +54,7 @@ export function bufferedCall(
       settle();
       const [only, ...more] = chunks;
       const body = more.length === 0 ? only : Buffer.concat(chunks);
-      resolve({ statusCode, headers, text: body === undefined ? '' : body.toString('utf8') });
+      resolve({ statusCode, headers, text: body?.toString('utf8') ?? '', bytes: body?.length ?? 0 });
     },
     onResponseError(_, error) {
       settle();

@@ -23,7 +23,20 @@ export interface Credentials {
 
 /** Told of every answer, for metrics. `code` is `<error>` where there was no answer. */
 export interface RequestObserver {
-  finished(request: { method: string; host: string; code: string; durationMs: number }): void;
+  finished(request: FinishedRequest): void;
+  /** Told how long a request waited for its turn, where the client limits itself. */
+  limited?(request: { method: string; host: string; waitedMs: number }): void;
+}
+
+/** One attempt of a request. */
+export interface FinishedRequest {
+  method: string;
+  host: string;
+  code: string;
+  durationMs: number;
+  /** Sizes of bodies; that of an answer is absent where there is none or it is a stream. */
+  requestBytes: number;
+  responseBytes?: number | undefined;
 }
 
 export interface ClientConfig {

@@ -20,7 +20,7 @@ export interface HttpRequest {
   idleTimeoutMs?: number | undefined;
 }
 
-type AnyAnswer = Pick<TextAnswer, 'statusCode' | 'headers'>;
+type AnyAnswer = Pick<TextAnswer, 'statusCode' | 'headers'> & Partial<Pick<TextAnswer, 'bytes'>>;
 
 /** An answer whose body has not been read yet. */
 export type HttpAnswer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
@@ -111,9 +111,11 @@ export function createTransport(config: ClientConfig): Transport {
     const identity = (await config.credentials?.current(signal)) ?? {};
     const pool = poolFor(server, request.idleTimeoutMs !== undefined, identity);
     const startedMs = clock.monotonicMs();
-    const report = (code: string) => {
+    const report = (code: string, responseBytes?: number) => {
       const durationMs = clock.monotonicMs() - startedMs;
-      config.observer?.finished({ method: request.method, host: server.host, code, durationMs });
+      const requestBytes = Buffer.byteLength(request.body ?? '');
+      const { method } = request;
+      config.observer?.finished({ method, host: server.host, code, durationMs, requestBytes, responseBytes });
     };
     const options = {
       method: request.method,
@@ -130,7 +132,7 @@ export function createTransport(config: ClientConfig): Transport {
     };
     try {
       const answer = await send(pool, options, signal);
-      report(String(answer.statusCode));
+      report(String(answer.statusCode), answer.bytes);
       return answer;
     } catch (error) {
       report('<error>');
@@ -151,10 +153,15 @@ export function createTransport(config: ClientConfig): Transport {
     for (let attempts = 1; ; attempts += 1) {
       signal?.throwIfAborted();
       if (closed) throw new ClientClosedError();
+      const startedMs = clock.monotonicMs();
       await limiter?.take(signal);
       const tried = preferred;
       const server = servers[tried % servers.length] ?? servers[0];
       if (server === undefined) throw new ClientConfigError('no API server address is configured');
+      if (limiter !== undefined) {
+        const waitedMs = clock.monotonicMs() - startedMs;
+        config.observer?.limited?.({ method: request.method, host: server.host, waitedMs });
+      }
       let answer: A | undefined;
       let failure: unknown;
       try {

@@ -14,6 +14,7 @@ export interface ComponentMetrics {
 }
 
 const requestBuckets = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60];
+const sizeBuckets = [64, 256, 512, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
 const queueBuckets = Array.from({ length: 12 }, (_, exponent) => 10 ** (exponent - 8));
 
 function createClientObserver(registers: Registry[]): RequestObserver {
@@ -30,11 +31,32 @@ function createClientObserver(registers: Registry[]): RequestObserver {
     buckets: requestBuckets,
     registers,
   });
+  const labelNames = ['verb', 'host'] as const;
+  const waits = new Histogram({
+    name: 'rest_client_rate_limiter_duration_seconds',
+    help: 'Client side rate limiter latency in seconds. Broken down by verb, and host.',
+    labelNames,
+    buckets: requestBuckets,
+    registers,
+  });
+  const sizes = (kind: 'request' | 'response') =>
+    new Histogram({
+      name: `rest_client_${kind}_size_bytes`,
+      help: `${kind === 'request' ? 'Request' : 'Response'} size in bytes. Broken down by verb and host.`,
+      labelNames,
+      buckets: sizeBuckets,
+      registers,
+    });
+  const [sent, received] = [sizes('request'), sizes('response')];
   return {
-    finished({ method, host, code, durationMs }) {
+    finished({ method, host, code, durationMs, requestBytes, responseBytes }) {
+      const labels = { verb: method, host };
       requests.inc({ code, method, host });
-      durations.observe({ verb: method, host }, durationMs / 1000);
+      durations.observe(labels, durationMs / 1000);
+      sent.observe(labels, requestBytes);
+      if (responseBytes !== undefined) received.observe(labels, responseBytes);
     },
+    limited: ({ method, host, waitedMs }) => waits.observe({ verb: method, host }, waitedMs / 1000),
   };
 }
 

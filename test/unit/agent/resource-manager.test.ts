@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { pino } from 'pino';
+import { fnv32a } from '../../../agent/container/container-hash.ts';
 import { decodeDeviceCheckpoint, encodeDeviceCheckpoint } from '../../../agent/device-plugin/device-checkpoint.ts';
 import { openDeviceInventory } from '../../../agent/device-plugin/device-inventory.ts';
 import { isDeviceResource } from '../../../agent/device-plugin/registration-server.ts';
@@ -76,6 +77,11 @@ describe('cpu_manager_state', () => {
     const text = encodeCpuState({ policy: 'static', shared: parseCpuSet('0,2-8'), entries });
     assert.deepEqual(decodeCpuState(text).entries, entries);
     assert.throws(() => decodeCpuState(text.replace('1,9', '1-9')), /checksum/);
+    const newer = '{"policyName":"none","defaultCpuSet":"4-6","checksum":SUM}'.replace(
+      'SUM',
+      `${fnv32a(Buffer.from('(*state.CPUManagerCheckpointV2){PolicyName:(string)none DefaultCPUSet:(string)4-6 Entries:(map[string]map[string]string)map[] Checksum:(checksum.Checksum)0}'))}`,
+    );
+    assert.equal(decodeCpuState(newer).policy, 'none');
   });
 });
 

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { configmaps, pods } from '#kube/api/generated/resources.ts';
-import { type ClientConfig, fixedCredentials } from '#kube/client/config.ts';
+import { type ClientConfig, type FinishedRequest, fixedCredentials } from '#kube/client/config.ts';
 import { createClient } from '#kube/client/create-client.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { isNotFound, StatusError } from '#kube/errors/status-error.ts';
@@ -211,4 +211,27 @@ test('raw answers text as text and JSON decoded', async () => {
     assert.equal(await client.raw({ method: 'GET', path: '/healthz' }), 'ok');
     assert.deepEqual(await client.raw({ method: 'GET', path: '/version' }), { major: '1' });
   });
+});
+
+test('tells the sizes of requests and answers, and how long a request waited for its turn', async () => {
+  const told: FinishedRequest[] = [];
+  const waits: string[] = [];
+  const observer = {
+    finished: (request: FinishedRequest) => void told.push(request),
+    limited: ({ method }: { method: string }) => void waits.push(method),
+  };
+  const text = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'ä' } });
+  const answer: Answer = (_, response) =>
+    void response.writeHead(201, { 'content-type': 'application/json' }).end(text);
+  await withServer(
+    [answer],
+    async (client, seen) => {
+      await client.create(configmaps, 'n', { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'ä' } });
+      const [{ method, code, requestBytes, responseBytes } = {}] = told;
+      const sizes = [Buffer.byteLength(seen[0]?.body ?? ''), Buffer.byteLength(text)];
+      assert.deepEqual([method, code, requestBytes, responseBytes], ['POST', '201', ...sizes]);
+      assert.deepEqual(waits, ['POST']);
+    },
+    { observer, qps: 100, burst: 1 },
+  );
 });
