@@ -16,6 +16,7 @@ import { createNodeCertificates } from './certificate/node-certificates.ts';
 import { isUnifiedHierarchy } from './cgroup/cgroup-v2.ts';
 import { loadConfiguration } from './config/load-configuration.ts';
 import { type AgentSettings, resolveSettings } from './config/settings.ts';
+import { awaitRuntime } from './cri/await-runtime.ts';
 import { openCriChannel } from './cri/grpc-channel.ts';
 import { createGrpcImageService } from './cri/grpc-image-service.ts';
 import { createGrpcRuntimeService } from './cri/grpc-runtime-service.ts';
@@ -92,15 +93,16 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   const heartbeatClient = connect(undefined, undefined);
   const { runtime, images, pullProgress, close } = connectRuntime(settings);
   try {
-    const version = await runtime
-      .version(AbortSignal.any([signal, AbortSignal.timeout(runtimeConnectMs)]))
-      .catch((error: unknown) => {
-        signal.throwIfAborted();
-        const fix = 'start containerd, or name its socket with --container-runtime-endpoint';
-        throw new UsageError(
-          `no container runtime at ${settings.runtimeEndpoint} (${(error as Error).message}): ${fix}`,
-        );
-      });
+    const patience = {
+      clock: systemClock,
+      limitMs: runtimeConnectMs,
+      waiting: (error: Error) => logger.warn({ err: error }, 'waiting for the container runtime'),
+    };
+    const version = await awaitRuntime(runtime, patience, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      const fix = 'start containerd, or name its socket with --container-runtime-endpoint';
+      throw new UsageError(`no container runtime at ${settings.runtimeEndpoint} (${(error as Error).message}): ${fix}`);
+    });
     const nodeIps = await findNodeIps(nodeName, settings.nodeIps);
     const serving = {
       store: createCertificateStore(certDir, 'kubelet-server'),

@@ -6,7 +6,8 @@ import type { ProcessRecord } from './run-state.ts';
 import { recordProcess } from './run-state.ts';
 
 const firstRestartDelayMs = 500;
-const maxRestartDelayMs = 10_000;
+/** A node must be heard of again before the cluster gives it up, also when it is killed again and again. */
+const maxRestartDelayMs = 3000;
 /** A process that ran this long had started well: its next restart is quick again. */
 const stableAfterMs = 30_000;
 
