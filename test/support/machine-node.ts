@@ -72,6 +72,11 @@ export function isReady(found: Node | Pod): boolean {
   return conditionOf(found, 'Ready')?.status === 'True';
 }
 
+/** Keys of the taints of the node. */
+export async function taintsOf(held: Pick<MachineNode, 'node'>): Promise<string[]> {
+  return ((await held.node()).spec?.taints ?? []).map(({ key }) => key);
+}
+
 /** Builds the package, brings the cluster up and boots the machine. Disposing it ends all of them. */
 export async function startMachineNode(options: MachineNodeOptions): Promise<MachineNode> {
   await using stack = new AsyncDisposableStack();
