@@ -65,7 +65,11 @@ export interface ImageEnsurerOptions {
   records?: PullRecords | undefined;
   /** Whether one more pull may start now: registryPullQPS. */
   mayPull?: (() => boolean) | undefined;
+  /** Told how each wish for an image went. */
+  observe?(image: { policy: string; present: Known; pullRequired: Known }): void;
 }
+
+type Known = 'true' | 'false' | 'unknown';
 
 /** Throws ImageError. */
 export type EnsureImage = (
@@ -145,17 +149,22 @@ export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
     const policy = pullPolicy(container, reference.tag, reference.digest);
     const choices = lazily(async () => selectCredentials(reference, await credentials(repositoryOf(reference))));
     const present = policy === 'Always' ? undefined : await inspect(image, signal);
+    const found = policy === 'Always' ? 'unknown' : present === undefined ? 'false' : 'true';
+    const observe = (pullRequired: Known) => options.observe?.({ policy, present: found, pullRequired });
     if (present !== undefined && (records === undefined || (await records.mayUse(image, present.id, choices)))) {
       const message = `Container image "${given}" already present on machine and can be accessed by the pod`;
       record(pod, 'Normal', 'Pulled', message, name);
+      observe('false');
       return present;
     }
     if (policy === 'Never') {
+      observe(present === undefined ? 'unknown' : 'true');
       const state = present === undefined ? 'is not present' : "is present, but not for this pod's credentials,";
       const message = `Container image "${given}" ${state} with pull policy of Never`;
       record(pod, 'Warning', 'ErrImageNeverPull', message, name);
       throw new ImageError('ErrImageNeverPull', message);
     }
+    observe('true');
     const key = `${pod.metadata.uid}_${image}`;
     const delay = backoff.waiting(key, failures.get(key)?.atMs ?? Number.NEGATIVE_INFINITY);
     if (delay !== undefined) return backOff(pod, container, key, delay);
@@ -176,11 +185,12 @@ export function createEnsureImage(options: ImageEnsurerOptions): EnsureImage {
     }
     backoff.reset(key);
     failures.delete(key);
-    const found = await images.imageStatus({ image, userSpecifiedImage: image }, signal);
-    if (found === undefined) throw new ImageError('ImageInspectError', `image "${given}" was pulled but is not there`);
+    const arrived = await images.imageStatus({ image, userSpecifiedImage: image }, signal);
+    if (arrived === undefined)
+      throw new ImageError('ImageInspectError', `image "${given}" was pulled but is not there`);
     const took = `in ${formatDuration(pulled.tookMs)} (${formatDuration(pulled.waitedMs)} including waiting)`;
-    const message = `Successfully pulled image "${given}" ${took}. Image size: ${found.size} bytes.`;
+    const message = `Successfully pulled image "${given}" ${took}. Image size: ${arrived.size} bytes.`;
     record(pod, 'Normal', 'Pulled', message, name);
-    return presentImage(found);
+    return presentImage(arrived);
   };
 }

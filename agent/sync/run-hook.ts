@@ -9,6 +9,8 @@ export interface HookTools {
   runtime: RuntimeService;
   httpGet: HttpGet;
   clock: Clock;
+  /** Told when a sleep was cut short. */
+  sleepCut?(): void;
 }
 
 const httpTimeoutMs = 30_000;
@@ -50,6 +52,11 @@ export async function runHook(
     await get(tools, httpTarget(httpGet, target.container, target.host, 'kube-lifecycle/1.36'), signal);
     return;
   }
-  if (sleep !== undefined) await tools.clock.sleep(sleep.seconds * 1000, signal);
+  if (sleep !== undefined) {
+    await tools.clock.sleep(sleep.seconds * 1000, signal).catch((error: unknown) => {
+      tools.sleepCut?.();
+      throw error;
+    });
+  }
   if (tcpSocket !== undefined) throw new Error('tcpSocket is no handler of lifecycle hooks');
 }

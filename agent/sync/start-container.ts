@@ -49,6 +49,8 @@ export interface StartTools extends HookTools {
   extras?(pod: Pod, container: Container, signal: AbortSignal): Promise<ContainerExtras>;
   /** Where collectors of older kind look for a link to every log; absent: no links. */
   legacyLogsDir?: string | undefined;
+  /** Told of image volumes: wished for, then mounted or failed. */
+  imageVolumeStep?(step: 'requested' | 'mounted' | 'failed'): void;
   /** Told every container that was started. */
   started?(kind: string): void;
 }
@@ -154,15 +156,17 @@ async function prepareImage(tools: StartTools, target: StartTarget, volume: Volu
   const { reference, pullPolicy } = volume.image ?? {};
   const policy = pullPolicy === undefined ? {} : { imagePullPolicy: pullPolicy };
   const asContainer: Container = { name: '', image: reference ?? '', ...policy };
-  const { id } = await tools.ensureImage(
-    pod,
-    asContainer,
-    sandboxConfig,
-    (image) => tools.credentials(pod, image),
-    signal,
-  );
-  const source = await tools.imageVolumes.prepare(pod.metadata.uid ?? '', volume.name, id, signal);
-  return { source, imageId: id };
+  tools.imageVolumeStep?.('requested');
+  try {
+    const credentials = (image: string) => tools.credentials(pod, image);
+    const { id } = await tools.ensureImage(pod, asContainer, sandboxConfig, credentials, signal);
+    const source = await tools.imageVolumes.prepare(pod.metadata.uid ?? '', volume.name, id, signal);
+    tools.imageVolumeStep?.('mounted');
+    return { source, imageId: id };
+  } catch (error) {
+    tools.imageVolumeStep?.('failed');
+    throw error;
+  }
 }
 
 async function linkLog(

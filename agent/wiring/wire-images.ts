@@ -8,6 +8,7 @@ import { loadProviders } from '../image/provider/provider-config.ts';
 import { createPullRate } from '../image/pull-rate.ts';
 import { openPullRecords } from '../image/records/pull-records.ts';
 import { createVerificationPolicy } from '../image/records/verification-policy.ts';
+import { registerImageMetrics } from '../server/metrics/image-metrics.ts';
 import type { KeyBackoff } from '../sync/key-backoff.ts';
 import type { RecordPodEvent } from '../sync/pod-events.ts';
 import type { ObjectCache } from '../volume/object-cache.ts';
@@ -30,6 +31,7 @@ export interface ImageConnections {
 export async function wireImages(parts: AgentParts, connections: ImageConnections) {
   const { settings, client, clock, exec, logger } = parts;
   const { images, objects, tokens, record, backoff } = connections;
+  const observed = registerImageMetrics(parts.metrics.registry);
   const accounts: ServiceAccounts = {
     async get(namespace, name) {
       const { metadata } = await client.get(serviceaccounts, { namespace, name });
@@ -43,11 +45,18 @@ export async function wireImages(parts: AgentParts, connections: ImageConnection
   const tools = { exec, clock, logger, serviceAccounts: accounts };
   const providers = configured.map((provider) => createCredentialProvider(provider, tools));
   const policy = createVerificationPolicy(settings.pullVerification, settings.pullVerificationAllowlist);
-  const records = await openPullRecords({ rootDir: settings.rootDir, policy, images, clock, logger });
+  const records = await openPullRecords({
+    ...{ rootDir: settings.rootDir, policy, images, clock, logger },
+    checked: observed.checked,
+  });
   const mayPull = createPullRate(clock, settings.pullQps, settings.pullBurst);
   const { parallelPulls } = settings;
   return {
     credentials: createCredentialsSource(objects, settings.rootDir, providers),
-    ensureImage: createEnsureImage({ images, clock, logger, record, backoff, parallelPulls, records, mayPull }),
+    ensureImage: createEnsureImage({
+      ...{ images, clock, logger, record, backoff, parallelPulls, records, mayPull },
+      observe: observed.ensured,
+    }),
+    observed,
   };
 }

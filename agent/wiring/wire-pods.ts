@@ -25,6 +25,7 @@ import { hugepageNames } from '../node/machine-facts.ts';
 import { recursiveReadOnly } from '../node/runtime-health.ts';
 import { systemHttpGet } from '../probe/http-get.ts';
 import { createProbeManager } from '../probe/probe-manager.ts';
+import { registerSleepCount } from '../server/metrics/hook-metrics.ts';
 import { createStatusManager } from '../status/status-manager.ts';
 import { admitPod } from '../sync/admit-pod.ts';
 import { createKeyBackoff } from '../sync/key-backoff.ts';
@@ -173,6 +174,11 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       rootDir: settings.rootDir,
       clusterDomain,
       ensureImage: pulls.ensureImage,
+      imageVolumeStep(step) {
+        if (step === 'requested') pulls.observed.volumeRequested();
+        else pulls.observed.volumeMounted(step === 'failed');
+      },
+      sleepCut: registerSleepCount(parts.metrics.registry),
       container: {
         resources,
         security: { seccompProfileRoot: `${settings.rootDir}/seccomp`, seccompDefault: settings.seccompDefault },

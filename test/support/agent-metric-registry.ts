@@ -4,6 +4,8 @@ import { systemClock } from '#kube/process/clock.ts';
 import { createCertificateMetrics } from '../../agent/certificate/certificate-metrics.ts';
 import { createAgentMetrics } from '../../agent/server/agent-metrics.ts';
 import { registerClaimMetrics } from '../../agent/server/metrics/claim-metrics.ts';
+import { registerSleepCount } from '../../agent/server/metrics/hook-metrics.ts';
+import { registerImageMetrics } from '../../agent/server/metrics/image-metrics.ts';
 import { registerMachineMetrics } from '../../agent/server/metrics/machine-metrics.ts';
 import {
   registerPinningMetrics,
@@ -43,6 +45,8 @@ export function createAgentRegistry() {
   createCertificateMetrics(registry, systemClock);
   createShutdownMetrics(registry, systemClock);
   registerTopologyMetrics(registry);
+  registerSleepCount(registry);
+  registerImageMetrics(registry);
   registerClaimMetrics(registry, () => new Map());
   registerPinningMetrics(registry);
   registerProcessorMetrics(registry, {

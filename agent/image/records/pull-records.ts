@@ -26,6 +26,8 @@ export interface PullRecordsOptions {
   images: Pick<ImageService, 'listImages'>;
   clock: Clock;
   logger: Logger;
+  /** Told the result of each check. */
+  checked?(result: 'credentialPolicyAllowed' | 'credentialRecordFound' | 'mustAuthenticate' | 'error'): void;
 }
 
 export interface PullRecords {
@@ -139,12 +141,20 @@ export async function openPullRecords(options: PullRecordsOptions): Promise<Pull
       } catch (error) {
         // Whose the image is cannot be told: then nobody may have it without the registry's word.
         logger.warn({ err: error, image }, 'cannot read the record of a pull');
+        options.checked?.('error');
         return false;
       }
-      if (!policy(image, record !== undefined || inFlight.has(image))) return true;
-      if (record === undefined) return false;
+      if (!policy(image, record !== undefined || inFlight.has(image))) {
+        options.checked?.('credentialPolicyAllowed');
+        return true;
+      }
+      if (record === undefined) {
+        options.checked?.('mustAuthenticate');
+        return false;
+      }
       const { allowed, renew } = decideAccess(record, repository(image), await credentials());
       if (renew !== undefined) await write(image, imageRef, renew);
+      options.checked?.(allowed ? 'credentialRecordFound' : 'mustAuthenticate');
       return allowed;
     },
     async begin(image) {

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { pino } from 'pino';
 import type { Container, Pod, Secret } from '#kube/api/generated/core-v1.ts';
 import type { ApiClient } from '#kube/client/types.ts';
+import { createMetrics } from '#kube/metrics/metrics.ts';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { loadConfiguration } from '../../../agent/config/load-configuration.ts';
@@ -29,6 +30,7 @@ interface Node {
     fields?: { policy?: Container['imagePullPolicy']; secrets?: string[] },
   ): ReturnType<EnsureImage>;
   events: string[];
+  metrics(): Promise<string>;
 }
 
 describe('images from a registry', { skip: containerdUnavailable() ?? false }, () => {
@@ -74,6 +76,7 @@ describe('images from a registry', { skip: containerdUnavailable() ?? false }, (
       clock: systemClock,
       exec: systemExec,
       logger: pino({ level: 'silent' }),
+      metrics: createMetrics(),
     } as unknown as AgentParts;
     const objects = {
       secret: async (_: string, __: string, key: string) => secrets.get(key),
@@ -92,6 +95,7 @@ describe('images from a registry', { skip: containerdUnavailable() ?? false }, (
     });
     return {
       events,
+      metrics: async () => (await parts.metrics.render()).body,
       ensure: async (image, { policy, secrets: names = [] } = {}) => {
         pods += 1;
         const pod: Pod = {
@@ -142,6 +146,15 @@ describe('images from a registry', { skip: containerdUnavailable() ?? false }, (
     await node.ensure(at('open/one'), { policy: 'Always' });
     await node.ensure(at('open/one', ':latest'));
     assert.ok(registry.pulls.length >= pulls + 2, 'Always asks the registry, and so does the tag latest by default');
+    const counts = await node.metrics();
+    for (const [labels, count] of [
+      ['{present_locally="false",pull_policy="ifnotpresent",pull_required="true"}', 1],
+      ['{present_locally="true",pull_policy="ifnotpresent",pull_required="false"}', 2],
+      ['{present_locally="unknown",pull_policy="always",pull_required="true"}', 2],
+    ]) {
+      assert.ok(counts.includes(`kubelet_image_manager_ensure_image_requests_total${labels} ${count}\n`), `${labels}`);
+    }
+    assert.match(counts, /^kubelet_imagemanager_image_mustpull_checks_total\{result="credentialRecordFound"\} 2$/m);
   });
 
   it('fail in words that say why, and back off', async () => {
