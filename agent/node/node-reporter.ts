@@ -113,7 +113,9 @@ export function createNodeReporter(options: NodeReporterOptions): NodeReporter {
   }
 
   async function report(signal: AbortSignal): Promise<void> {
-    const current = await client.get(nodes, { name: nodeName }, { signal });
+    // As kubelet's heartbeats: one that a lost connection holds is given up before the next is due.
+    const limits = { signal, timeoutMs: options.updatePeriodMs };
+    const current = await client.get(nodes, { name: nodeName }, limits);
     const status = await options.status(current);
     const aged = clock.monotonicMs() - reportedAtMs >= options.reportPeriodMs;
     node = current;
@@ -123,7 +125,7 @@ export function createNodeReporter(options: NodeReporterOptions): NodeReporter {
       { name: nodeName },
       'strategic',
       { status: replacingAddresses(status) },
-      { subresource: 'status', signal },
+      { subresource: 'status', ...limits },
     );
     reportedAtMs = clock.monotonicMs();
   }
