@@ -13,7 +13,8 @@ import { benchProxy } from './proxy.ts';
 import { benchSoak } from './soak.ts';
 
 const berth = join(import.meta.dirname, '../packaging/berth');
-const instance = 'berth-bench';
+/** Another name lets two runs go beside each other. */
+const instance = process.env['BENCH_INSTANCE'] ?? 'berth-bench';
 const host = hostname().trim().toLowerCase();
 
 /** Rows about pods run inside the cluster's network namespace: this program starts itself there and reads its rows. */
