@@ -6,6 +6,7 @@ import type { Node } from '#kube/api/generated/core-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
 import { createClient } from '#kube/client/create-client.ts';
 import { loadClientConfig } from '#kube/client/load-config.ts';
+import { createEventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
 import { createMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
@@ -13,6 +14,7 @@ import { type Component, runGroup } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import { applyConntrack } from './apply/conntrack.ts';
 import { applyConntrackSysctls } from './apply/conntrack-sysctls.ts';
+import { createProgrammedServices } from './apply/programmed-services.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
 import { createSyncMetrics } from './apply/sync-metrics.ts';
 import type { ProxyConfig } from './config/proxy-config.ts';
@@ -106,6 +108,20 @@ export async function createProxy({
   const tracker = createServiceTracker(services, slices);
   const syncMetrics = createSyncMetrics(metrics.registry, clock, mode.name);
 
+  const programmed = createProgrammedServices(metrics.registry);
+  const recorder = createEventRecorder({ client, component: 'kube-proxy', host: nodeName, clock, logger });
+  const onRefused = (key: string, error: unknown): void => {
+    const service = services.get(key);
+    if (service === undefined) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    recorder.event(
+      referenceTo(resources.services, service),
+      'Warning',
+      'FailedToProgramService',
+      `The kernel of node ${nodeName} refuses the rules of this service: ${reason}`,
+    );
+  };
+
   const detectLocal = (): DetectLocal => {
     switch (config.detectLocalMode) {
       case 'ClusterCIDR':
@@ -139,6 +155,8 @@ export async function createProxy({
       minSyncPeriodMs: settings.minSyncPeriodMs,
       syncPeriodMs: settings.syncPeriodMs,
       metrics: syncMetrics,
+      programmed,
+      onRefused,
       clock,
       logger,
     });
@@ -241,6 +259,7 @@ export async function createProxy({
     metrics: config.metricsBindAddress,
     facts,
     mode: mode.name,
+    programmed: programmed.list,
     timeoutMs,
     renderMetrics: metrics.render,
     config,

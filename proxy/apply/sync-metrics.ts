@@ -1,20 +1,30 @@
-// The proxy's metrics, under kube-proxy's names.
+// The proxy's metrics, under kube-proxy's names, and some of berth's own.
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '#kube/process/clock.ts';
 import type { ModeName } from '../config/proxy-config.ts';
 import type { IpFamily } from '../model/service-port.ts';
+import type { ServiceState } from './rule-applier.ts';
 
 export interface SyncMetrics {
   synced(sync: { durationMs: number; full: boolean; rules: number; family: IpFamily }): void;
-  failed(): void;
+  failed(family: IpFamily): void;
+  /** The services whose rules the kernel refuses now. */
+  refused(family: IpFamily, serviceKeys: readonly string[]): void;
   /** A change arrived. */
-  pending(): void;
-  /** Milliseconds from the change of an endpoint to its rule. */
-  programmed(latencyMs: number): void;
+  pending(family: IpFamily): void;
+  /** Milliseconds from the change of an endpoint, as its writer noted it, to its rule. */
+  programmed(family: IpFamily, latencyMs: number): void;
+  /** Milliseconds from the arrival of a change here to its rule. */
+  applied(family: IpFamily, latencyMs: number): void;
+  /** What a service is now. */
+  observe(family: IpFamily, serviceKey: string, state: ServiceState): void;
   /** Milliseconds since the epoch of the last successful sync and the last change; 0 for never. */
   readonly lastSyncMs: number;
   readonly lastPendingMs: number;
 }
+
+/** As many refused services as the metric names. */
+const namedServices = 100;
 
 const syncBuckets = Array.from({ length: 15 }, (_, i) => 0.001 * 2 ** i);
 const programmingBuckets = [
@@ -33,10 +43,43 @@ const programmingBuckets = [
   300,
 ];
 
+/** Services that some traffic cannot reach because of a local policy, by the policy. */
+function createNoLocalEndpoints(registry: Registry): (family: IpFamily, key: string, state: ServiceState) => void {
+  const services = new Map<string, Set<string>>();
+  const policies = ['internal', 'external'] as const;
+  const gauge: Gauge = new Gauge({
+    name: 'kubeproxy_sync_proxy_rules_no_local_endpoints_total',
+    help: 'Number of services with a Local traffic policy and no endpoints',
+    labelNames: ['traffic_policy', 'ip_family'],
+    registers: [registry],
+    collect: () => {
+      for (const [id, keys] of services) {
+        const [family = '', policy = ''] = id.split(' ');
+        gauge.set({ traffic_policy: policy, ip_family: family }, keys.size);
+      }
+    },
+  });
+  return (family, key, state) => {
+    for (const policy of policies) {
+      const isStuck = [...state.values()].some(({ port, endpoints }) => {
+        const isLocal = policy === 'internal' ? port.internalLocal : port.externalLocal;
+        return isLocal && endpoints.any && endpoints.local.length === 0;
+      });
+      const id = `${family} ${policy}`;
+      const keys = services.get(id) ?? new Set<string>();
+      services.set(id, keys);
+      if (isStuck) keys.add(key);
+      else keys.delete(key);
+    }
+  };
+}
+
 export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeName): SyncMetrics {
   const registers = [registry];
+  const labelNames = ['ip_family'] as const;
   const histogram = (name: string, help: string, buckets: number[]) =>
-    new Histogram({ name, help, buckets, registers });
+    new Histogram({ name, help, labelNames, buckets, registers });
+  const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames, registers });
   const duration = histogram(
     'kubeproxy_sync_proxy_rules_duration_seconds',
     'SyncProxyRules latency in seconds',
@@ -57,24 +100,38 @@ export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeNa
     'In Cluster Network Programming Latency in seconds',
     programmingBuckets,
   );
-  const lastSync = new Gauge({
-    name: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds',
-    help: 'The last time proxy rules were successfully synced',
+  const appliedIn = new Histogram({
+    name: 'berth_proxy_change_applied_duration_seconds',
+    help: 'From the arrival of the first change of a sync to its rules in the kernel.',
+    labelNames: ['mode', 'ip_family'],
+    buckets: syncBuckets,
     registers,
   });
-  const lastQueued = new Gauge({
-    name: 'kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds',
-    help: 'The last time a sync of proxy rules was queued',
-    registers,
-  });
+  const lastSync = gauge(
+    'kubeproxy_sync_proxy_rules_last_timestamp_seconds',
+    'The last time proxy rules were successfully synced',
+  );
+  const lastQueued = gauge(
+    'kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds',
+    'The last time a sync of proxy rules was queued',
+  );
   const failures = new Counter({
     name:
       mode !== 'nftables'
         ? 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total'
         : 'kubeproxy_sync_proxy_rules_nftables_sync_failures_total',
     help: `Cumulative proxy ${mode !== 'nftables' ? 'iptables restore' : 'nftables sync'} failures`,
+    labelNames,
     registers,
   });
+  const refusedServices = new Gauge({
+    name: 'berth_proxy_refused_service',
+    help: `1 for each service whose rules the kernel refuses; the first ${namedServices} are named.`,
+    labelNames: ['namespace', 'service', 'ip_family'],
+    registers,
+  });
+  const refusedCount = gauge('berth_proxy_refused_services', 'Services whose rules the kernel refuses.');
+  const noLocalEndpoints = createNoLocalEndpoints(registry);
   // Upstream counts rules in mode iptables only.
   const rules =
     mode !== 'iptables'
@@ -85,22 +142,37 @@ export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeNa
           labelNames: ['table', 'ip_family'],
           registers,
         });
+  const named: Record<IpFamily, readonly string[]> = { IPv4: [], IPv6: [] };
   let lastSyncMs = 0;
   let lastPendingMs = 0;
+  const labelsOf = (family: IpFamily, key: string) => {
+    const [namespace = '', service = ''] = key.split('/');
+    return { namespace, service, ip_family: family };
+  };
   return {
-    synced: (sync) => {
+    synced: ({ durationMs, full: isFull, rules: count, family }) => {
       lastSyncMs = clock.now();
-      duration.observe(sync.durationMs / 1000);
-      (sync.full ? full : partial).observe(sync.durationMs / 1000);
-      lastSync.set(lastSyncMs / 1000);
-      rules?.set({ table: 'nat', ip_family: sync.family }, sync.rules);
+      const labels = { ip_family: family };
+      duration.observe(labels, durationMs / 1000);
+      (isFull ? full : partial).observe(labels, durationMs / 1000);
+      lastSync.set(labels, lastSyncMs / 1000);
+      rules?.set({ table: 'nat', ip_family: family }, count);
     },
-    failed: () => failures.inc(),
-    pending: () => {
+    failed: (family) => failures.inc({ ip_family: family }),
+    refused: (family, keys) => {
+      if (keys.length === 0 && named[family].length === 0) return;
+      for (const key of named[family]) refusedServices.remove(labelsOf(family, key));
+      named[family] = keys.slice(0, namedServices);
+      for (const key of named[family]) refusedServices.set(labelsOf(family, key), 1);
+      refusedCount.set({ ip_family: family }, keys.length);
+    },
+    pending: (family) => {
       lastPendingMs = clock.now();
-      lastQueued.set(lastPendingMs / 1000);
+      lastQueued.set({ ip_family: family }, lastPendingMs / 1000);
     },
-    programmed: (latencyMs) => programming.observe(latencyMs / 1000),
+    programmed: (family, latencyMs) => programming.observe({ ip_family: family }, latencyMs / 1000),
+    applied: (family, latencyMs) => appliedIn.observe({ mode, ip_family: family }, latencyMs / 1000),
+    observe: noLocalEndpoints,
     get lastSyncMs() {
       return lastSyncMs;
     },

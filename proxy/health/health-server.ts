@@ -18,6 +18,8 @@ export interface HealthServerOptions {
   metrics: BindAddress;
   facts: HealthFacts;
   mode: string;
+  /** When the rules of services were applied, of all or of one. */
+  programmed(serviceKey?: string): unknown;
   /** How long rules may lag behind a change before the proxy is unhealthy. */
   timeoutMs: number;
   renderMetrics(): Promise<{ contentType: string; body: string }>;
@@ -60,6 +62,7 @@ function createMetricsApp(options: HealthServerOptions): FastifyInstance {
     return reply.type(contentType).send(body);
   });
   app.get('/proxyMode', (_request, reply) => reply.type('text/plain').send(options.mode));
+  app.get<{ Querystring: { service?: string } }>('/programmed', (request) => options.programmed(request.query.service));
   app.get('/healthz', (_request, reply) => reply.type('text/plain').send('ok'));
   app.get('/configz', () => ({ 'kubeproxy.config.k8s.io': options.config }));
   return app;

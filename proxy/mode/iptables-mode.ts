@@ -6,9 +6,11 @@ import { computeNodePortAddresses } from '../model/node-port-addresses.ts';
 import type { IpFamily } from '../model/service-port.ts';
 import { planLocalTraffic } from '../plan/iptables/local-traffic.ts';
 import { type BasePlanOptions, planBase, sharedChains } from '../plan/iptables/plan-base.ts';
-import { iptablesRefusal, type ModeDependencies, type ProxyMode } from './proxy-mode.ts';
+import { iptablesExec, iptablesRefusal, type ModeDependencies, type ProxyMode } from './proxy-mode.ts';
 
-export function createIptablesMode({ config, exec, logger }: ModeDependencies): ProxyMode {
+export function createIptablesMode(dependencies: ModeDependencies): ProxyMode {
+  const { config, logger } = dependencies;
+  const exec = iptablesExec(dependencies);
   const { masqueradeBit, masqueradeAll, nodePortAddresses } = config.modes.iptables;
   const base = (family: IpFamily): BasePlanOptions => ({
     family,

@@ -9,7 +9,7 @@ import { computeNodePortAddresses, type LocalAddresses } from '../model/node-por
 import { type IpFamily, isOfFamily } from '../model/service-port.ts';
 import { planLocalTraffic } from '../plan/iptables/local-traffic.ts';
 import { type BasePlanOptions, planBase } from '../plan/ipvs/plan-base.ts';
-import { iptablesRefusal, type ModeDependencies, type ProxyMode } from './proxy-mode.ts';
+import { iptablesExec, iptablesRefusal, type ModeDependencies, type ProxyMode } from './proxy-mode.ts';
 
 /** Every node has these: a virtual server at them would be reached by nobody else. */
 const loopback: Record<IpFamily, readonly string[]> = {
@@ -28,7 +28,9 @@ export function computeIpvsNodePortAddresses(
   return [...new Set(all)].filter((address) => isIP(address) !== 0 && !isInRanges(address, loopback[family]));
 }
 
-export function createIpvsMode({ config, exec, clock, logger }: ModeDependencies): ProxyMode {
+export function createIpvsMode(dependencies: ModeDependencies): ProxyMode {
+  const { config, clock, logger } = dependencies;
+  const exec = iptablesExec(dependencies);
   const { masqueradeBit, masqueradeAll, nodePortAddresses } = config.modes.ipvs;
   const { scheduler, strictArp, excludeCIDRs, timeouts } = config.ipvs;
   const base = (family: IpFamily): BasePlanOptions => ({

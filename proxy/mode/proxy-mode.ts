@@ -4,6 +4,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import type { KeptChains } from '../apply/iptables-cleanup.ts';
 import type { RuleApplier } from '../apply/rule-applier.ts';
+import { watchXtablesLock } from '../apply/xtables-lock.ts';
 import type { ModeName, ProxyConfig } from '../config/proxy-config.ts';
 import type { DetectLocal } from '../model/detect-local.ts';
 import type { LocalAddresses } from '../model/node-port-addresses.ts';
@@ -36,6 +37,11 @@ export interface ModeDependencies {
   exec: Exec;
   clock: Clock;
   logger: Logger;
+}
+
+/** Runs the programs of iptables, and says who keeps them waiting. */
+export function iptablesExec({ exec, clock, logger }: ModeDependencies): Exec {
+  return watchXtablesLock(exec, { clock, root: '/', ownPid: process.pid, logger });
 }
 
 /** Why iptables cannot be used for a family; undefined when it can. */

@@ -83,8 +83,18 @@ async function link(node: NetworkNamespace, other: NetworkNamespace, name: Exclu
 
 const logger = pino({ level: 'silent' });
 
+export interface PacketNodeOptions {
+  /** Of the proxy. */
+  flags?: readonly string[];
+  /** Nobody sends or answers: only the rules are looked at. */
+  isSilent?: boolean;
+}
+
 /** Makes the node with a proxy in a mode. Disposing it removes everything. */
-export async function createPacketNode(modeName: ModeName, flags: readonly string[] = []): Promise<PacketNode> {
+export async function createPacketNode(
+  modeName: ModeName,
+  { flags = [], isSilent = false }: PacketNodeOptions = {},
+): Promise<PacketNode> {
   await using disposables = new AsyncDisposableStack();
   const make = async () => disposables.use(await createNetworkNamespace('berth-path'));
   const spaces = {
@@ -117,7 +127,7 @@ export async function createPacketNode(modeName: ModeName, flags: readonly strin
     'pod-b': place('pod-b'),
     'pod-c': place('pod-c'),
   };
-  await Promise.all(podNames.map(async (pod) => places[pod].serve(podPort)));
+  if (!isSilent) await Promise.all(podNames.map(async (pod) => places[pod].serve(podPort)));
   const { config } = loadProxyConfig(['--cluster-cidr=10.244.0.0/16,fd00:244::/32', ...flags]);
   let programsLeft: number | undefined;
   const mortalExec: Exec = async (file, args, options) => {

@@ -49,27 +49,32 @@ export interface PacketPlace extends AsyncDisposable {
   hold(host: string, port: number): Promise<HeldConnection>;
 }
 
-/** Disposing it ends the process. */
+/** Its process starts with the first order. Disposing it ends the process. */
 export function createPacketPlace(name: string, namespacePath: string): PacketPlace {
   const program = join(import.meta.dirname, 'packet-place-program.ts');
-  const child = spawn('nsenter', [`--net=${namespacePath}`, process.execPath, program, name], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
   const waiting = new Map<number, (answers: string[]) => void>();
   let orders = 0;
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const { id, answers } = JSON.parse(line) as { id: number; answers: string[] };
-    waiting.get(id)?.(answers);
-    waiting.delete(id);
-  });
-  child.on('exit', () => {
-    for (const resolve of waiting.values()) resolve(['THE PLACE IS GONE']);
-  });
+  const start = () => {
+    const child = spawn('nsenter', [`--net=${namespacePath}`, process.execPath, program, name], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const { id, answers } = JSON.parse(line) as { id: number; answers: string[] };
+      waiting.get(id)?.(answers);
+      waiting.delete(id);
+    });
+    child.on('exit', () => {
+      for (const resolve of waiting.values()) resolve(['THE PLACE IS GONE']);
+    });
+    return child;
+  };
+  let child: ReturnType<typeof start> | undefined;
   const send = (order: Order): { id: number; answers: Promise<string[]> } => {
     orders += 1;
     const id = orders;
     const { promise, resolve } = Promise.withResolvers<string[]>();
     waiting.set(id, resolve);
+    child ??= start();
     child.stdin.write(`${JSON.stringify({ id, order })}\n`);
     return { id, answers: promise };
   };
@@ -95,7 +100,7 @@ export function createPacketPlace(name: string, namespacePath: string): PacketPl
       return { greeting, say };
     },
     [Symbol.asyncDispose]: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
+      if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, 'exit');
       child.kill('SIGKILL');
       await exited;

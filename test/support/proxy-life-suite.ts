@@ -13,6 +13,8 @@ export interface LifeOptions {
   perSecond: number;
   /** Random changes before the comparison. */
   changes: number;
+  /** How many of them are applied at once. */
+  perSync: number;
 }
 
 const here: PodState = { on: 'here' };
@@ -84,7 +86,7 @@ function createRandom(): (below: number) => number {
 }
 
 /** Defines the tests for one mode. */
-export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOptions): void {
+export function defineLifeTests(mode: ModeName, { perSecond, changes, perSync }: LifeOptions): void {
   describe(`a service in mode ${mode}`, { timeout: 240_000 }, () => {
     let node: PacketNode;
     before(async () => {
@@ -138,16 +140,17 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOpti
     it('loses no connection while all its endpoints are replaced, again and again', async () => {
       await apply({}, { 'pod-a': here });
       await ask(5);
-      const load = node.places.client.load(clusterIP.host, clusterIP.port, perSecond, 6000);
+      const load = node.places.client.load(clusterIP.host, clusterIP.port, perSecond);
       const order: PodName[] = ['pod-b', 'pod-c', 'pod-a', 'pod-b', 'pod-c', 'pod-a'];
       let old: PodName = 'pod-a';
       for (const pod of order) {
         await apply({}, { [pod]: here, [old]: { ...here, terminating: true, serving: true } });
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await new Promise((resolve) => setTimeout(resolve, 400));
         await apply({}, { [pod]: here });
+        await new Promise((resolve) => setTimeout(resolve, 400));
         old = pod;
       }
-      const counts = countByPod(await load);
+      const counts = countByPod(await load.stop());
       assert.deepEqual([...counts.keys()].sort(), [...podNames], `${[...counts]}`);
       const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
       assert.ok(total > perSecond, `${total} connections were made`);
@@ -169,7 +172,7 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOpti
 
     it('has no gap when the proxy is killed at any point and started again', async () => {
       await apply({}, { 'pod-a': here });
-      const load = node.places.client.load(clusterIP.host, clusterIP.port, Math.min(perSecond, 50), 8000);
+      const load = node.places.client.load(clusterIP.host, clusterIP.port, Math.min(perSecond, 50));
       const all = new Map([packetState('IPv4', {}, threePods)]);
       const extra = new Map([...all, packetState('IPv4', { externalTrafficPolicy: 'Local' }, threePods, 2)]);
       let finished = false;
@@ -185,7 +188,7 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOpti
       }
       node.restart(mode);
       await node.apply('IPv4', all);
-      const counts = countByPod(await load);
+      const counts = countByPod(await load.stop());
       assert.deepEqual(
         [...counts.keys()].filter((pod) => !podNames.includes(pod as PodName)),
         [],
@@ -211,7 +214,7 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOpti
   it(`mode ${mode} reaches by random changes what it computes at once, leaves foreign rules alone, and then nothing`, {
     timeout: 240_000,
   }, async () => {
-    await using node = await createPacketNode(mode);
+    await using node = await createPacketNode(mode, { isSilent: true });
     await addForeignRules(node, mode);
     const before = await readKernel(node, mode);
     const random = createRandom();
@@ -232,7 +235,6 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOpti
       return Object.fromEntries(chosen.filter(([, state]) => state !== undefined));
     };
     const services = { IPv4: new Map<string, ServiceState>(), IPv6: new Map<string, ServiceState>() };
-    const perSync = 5;
     for (let i = 0; i < changes; i += perSync) {
       const family = families[(i / perSync) % 2] ?? 'IPv4';
       for (let j = 0; j < perSync; j += 1) {
@@ -247,7 +249,7 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes }: LifeOpti
     await new Promise((resolve) => setTimeout(resolve, 1100));
     for (const family of families) assert.equal(await node.applier(family).isIntact(), true);
     const grown = await readKernel(node, mode);
-    await using fresh = await createPacketNode(mode);
+    await using fresh = await createPacketNode(mode, { isSilent: true });
     await addForeignRules(fresh, mode);
     for (const family of families) await fresh.apply(family, services[family]);
     assert.deepEqual(grown, await readKernel(fresh, mode));

@@ -30,7 +30,7 @@ export interface UmlOptions {
   writable?: string;
 }
 
-/** True in a program that was started by \`runInUml\`. */
+/** True in a program that was started by `runInUml`. */
 export function isInsideUml(): boolean {
   return process.env[insideVariable] === '1';
 }

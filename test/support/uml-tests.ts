@@ -22,7 +22,8 @@ export function describeInUml(title: string, file: string, timeoutMs: number, de
       const { exitCode, output } = await runInUml([process.execPath, ...args], { timeoutMs, writable: directory });
       const lines = readFileSync(results, 'utf8').trim().split('\n');
       const told = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LineResult);
-      for (const { name, error, skipped } of told) {
+      for (const { name, durationMs, error, skipped } of told) {
+        context.diagnostic(`${Math.round(durationMs)} ms: ${name}`);
         await context.test(name, { skip: skipped }, () => {
           if (error !== undefined) throw new Error(error);
         });

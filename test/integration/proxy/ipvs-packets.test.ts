@@ -5,5 +5,5 @@ import { describeInUml } from '../../support/uml-tests.ts';
 
 describeInUml('packets in mode ipvs, in user-mode Linux', import.meta.filename, 300_000, () => {
   defineDataPathTests('ipvs');
-  defineLifeTests('ipvs', { perSecond: 40, changes: 500 });
+  defineLifeTests('ipvs', { perSecond: 25, changes: 500, perSync: 25 });
 });

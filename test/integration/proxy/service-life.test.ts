@@ -6,5 +6,6 @@ import { defineLifeTests } from '../../support/proxy-life-suite.ts';
 const skip = namespacesUnavailable() ?? false;
 
 describe('services', { skip }, () => {
-  for (const mode of ['iptables', 'nftables'] as const) defineLifeTests(mode, { perSecond: 200, changes: 500 });
+  for (const mode of ['iptables', 'nftables'] as const)
+    defineLifeTests(mode, { perSecond: 200, changes: 500, perSync: 5 });
 });
