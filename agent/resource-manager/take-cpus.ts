@@ -2,7 +2,7 @@
 // whole cores, then single ones, those next to what is in use before others (pkg/kubelet/cm/cpumanager/
 // cpu_assignment.go). Pure.
 import type { Cpu } from './cpu-topology.ts';
-import { countNodes, subsetsOf } from './topology-hint.ts';
+import { spreadCpus } from './spread-cpus.ts';
 
 export interface TakeOptions {
   /** prefer-align-cpus-by-uncorecache. */
@@ -82,25 +82,20 @@ function takeSingles(free: readonly Cpu[], taken: readonly Cpu[], count: number,
   return ranked.slice(0, count).map(({ cpu }) => cpu);
 }
 
-/** Evenly over as few nodes as can serve it; undefined where that cannot be. */
 function takeSpread(all: readonly Cpu[], free: readonly Cpu[], count: number, options: TakeOptions): Cpu[] | undefined {
   const byNode = groupBy(free, ({ node }) => node);
-  const size =
-    options.wholeCores === true
-      ? Math.max(...[...groupBy(all, ({ core }) => core).values()].map((core) => core.length))
-      : 1;
-  const mask = [...byNode.keys()].reduce((sum, node) => sum | (1 << node), 0);
-  const sets = subsetsOf(mask).sort((a, b) => countNodes(a) - countNodes(b) || a - b);
-  for (const set of sets) {
-    const nodes = [...byNode.keys()].filter((node) => (set & (1 << node)) !== 0);
-    const each = Math.floor(count / nodes.length / size) * size;
-    if (each === 0 || nodes.some((node) => (byNode.get(node)?.length ?? 0) < each)) continue;
-    const taken = nodes.flatMap((node) => takePacked(all, byNode.get(node) ?? [], each, options));
-    const rest = free.filter((cpu) => nodes.includes(cpu.node) && !taken.includes(cpu));
-    if (rest.length < count - taken.length) continue;
-    return [...taken, ...takePacked(all, rest, count - taken.length, options)];
-  }
-  return undefined;
+  const perCore = () => Math.max(...[...groupBy(all, ({ core }) => core).values()].map((core) => core.length));
+  const request = {
+    free: new Map([...byNode].map(([node, cpus]) => [node, cpus.map(({ id }) => id)])),
+    machine: { nodes: new Set(all.map(({ node }) => node)).size, cpus: all.length },
+    count,
+    groupSize: options.wholeCores === true ? perCore() : 1,
+  };
+  const ids = spreadCpus(request, (node, taken, amount) => {
+    const left = (byNode.get(node) ?? []).filter(({ id }) => !taken.has(id));
+    return takePacked(all, left, amount, options).map(({ id }) => id);
+  });
+  return ids === undefined ? undefined : free.filter(({ id }) => ids.includes(id));
 }
 
 /** Takes so many of the free ones. Throws where there are too few; the message is the pod's. */

@@ -8,11 +8,12 @@ import { pino } from 'pino';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import { createCpuManager } from '../../../../agent/resource-manager/cpu-manager.ts';
 import { checkCpuPolicyOptions, parseCpuPolicyOptions } from '../../../../agent/resource-manager/cpu-policy-options.ts';
-import { parseCpuSet } from '../../../../agent/resource-manager/cpu-set.ts';
+import { formatCpuSet, parseCpuSet } from '../../../../agent/resource-manager/cpu-set.ts';
 import { encodeCpuState } from '../../../../agent/resource-manager/cpu-state.ts';
 import type { CpuTopology } from '../../../../agent/resource-manager/cpu-topology.ts';
 import { cpuHints, podExclusiveCount } from '../../../../agent/resource-manager/plan-cpus.ts';
 import { createResourceManager } from '../../../../agent/resource-manager/resource-manager.ts';
+import { type TakeOptions, takeCpus } from '../../../../agent/resource-manager/take-cpus.ts';
 import type { TopologyPolicy } from '../../../../agent/resource-manager/topology-hint.ts';
 import { parseTopologyOptions } from '../../../../agent/resource-manager/topology-options.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
@@ -145,7 +146,7 @@ describe('options of the static CPU policy', () => {
       'distribute-cpus-across-numa: as many of each node',
       { topology: wide, options: on('distribute-cpus-across-numa') },
       [6],
-      ['1-3,4-6'],
+      ['4-6,8-10'],
     ],
     [
       'align-by-socket: nodes of one socket before those of another',
@@ -220,6 +221,70 @@ describe('options of the static CPU policy', () => {
     assert.throws(() => checkCpuPolicyOptions(sockets, odd, 'restricted'), /Align by socket is not compatible/);
     checkCpuPolicyOptions(sockets, wide, 'restricted');
   });
+});
+
+/** Machines of the reference's own cases, and what it takes of them. */
+describe('takeCpus as the reference takes', () => {
+  const machine = (
+    count: number,
+    describeCpu: (id: number) => { core: number; socket: number; node: number },
+  ): CpuTopology['cpus'] =>
+    Array.from({ length: count }, (_, id) => {
+      const { core, socket, node } = describeCpu(id);
+      return { id, core: `${socket}/${core}`, socket, node, uncore: socket };
+    });
+  const single = machine(8, (id) => ({ core: id % 4, socket: 0, node: 0 }));
+  const dual = machine(12, (id) => ({ core: id % 6, socket: id % 2, node: id % 2 }));
+  const quad = machine(80, (id) => ({
+    core: id % 40,
+    socket: Math.floor((id % 40) / 20),
+    node: Math.floor((id % 40) / 10),
+  }));
+  const spread = { acrossNodes: true };
+  const groups = { acrossNodes: true, wholeCores: true };
+  const evenly = '0-8,10-18,20-39,40-48,50-58,60-79';
+  const cases: [CpuTopology['cpus'], string, number, TakeOptions, string][] = [
+    [single, '0-7', 0, {}, ''],
+    [single, '0-7', 1, {}, '0'],
+    [single, '1,3,5-7', 1, {}, '6'],
+    [single, '0-7', 2, {}, '0,4'],
+    [single, '0-7', 8, {}, '0-7'],
+    [single, '0-3,6', 2, {}, '2,6'],
+    [dual, '1-5,7-11', 1, {}, '2'],
+    [dual, '0-11', 6, {}, '0,2,4,6,8,10'],
+    [dual, '0-11', 8, {}, '0-2,4,6-8,10'],
+    [quad, '0-79', 40, {}, '0-19,40-59'],
+    [quad, '0-79', 20, {}, '0-9,40-49'],
+    [quad, '10-39,50-79', 20, {}, '10-19,50-59'],
+    [quad, '0-79', 60, {}, '0-29,40-69'],
+    [quad, '1-39,41-79', 60, {}, '10-39,50-79'],
+    [quad, '0-79', 64, {}, '0-31,40-71'],
+    [dual, '0-11', 8, spread, '0-3,6-9'],
+    [quad, '0-79', 64, spread, '0-7,10-17,20-27,30-37,40-47,50-57,60-67,70-77'],
+    [quad, '0-79', 48, spread, '0-7,10-17,20-27,40-47,50-57,60-67'],
+    [quad, '1-29,32-39,41-69,72-79', 48, spread, '1-8,10-17,20-27,41-48,50-57,60-67'],
+    [quad, '2-29,31-39,42-69,71-79', 48, spread, '10-17,20-27,31-38,50-57,60-67,71-78'],
+    [quad, '3-39,43-79', 48, spread, '10-17,20-27,30-37,50-57,60-67,70-77'],
+    [
+      quad,
+      '0-2,10-12,20-22,30-32,40-41,50-51,60-61,70-71',
+      16,
+      spread,
+      '0-1,10-11,20-21,30-31,40-41,50-51,60-61,70-71',
+    ],
+    [quad, '0-79', 26, spread, '0-6,10-16,40-45,50-55'],
+    [quad, '0-79', 26, groups, '0-6,10-15,40-46,50-55'],
+    [quad, '0-79', 62, spread, '0-7,10-17,20-27,30-37,40-47,50-57,60-66,70-76'],
+    [quad, '0-79', 62, groups, '0-7,10-17,20-27,30-36,40-47,50-57,60-67,70-76'],
+    [quad, evenly, 62, spread, '0-7,10-17,20-27,30-37,40-46,50-56,60-67,70-77'],
+    [quad, evenly, 62, groups, '0-7,10-16,20-27,30-37,40-47,50-56,60-67,70-77'],
+  ];
+  for (const [cpus, free, count, options, expected] of cases) {
+    it(`${count} of ${cpus.length} with ${free} free${Object.keys(options).length > 0 ? `, ${Object.keys(options)}` : ''}`, () => {
+      const taken = takeCpus(cpus, parseCpuSet(free), count, options);
+      assert.equal(formatCpuSet(taken), formatCpuSet(parseCpuSet(expected)));
+    });
+  }
 });
 
 describe('hints of the CPU manager', () => {
