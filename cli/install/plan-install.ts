@@ -57,6 +57,7 @@ export const nodePaths: readonly string[] = [
     'allocated_pods_state',
     'cpu_manager_state',
     'dra_manager_state',
+    'dra_manager_state.damaged',
     'evictions.json',
     'memory_manager_state',
     'oom_kills.json',
