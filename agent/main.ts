@@ -1,7 +1,7 @@
 // `berth agent`: the kubelet of a node. Decodes flags and configuration, checks the machine, connects, and runs.
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { createClient } from '#kube/client/create-client.ts';
 import { createMetrics } from '#kube/metrics/metrics.ts';
 import { systemClock } from '#kube/process/clock.ts';
@@ -21,6 +21,7 @@ import { openCriChannel } from './cri/grpc-channel.ts';
 import { createGrpcImageService } from './cri/grpc-image-service.ts';
 import { createGrpcRuntimeService } from './cri/grpc-runtime-service.ts';
 import { createPullProgress } from './cri/pull-progress.ts';
+import { findKernelFaults } from './node/check-kernel.ts';
 import { readMachineFacts } from './node/machine-facts.ts';
 import { findNodeIps } from './node/node-address.ts';
 import { createAgent } from './wiring.ts';
@@ -30,13 +31,30 @@ const runtimeConnectMs = 10_000;
 
 async function checkMachine(settings: AgentSettings): Promise<void> {
   if (process.getuid?.() !== 0) throw new UsageError('the agent has to run as root: use sudo');
-  if (settings.failCgroupV1 && !(await isUnifiedHierarchy('/sys/fs/cgroup'))) {
+  const isUnified = await isUnifiedHierarchy('/sys/fs/cgroup');
+  if (settings.failCgroupV1 && !isUnified) {
     throw new UsageError('this machine uses cgroup v1: set failCgroupV1 to false, or boot with cgroup v2');
+  }
+  if (settings.singleProcessOomKill === false && !isUnified) {
+    throw new UsageError(
+      'invalid configuration: singleProcessOOMKill must not be explicitly set to false when using cgroup v1',
+    );
   }
   const swaps = settings.failSwapOn ? await readFile('/proc/swaps', 'utf8').catch(() => '') : '';
   if (swaps.trim().split('\n').length > 1) {
     throw new UsageError('running with swap on is not supported: switch swap off, or set failSwapOn to false');
   }
+  const faults = settings.protectKernelDefaults ? await findKernelFaults() : [];
+  if (faults.length > 0) throw new UsageError(faults.join('; '));
+}
+
+/** The kernel should rather kill any container than the agent. */
+async function protectFromOom({ oomScoreAdj }: AgentSettings, logger: Logger): Promise<void> {
+  const path = '/proc/self/oom_score_adj';
+  if (Number(await readFile(path, 'utf8')) === oomScoreAdj) return;
+  await writeFile(path, String(oomScoreAdj)).catch((error: Error) =>
+    logger.info({ oomScoreAdj, reason: error.message }, 'the kernel may kill the agent when memory is short'),
+  );
 }
 
 function connectRuntime(settings: AgentSettings) {
@@ -70,6 +88,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   );
   for (const warning of loaded.warnings) logger.warn(warning);
   await checkMachine(settings);
+  await protectFromOom(settings, logger);
   const metrics = createMetrics();
   const tools = { clock: systemClock, exec: systemExec, env: process.env };
   const nodeName = (settings.hostname ?? hostname()).toLowerCase();

@@ -167,6 +167,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     maxBytes: settings.logMaxBytes,
     maxFiles: settings.logMaxFiles,
     periodMs: settings.logMonitorMs,
+    workers: settings.logWorkers,
   };
   const housekeeping = {
     ready: ready.promise,

@@ -113,6 +113,7 @@ export interface AgentSettings extends NodeResourceSettings {
   logMaxBytes: number;
   logMaxFiles: number;
   logMonitorMs: number;
+  logWorkers: number;
   /** Requests a second; undefined: the server's own fairness is limit enough. */
   apiQps: number | undefined;
   apiBurst: number | undefined;
@@ -121,6 +122,10 @@ export interface AgentSettings extends NodeResourceSettings {
   machineIdFiles: string[];
   bootIdFile: string;
   oomScoreAdj: number;
+  /** With version 2 cgroups: whether a container outlives the end of one process for want of memory. */
+  singleProcessOomKill: boolean | undefined;
+  /** Whether the kernel's settings must be as kubelet wants them. */
+  protectKernelDefaults: boolean;
   verbosity: number;
   server: ServerSettings;
 }
@@ -304,6 +309,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     logMaxBytes: quantityValue(String(c['containerLogMaxSize'])),
     logMaxFiles: Number(c['containerLogMaxFiles']),
     logMonitorMs: durationMs(c['containerLogMonitorInterval']),
+    logWorkers: Number(c['containerLogMaxWorkers']),
     apiQps: given.has('kubeAPIQPS') ? Number(c['kubeAPIQPS']) : undefined,
     apiBurst: given.has('kubeAPIQPS') ? Number(c['kubeAPIBurst']) : undefined,
     eventQps: Number(c['eventRecordQPS']),
@@ -311,6 +317,8 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     machineIdFiles: (flag('machine-id-file') ?? '/etc/machine-id,/var/lib/dbus/machine-id').split(','),
     bootIdFile: flag('boot-id-file') ?? '/proc/sys/kernel/random/boot_id',
     oomScoreAdj: Number(c['oomScoreAdj']),
+    singleProcessOomKill: typeof c['singleProcessOOMKill'] === 'boolean' ? c['singleProcessOOMKill'] : undefined,
+    protectKernelDefaults: c['protectKernelDefaults'] === true,
     verbosity: Number(flags['v'] ?? record(c['logging'])['verbosity'] ?? 0),
     server: resolveServer(c, flag('cert-dir') ?? join(rootDir, 'pki')),
   };

@@ -22,6 +22,8 @@ export interface LogRotationOptions {
   maxFiles: number;
   /** The longest time between two looks at a log. */
   periodMs: number;
+  /** How many logs are looked at and put aside at once. */
+  workers?: number;
   /** Calls back once when the file changes; returns how to stop waiting. */
   watchFile?(path: string, changed: () => void): () => void;
 }
@@ -95,7 +97,7 @@ async function rotate(
 
 /** Looks at the logs of running containers, until the signal is aborted. */
 export async function runLogRotation(options: LogRotationOptions, signal: AbortSignal): Promise<void> {
-  const { clock, logger, maxBytes, periodMs, watchFile = watchOnce } = options;
+  const { clock, logger, maxBytes, periodMs, workers = 1, watchFile = watchOnce } = options;
   if (maxBytes <= 0) return;
   const logs = new Map<string, WatchedLog>();
   let wake = Promise.withResolvers<void>();
@@ -139,15 +141,19 @@ export async function runLogRotation(options: LogRotationOptions, signal: AbortS
       log.unwatch?.();
       logs.delete(id);
     }
-    for (const container of running) {
-      if (signal.aborted) break;
-      const now = clock.monotonicMs();
-      const log = logs.get(container.id) ?? newLog(now);
-      logs.set(container.id, log);
-      if (log.nextLookMs > now) continue;
-      log.nextLookMs = now + periodMs;
-      await look(container, log).catch((error: unknown) => failed(container, error));
-    }
+    const left = running.values();
+    const work = async (): Promise<void> => {
+      for (const container of left) {
+        if (signal.aborted) return;
+        const now = clock.monotonicMs();
+        const log = logs.get(container.id) ?? newLog(now);
+        logs.set(container.id, log);
+        if (log.nextLookMs > now) continue;
+        log.nextLookMs = now + periodMs;
+        await look(container, log).catch((error: unknown) => failed(container, error));
+      }
+    };
+    await Promise.all(Array.from({ length: workers }, work));
     wake = Promise.withResolvers<void>();
     const next = Math.min(...[...logs.values()].map(({ nextLookMs }) => nextLookMs)) - clock.monotonicMs();
     const waited = new AbortController();

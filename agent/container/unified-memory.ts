@@ -1,4 +1,5 @@
-// What version 2 cgroups can do with a container's memory beyond its limit: how much of it may be swapped
+// What version 2 cgroups can do with a container's memory beyond its limit: whether it ends as a whole when memory is
+// short (singleProcessOOMKill), how much of it may be swapped
 // (memorySwap.swapBehavior), and with the feature MemoryQoS what is kept from being reclaimed and where it is slowed
 // down (pkg/kubelet/kuberuntime/kuberuntime_container_linux.go). Pure.
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
@@ -13,6 +14,8 @@ export interface UnifiedMemorySettings {
   swapBytes: number;
   memoryBytes: number;
   memoryQos: boolean;
+  /** Whether the kernel ends all processes of a container when it ends one for want of memory. */
+  groupOomKill: boolean;
   throttlingFactor: number;
 }
 
@@ -29,6 +32,7 @@ function swapLimit(pod: Pod, container: Container, settings: UnifiedMemorySettin
 /** Files of the container's cgroup and their contents. */
 export function unifiedMemory(pod: Pod, container: Container, settings: UnifiedMemorySettings): Record<string, string> {
   const files: Record<string, string> = {};
+  if (settings.groupOomKill) files['memory.oom.group'] = '1';
   if (settings.swapBytes > 0) files['memory.swap.max'] = `${swapLimit(pod, container, settings)}`;
   if (!settings.memoryQos) return files;
   const request = quantityValue(container.resources?.requests?.['memory']);

@@ -132,6 +132,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
             swapBytes: facts.swapBytes,
             memoryBytes: facts.memoryBytes,
             memoryQos: settings.memoryQos,
+            groupOomKill: settings.singleProcessOomKill !== true,
             throttlingFactor: settings.memoryThrottlingFactor,
           },
         }

@@ -28,7 +28,13 @@ const settled = () => new Promise((resolve) => setTimeout(resolve, 30));
 
 describe('log rotation', () => {
   async function withRotation(
-    body: (rotation: { log: string; pass(ms: number): Promise<void>; names(): string[] }) => Promise<void>,
+    body: (rotation: {
+      log: string;
+      pass(ms: number): Promise<void>;
+      /** Lets little time of the clock pass, and as much real time as it takes; at most `limitMs` of the clock. */
+      until(holds: () => boolean, limitMs: number): Promise<void>;
+      names(): string[];
+    }) => Promise<void>,
   ): Promise<void> {
     const directory = mkdtempSync(join(tmpdir(), 'log-rotation-'));
     const log = join(directory, '0.log');
@@ -52,6 +58,14 @@ describe('log rotation', () => {
       await body({
         log,
         names: () => readdirSync(directory).sort(),
+        async until(holds, limitMs) {
+          for (let passed = 0; passed < limitMs; passed += 50) {
+            for (let waited = 0; waited < 10 && !holds(); waited += 1) await settled();
+            if (holds()) return;
+            await clock.advance(50);
+          }
+          assert.ok(holds());
+        },
         async pass(ms) {
           for (let left = ms; left > 0; left -= 250) {
             await clock.advance(Math.min(left, 250));
@@ -68,22 +82,20 @@ describe('log rotation', () => {
   }
 
   it('puts a quiet log aside soon after it grew too large, long before the period is over', () =>
-    withRotation(async ({ log, pass, names }) => {
+    withRotation(async ({ log, pass, until, names }) => {
       await pass(1000);
       writeFileSync(log, 'x'.repeat(150));
-      await settled();
-      await pass(750);
-      assert.equal(readFileSync(log, 'utf8'), '');
-      assert.equal(names().length, 2);
+      await until(() => names().length === 2 && readFileSync(log, 'utf8') === '', 1000);
     }));
 
   it('compresses older ones and keeps as many files as it may', () =>
-    withRotation(async ({ log, pass, names }) => {
+    withRotation(async ({ log, pass, until, names }) => {
       for (let round = 0; round < 6; round += 1) {
         appendFileSync(log, `${round}`.repeat(150));
-        await settled();
+        await until(() => readFileSync(log, 'utf8') === '', 5000);
         await pass(1250);
       }
+      await until(() => names().length === 4 && names()[2]?.endsWith('.gz') === true, 1000);
       const rotated = names().slice(1);
       assert.equal(names().length, 4);
       assert.deepEqual(
@@ -96,13 +108,11 @@ describe('log rotation', () => {
     }));
 
   it('never puts two logs aside under one name', () =>
-    withRotation(async ({ log, pass, names }) => {
+    withRotation(async ({ log, until, names }) => {
       writeFileSync(log, 'a'.repeat(150));
-      await settled();
-      await pass(500);
-      assert.equal(names().length, 2);
+      await until(() => names().length === 2, 450);
       writeFileSync(log, 'b'.repeat(150));
-      await pass(250);
+      await until(() => names().length === 3 && names()[1]?.endsWith('.gz') === true, 450);
       const [, one = '', two = ''] = names();
       assert.equal(gunzipSync(readFileSync(join(log, '..', one))).toString(), 'a'.repeat(150));
       assert.equal(readFileSync(join(log, '..', two), 'utf8'), 'b'.repeat(150));

@@ -9,6 +9,7 @@ const settings: UnifiedMemorySettings = {
   swapBytes: 1000,
   memoryBytes: 10_000_000,
   memoryQos: false,
+  groupOomKill: false,
   throttlingFactor: 0.9,
 };
 const using = (request: string | undefined, limit?: string) =>
@@ -37,6 +38,12 @@ describe('memory of containers in version 2 cgroups', () => {
   it('has nothing to say where there is no swap', () => {
     const item = using('5000000');
     assert.deepEqual(unifiedMemory(podOf({ containers: [item] }), item, { ...settings, swapBytes: 0 }), {});
+  });
+
+  it('ends a container as a whole when memory is short, unless one process may die alone', () => {
+    const item = using(undefined);
+    const files = unifiedMemory(podOf({ containers: [item] }), item, { ...settings, swapBytes: 0, groupOomKill: true });
+    assert.deepEqual(files, { 'memory.oom.group': '1' });
   });
 
   it('protects what was asked for, and slows down short of the limit, with MemoryQoS', () => {
