@@ -115,8 +115,19 @@ describe('device plugins', { skip: clustersUnavailable() ?? false }, () => {
       'its devices are told unhealthy',
       async () => (await health()) === `${resource},b Unhealthy,c Unhealthy`,
     );
+    const before = (await node.pod(namespace, 'keeper')).status?.containerStatuses?.[0];
+    await reconfigureAgent(node.cluster, {});
+    await become('none until the plugin is back', '0', '0');
+    await eventually(
+      'nothing is known of the devices',
+      async () => (await health()) === `${resource},b Unknown,c Unknown`,
+    );
     plugin = await startPlugin();
     await become('devices of the new plugin', '3', '3');
+    const keeper = await node.pod(namespace, 'keeper');
+    assert.equal(keeper.status?.phase, 'Running', keeper.status?.message);
+    const { containerID, restartCount } = keeper.status?.containerStatuses?.[0] ?? {};
+    assert.deepEqual([containerID, restartCount], [before?.containerID, 0]);
     await eventually('they are healthy again', async () => (await health()) === `${resource},b Healthy,c Healthy`);
     for (const name of ['keeper', 'late']) {
       await node.client.delete(pods, { namespace, name }, { gracePeriodSeconds: 1 });
