@@ -1,6 +1,5 @@
 // Deletes connection tracking entries with conntrack(8).
-import type { Exec } from '#kube/process/exec.ts';
-import { ExecError } from '#kube/process/exec.ts';
+import { type Exec, ExecError, execOrThrow } from '#kube/process/exec.ts';
 import type { ConntrackDeletion } from '../plan/plan-conntrack.ts';
 
 /** The arguments of conntrack for one deletion. */
@@ -21,12 +20,51 @@ async function deleteOne(exec: Exec, args: readonly string[]): Promise<void> {
   }
 }
 
+/** A flow that the kernel knows: what the client asked for, and who answers. */
+interface Flow {
+  destination: string;
+  port: number;
+  answeredFrom: string;
+}
+
+/** Output of `conntrack -L`. */
+export function parseFlows(text: string): Flow[] {
+  return text.split('\n').flatMap((line) => {
+    const [original, answer] = [...line.matchAll(/src=(\S+) dst=(\S+) sport=\d+ dport=(\d+)/g)];
+    if (original === undefined || answer === undefined) return [];
+    return [{ destination: original[2] ?? '', port: Number(original[3]), answeredFrom: answer[1] ?? '' }];
+  });
+}
+
+function concerns({ originalDestination, destinationPort, endpointIP }: ConntrackDeletion, flow: Flow): boolean {
+  if (flow.port !== destinationPort) return false;
+  if (originalDestination !== undefined && flow.destination !== originalDestination) return false;
+  if (endpointIP !== undefined) return flow.answeredFrom === endpointIP;
+  return originalDestination === undefined || flow.answeredFrom === originalDestination;
+}
+
+/** Of many deletions those that have something to delete: each costs a walk over all flows, and so does one look. */
+async function selectNeeded(exec: Exec, deletions: readonly ConntrackDeletion[]): Promise<ConntrackDeletion[]> {
+  const needed: ConntrackDeletion[] = [];
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    const own = deletions.filter((deletion) => deletion.family === family);
+    if (own.length <= 1) {
+      needed.push(...own);
+      continue;
+    }
+    const args = ['-L', '-f', family === 'IPv6' ? 'ipv6' : 'ipv4', '-p', 'udp'];
+    const flows = parseFlows(await execOrThrow(exec, 'conntrack', args));
+    needed.push(...own.filter((deletion) => flows.some((flow) => concerns(deletion, flow))));
+  }
+  return needed;
+}
+
 /**
  * Deletes; that there was nothing to delete is no error. Several go through one process where conntrack can read
  * commands (1.4.7 and newer). Throws ExecError otherwise.
  */
 export async function applyConntrack(exec: Exec, deletions: readonly ConntrackDeletion[]): Promise<void> {
-  const commands = deletions.map(conntrackArguments);
+  const commands = (await selectNeeded(exec, deletions)).map(conntrackArguments);
   if (commands.length > 1) {
     const input = commands.map((args) => `${args.join(' ')}\n`).join('');
     if ((await exec('conntrack', ['-R', '-'], { input })).exitCode === 0) return;

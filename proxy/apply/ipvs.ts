@@ -134,12 +134,14 @@ export function createIpvs(exec: Exec, family: IpFamily): Ipvs {
       await batch('ipset', ['restore', '-exist'], lines);
     },
     idle: async (servers) => {
-      const counts = new Map<string, number>();
-      for (const service of new Set(servers.map((server) => server.service))) {
-        const result = await exec('ipvsadm', ['-L', '-n', ...service.split(' ')]);
-        // One that is gone has no connections.
-        if (result.exitCode === 0) for (const [key, count] of parseConnections(result.stdout)) counts.set(key, count);
-      }
+      const services = new Set(servers.map(({ service }) => service));
+      const [only, ...more] = services;
+      // Each look costs a process: one for all, but where only one is asked for.
+      const which = only === undefined || more.length > 0 ? [] : only.split(' ');
+      const result = await exec('ipvsadm', ['-L', '-n', ...which]);
+      if (result.exitCode !== 0 && which.length === 0) throw new ExecError('ipvsadm', ['-L', '-n'], result);
+      // A virtual server that is gone has no connections.
+      const counts = parseConnections(result.exitCode === 0 ? result.stdout : '');
       return servers.filter(({ service, realServer }) => (counts.get(`${service} ${realServer}`) ?? 0) === 0);
     },
     refusal: async (scheduler) => {
