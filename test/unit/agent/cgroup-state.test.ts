@@ -70,6 +70,27 @@ describe('the state of a cgroup', () => {
     }
   });
 
+  it('sets no quota for pods whose processors are their own', async () => {
+    const set: [string, unknown][] = [];
+    const fs = {
+      version: 1,
+      ensure: async (path: string, limits: { cpuQuotaUs?: number }) => void set.push([path, limits.cpuQuotaUs]),
+    } as unknown as CgroupFs;
+    const limits = { cpuCfsQuota: true, cpuCfsQuotaPeriodMs: 100, podPidsLimit: -1 };
+    const manager = createCgroupManager({
+      ...{ fs, driver: 'cgroupfs', root: '/', perQos: true, limits, enforceAllocatable: true },
+      withoutQuota: ({ metadata }) => metadata.uid === 'own',
+    });
+    const amounts = { limits: { cpu: '1', memory: '1Mi' }, requests: { cpu: '1', memory: '1Mi' } };
+    for (const uid of ['own', 'shared']) {
+      await manager.ensurePod(podOf({ containers: [container('c', { resources: amounts })] }, { uid }));
+    }
+    assert.deepEqual(set, [
+      ['/kubepods/podown', -1],
+      ['/kubepods/podshared', 100_000],
+    ]);
+  });
+
   it('tells how much memory a container uses, wherever the runtime put its group', async () => {
     const usage: Record<string, number> = { abc123: 10, 'cri-containerd-def456.scope': 20 };
     const fs = {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ConfigMap, Secret, Service } from '#kube/api/generated/core-v1.ts';
+import { containerConfig } from '../../../agent/container/container-config.ts';
 import { containerHash } from '../../../agent/container/container-hash.ts';
 import { milliCpuToQuota, milliCpuToShares, oomScoreAdj } from '../../../agent/container/container-resources.ts';
 import { computeDnsConfig, parseResolvConf } from '../../../agent/container/dns-config.ts';
@@ -13,6 +14,7 @@ import { containerAnnotations, parseContainerFacts } from '../../../agent/contai
 import { parseLogLine } from '../../../agent/container/log-line.ts';
 import { containerSecurityContext, type ImageUser } from '../../../agent/container/security-context.ts';
 import { serviceEnvironment } from '../../../agent/container/service-environment.ts';
+import { type ContainerExtras, noExtras } from '../../../agent/resource-manager/hint-provider.ts';
 import { container, podOf } from './fixtures.ts';
 
 const downward = {
@@ -164,6 +166,30 @@ describe('container resources', () => {
       [0, 1, 500].map((milli) => milliCpuToQuota(milli, 100_000)),
       [0, 1000, 50_000],
     );
+  });
+
+  it('are told processors and memory nodes of its own, and then no quota', () => {
+    const item = container('c', {
+      resources: { limits: { cpu: '1', memory: '1Mi' }, requests: { cpu: '1', memory: '1Mi' } },
+    });
+    const resourcesOf = (cpuCfsQuota: boolean, extras: Partial<ContainerExtras>) =>
+      containerConfig(
+        podOf({ containers: [item] }),
+        item,
+        {
+          ...{ restartCount: 0, imageRef: 'i', imageUser: { uid: undefined, username: '' }, environment: new Map() },
+          ...{ targetId: undefined, mounts: [], devices: [], extras: { ...noExtras(), ...extras } },
+        },
+        {
+          resources: { memoryCapacityBytes: 2 ** 30, hugepageSizes: [], cpuCfsQuota, cpuCfsQuotaPeriodMs: 100 },
+          security: { seccompProfileRoot: '/x', seccompDefault: false },
+        },
+      ).linux?.resources ?? {};
+    const own = resourcesOf(true, { cpus: '1,9', memoryNodes: '0,1', exclusiveCpus: true });
+    assert.deepEqual([own.cpuQuota, own.cpusetCpus, own.cpusetMems], [-1, '1,9', '0,1']);
+    const shared = resourcesOf(true, { cpus: '0,2-8' });
+    assert.deepEqual([shared.cpuQuota, shared.cpusetCpus, shared.cpusetMems], [100_000, '0,2-8', undefined]);
+    assert.equal(resourcesOf(false, { exclusiveCpus: true }).cpuQuota, undefined);
   });
 
   it('protects guaranteed pods from the OOM killer and offers best effort ones first', () => {
