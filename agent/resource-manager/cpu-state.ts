@@ -1,10 +1,10 @@
 // cpu_manager_state: which containers have which processors for themselves, in kubelet's format and with its checksum
 // (pkg/kubelet/cm/cpumanager/state).
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { CheckpointError } from '../allocation/checkpoint.ts';
 import { fnv32a } from '../container/container-hash.ts';
 import { formatCpuSet, parseCpuSet } from './cpu-set.ts';
+import { replaceState } from './replace-state.ts';
 
 export interface CpuState {
   policy: string;
@@ -91,7 +91,5 @@ export async function readCpuState(path: string): Promise<CpuState | undefined> 
 
 /** Replaces the file. */
 export async function writeCpuState(path: string, state: CpuState): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-  await writeFile(`${path}.new`, encodeCpuState(state), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceState(path, encodeCpuState(state));
 }

@@ -1,7 +1,7 @@
 // Memory and huge pages of single NUMA nodes for containers of guaranteed pods (pkg/kubelet/cm/memorymanager: policies
 // None and Static). What containers have is written to the state file before they start.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { qosClassOf } from '#kube/api/pod-qos.ts';
@@ -31,6 +31,7 @@ import {
   type ReusableMemory,
 } from './plan-memory.ts';
 import { hasPodLevelResources } from './pod-level.ts';
+import { replaceState } from './replace-state.ts';
 
 export interface MemoryManagerOptions {
   rootDir: string;
@@ -82,10 +83,7 @@ export async function createMemoryManager(options: MemoryManagerOptions): Promis
   const blocksOf = (podUid: string, container: string) => assignments.get(podUid)?.get(container) ?? [];
 
   async function write(): Promise<void> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    const text = encodeMemoryState({ policy, machine: machineNow(), assignments });
-    await writeFile(`${path}.new`, text, { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    await replaceState(path, encodeMemoryState({ policy, machine: machineNow(), assignments }));
   }
 
   function save(): Promise<void> {

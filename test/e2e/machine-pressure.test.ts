@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import {
@@ -125,6 +125,10 @@ describe('a machine that runs out', { skip }, () => {
       90_000,
     );
     await held.waitNodeReady();
+  });
+  afterEach(async () => {
+    // What one test has filled must not fail the others.
+    await held?.machine.run('rm -f /var/lib/kubelet/filler* /var/lib/containerd/filler');
   });
   after(async () => {
     await held?.[Symbol.asyncDispose]();
