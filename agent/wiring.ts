@@ -16,6 +16,7 @@ import { systemFetchText } from './pod-source/manifest-url.ts';
 import { createPodSources } from './pod-source/pod-sources.ts';
 import { createAgentMetrics } from './server/agent-metrics.ts';
 import { connectServer } from './server/connect-server.ts';
+import { registerOrphanMetrics } from './server/metrics/orphan-metrics.ts';
 import { countContainers, countPods } from './stats/count-pods.ts';
 import { runHousekeeping } from './sync/housekeeping.ts';
 import { createPodWorkers, type PodWorkers } from './sync/pod-workers.ts';
@@ -170,6 +171,7 @@ export async function createAgent(parts: AgentParts): Promise<Component> {
     workers: settings.logWorkers,
   };
   const housekeeping = {
+    observeOrphans: registerOrphanMetrics(metrics.registry),
     ready: ready.promise,
     volumes,
     cgroups,

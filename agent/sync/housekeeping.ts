@@ -27,6 +27,8 @@ export interface HousekeepingOptions {
   /** The addresses of this node's pods, once they are assigned. */
   podCidr(): string | undefined;
   setPodCidr(cidr: string, signal: AbortSignal): Promise<void>;
+  /** Told of the directories of pods that are no more, round by round. */
+  observeOrphans?(found: { removed: number; failed: number }): void;
 }
 
 /** The uid at the end of the name of a pod's log directory. */
@@ -52,11 +54,21 @@ async function removeOrphans(options: HousekeepingOptions, withLogs: boolean): P
   const { volumes, cgroups, cache, workers, logger } = options;
   const isKnown = (uid: string) => workers.get(uid) !== undefined || cache.get(uid) !== undefined;
   const attempt = async (what: string, uid: string, remove: () => Promise<void>) => {
-    await remove().catch((error: unknown) => logger.warn({ err: error, uid }, `cannot remove the ${what} of a pod`));
+    return remove().then(
+      () => true,
+      (error: unknown) => {
+        logger.warn({ err: error, uid }, `cannot remove the ${what} of a pod`);
+        return false;
+      },
+    );
   };
+  const found = { removed: 0, failed: 0 };
   for (const uid of await volumes.listPods()) {
-    if (!isKnown(uid)) await attempt('directory', uid, () => volumes.removeDirectory(uid));
+    if (isKnown(uid)) continue;
+    if (await attempt('directory', uid, () => volumes.removeDirectory(uid))) found.removed += 1;
+    else found.failed += 1;
   }
+  options.observeOrphans?.(found);
   for (const uid of await cgroups.listPods()) {
     if (!isKnown(uid)) await attempt('cgroup', uid, () => cgroups.removePod(uid));
   }

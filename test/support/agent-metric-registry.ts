@@ -12,6 +12,7 @@ import {
   registerProcessorMetrics,
   registerTopologyMetrics,
 } from '../../agent/server/metrics/manager-metrics.ts';
+import { registerOrphanMetrics } from '../../agent/server/metrics/orphan-metrics.ts';
 import { createPodMetrics } from '../../agent/server/metrics/pod-metrics.ts';
 import { registerPullRecordCounts } from '../../agent/server/metrics/pull-record-counts.ts';
 import { registerVolumeCounts } from '../../agent/server/metrics/volume-counts.ts';
@@ -45,6 +46,7 @@ export function createAgentRegistry() {
   createCertificateMetrics(registry, systemClock);
   createShutdownMetrics(registry, systemClock);
   registerTopologyMetrics(registry);
+  registerOrphanMetrics(registry);
   registerSleepCount(registry);
   registerImageMetrics(registry);
   registerClaimMetrics(registry, () => new Map());

@@ -55,6 +55,17 @@ describe('planPodActions: sandboxes', () => {
     assert.deepEqual(plan(one, runtimeOf([], [sandbox({ ips: [] })]))[1], 'createSandbox 1');
   });
 
+  it('keeps as many ended runs of a container as it is told', () => {
+    const runs = [run('c', {}, 3), ended('c', 1, 2), ended('c', 1, 1), ended('c', 1, 0)];
+    const removed = (deadKept?: number) =>
+      plan(one, runtimeOf(runs), deadKept === undefined ? {} : { deadKept }).filter((text) =>
+        text.startsWith('remove'),
+      );
+    assert.deepEqual(removed(), ['remove c-1', 'remove c-0']);
+    assert.deepEqual(removed(2), ['remove c-0']);
+    assert.deepEqual(removed(Number.POSITIVE_INFINITY), []);
+  });
+
   it('accepts a sandbox without an address on the host network', () => {
     const pod = podOf({ containers: [container('c')], hostNetwork: true });
     const observed = runtimeOf([run('c')], [sandbox({ ips: [], hostNetwork: true })]);
