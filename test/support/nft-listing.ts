@@ -27,12 +27,27 @@ export function recordedListing(name: string): string {
   return readFileSync(join(import.meta.dirname, `../data/proxy/${name}.nft`), 'utf8');
 }
 
+/** kube-proxy's random choice by a map, as the rules that berth writes for few endpoints. */
+function spreadChoice(translation: string | undefined, choices: readonly string[]): string[] {
+  const protocol = /^meta l4proto \S+ /.exec(translation ?? '')?.[0] ?? '';
+  return choices.map((choice, i) => {
+    const left = choices.length - i;
+    const share = left > 1 ? `numgen random mod ${left} < 1 ` : '';
+    const target = choice.slice(choice.indexOf(' : ') + 3);
+    if (translation === undefined) return `${share}${target}`;
+    const [ip = '', port = ''] = target.split(' . ');
+    return `${protocol}${share}dnat to ${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
+  });
+}
+
 /** Lines of one object; elements of sets have no order, and neither have members of a literal set in a rule. */
 function normalise(line: string): string[] {
   if (line.startsWith('elements = {')) {
     const elements = line.slice(12, line.lastIndexOf('}')).split(/,(?![^"]*" )/);
     return elements.map((element) => `element ${element.trim().replace(/ expires \S+$/, '')}`).sort();
   }
+  const choice = /^(meta l4proto \S+ dnat ip6? to )?numgen random mod (\d+) v?map \{ (.*) \}$/.exec(line);
+  if (choice !== null && Number(choice[2]) <= 8) return spreadChoice(choice[1], (choice[3] ?? '').split(', '));
   const set = /^(.*!= \{ )(.*)( \}.*)$/.exec(line);
   if (set === null) return [line.replace(/timeout (\d+)m$/, (_, minutes) => `timeout ${Number(minutes) * 60}s`)];
   const members = (set[2] ?? '').split(', ').map((member) => member.replace(/\/32$/, ''));

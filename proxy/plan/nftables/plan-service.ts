@@ -114,19 +114,39 @@ function planExternalChain({ port, endpoints, chains, options, hasExternal }: Co
   return rules;
 }
 
-/** One random choice in a map, however many endpoints; with affinity, what the client chose before comes first. */
+/**
+ * Up to so many endpoints are chosen among by rules, one after the other; more by a map. The kernel looks through all
+ * maps of a table for each new one, so that a map for each service would cost the square of their number.
+ */
+const maxChoicesByRule = 8;
+
+/** Rules of which each takes its share of what those before it have left. */
+function planChoices(prefix: string, targets: readonly string[]): Rule[] {
+  return targets.map((target, i) => {
+    const left = targets.length - i;
+    return `${prefix}${left > 1 ? `numgen random mod ${left} < 1 ` : ''}${target}`;
+  });
+}
+
+/** A random choice among endpoints; with affinity, what the client chose before comes first. */
 function planBalancing({ port, protocol, ip }: Context, endpoints: readonly Endpoint[]): Rule[] {
   const count = endpoints.length;
   if (port.affinitySeconds === undefined) {
+    if (count <= maxChoicesByRule) {
+      const targets = endpoints.map(({ address }) => `dnat to ${address}`);
+      return planChoices(`meta l4proto ${protocol} `, targets);
+    }
     const choices = endpoints.map((endpoint, i) => `${i} : ${endpoint.ip} . ${endpoint.port}`);
     return [`meta l4proto ${protocol} dnat ${ip} to numgen random mod ${count} map { ${choices.join(', ')} }`];
   }
   const names = endpoints.map((endpoint) => endpointNames(port, endpoint));
+  const stuck = names.map(({ chain, affinity }) => `${ip} saddr @${affinity} goto ${chain}`);
+  if (count <= maxChoicesByRule) {
+    const targets = names.map(({ chain }) => `goto ${chain}`);
+    return [...stuck, ...planChoices('', targets)];
+  }
   const choices = names.map(({ chain }, i) => `${i} : goto ${chain}`);
-  return [
-    ...names.map(({ chain, affinity }) => `${ip} saddr @${affinity} goto ${chain}`),
-    `numgen random mod ${count} vmap { ${choices.join(', ')} }`,
-  ];
+  return [...stuck, `numgen random mod ${count} vmap { ${choices.join(', ')} }`];
 }
 
 /** Plans one port. The rules depend on nothing but the arguments, so a port is planned again only when they changed. */
