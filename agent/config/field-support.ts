@@ -26,7 +26,6 @@ export const notHonoured: Readonly<Record<string, string>> = {
   showHiddenMetricsForVersion: 'no metric is hidden',
   systemCgroups: 'processes are not moved',
   tracing: 'spans are not exported',
-  userNamespaces: 'each pod has 65536 ids',
   volumePluginDir: 'there are no FlexVolume plugins',
 };
 

@@ -81,6 +81,8 @@ export interface AgentSettings extends NodeResourceSettings {
   clusterDomain: string;
   resolvConf: string;
   maxPods: number;
+  /** Of pods with a user namespace of their own. */
+  idsPerPod: number | undefined;
   /** Count ephemeral storage as a resource. */
   localStorage: boolean;
   podPidsLimit: number;
@@ -219,6 +221,11 @@ function shownFlags(flags: LoadedConfiguration['flags']): Record<string, string>
   );
 }
 
+function idsPerPod(c: Fields): number | undefined {
+  const count = record(c['userNamespaces'])['idsPerPod'];
+  return typeof count === 'number' ? count : undefined;
+}
+
 /** Pods of the node: maxPods, or fewer where podsPerCore says so. */
 function podLimit(c: Fields, cores: number): number {
   const most = Number(c['maxPods']);
@@ -284,6 +291,7 @@ export function resolveSettings({ configuration: c, flags, given }: LoadedConfig
     clusterDomain: String(c['clusterDomain'] ?? ''),
     resolvConf: String(c['resolvConf']),
     maxPods: podLimit(c, availableParallelism()),
+    idsPerPod: idsPerPod(c),
     localStorage: c['localStorageCapacityIsolation'] !== false,
     podPidsLimit: Number(c['podPidsLimit']),
     allowedSysctls: list(c['allowedUnsafeSysctls']),

@@ -209,6 +209,7 @@ export async function wirePods(parts: AgentParts, connections: PodConnections) {
       userNamespaces: createUserNamespaces({
         rootDir: settings.rootDir,
         maxPods: settings.maxPods,
+        idsPerPod: settings.idsPerPod,
         isSupported: (name) => health.abilities().handlers.find((item) => item.name === name)?.userNamespaces === true,
       }),
     },

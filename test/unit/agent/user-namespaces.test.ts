@@ -39,6 +39,18 @@ describe('user namespaces of pods', () => {
     assert.equal((await range(second, 'c'))?.hostId, 65_536);
   });
 
+  it('are as wide as the node says, and overlap none of another width', async (t) => {
+    const { create, rootDir } = open(t);
+    const narrow = create();
+    await narrow.of(podWith('a', false), '');
+    await narrow.of(podWith('b', false), '');
+    const wide = createUserNamespaces({ rootDir, maxPods: 4, idsPerPod: 131_072, isSupported: () => true });
+    const range = async (uid: string) => (await wide.of(podWith(uid, false), ''))?.uids?.[0];
+    assert.deepEqual(await range('a'), { hostId: 65_536, containerId: 0, length: 65_536 }, 'it keeps what it has');
+    assert.deepEqual(await range('c'), { hostId: 262_144, containerId: 0, length: 131_072 });
+    assert.equal((await range('d'))?.hostId, 393_216);
+  });
+
   it('are refused where the runtime cannot give them', async (t) => {
     const users = open(t).create();
     await assert.rejects(
