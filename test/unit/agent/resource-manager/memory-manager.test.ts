@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { pino } from 'pino';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import { parseQuantity } from '#kube/api/quantity.ts';
+import { describeMemory } from '../../../../agent/pod-resources/describe-memory.ts';
 import type { NumaNode } from '../../../../agent/resource-manager/cpu-topology.ts';
 import { createMemoryManager } from '../../../../agent/resource-manager/memory-manager.ts';
 import { decodeMemoryState, encodeMemoryState } from '../../../../agent/resource-manager/memory-state.ts';
@@ -229,6 +230,9 @@ describe('the memory manager', () => {
     assert.deepEqual(memory.allocatable().slice(2), [
       { nodes: 2, resource: 'hugepages-2Mi', sizeBytes: 2 * gi },
       { nodes: 2, resource: 'memory', sizeBytes: 7 * gi },
+    ]);
+    assert.deepEqual(describeMemory(memory.allocatable().slice(3)), [
+      { memoryType: 'memory', size: 7 * gi, topology: { nodes: [{ ID: 1 }] } },
     ]);
     const none = await open(t, { policy: 'None' });
     assert.deepEqual(none.memory.allocatable(), []);
