@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import { resourceslices } from '#kube/api/generated/resources.ts';
 import type { ApiClient } from '#kube/client/types.ts';
+import { StatusError } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
 
 const firstRetryMs = 1000;
@@ -27,7 +28,8 @@ export async function removeResourceSlices(
       await client.deleteCollection(resourceslices, { fieldSelector: fieldSelector.join(','), signal });
       return;
     } catch (error) {
-      if (signal.aborted) return;
+      // Where the API is not served there is nothing to remove.
+      if (signal.aborted || (error instanceof StatusError && error.httpCode === 404)) return;
       logger.debug({ err: error, driver }, 'cannot remove ResourceSlices yet');
       await clock.sleep(delayMs, signal).catch(() => undefined);
     }
