@@ -32,11 +32,10 @@ function missingEntries(base: ReturnType<typeof planBase>, saved: Record<Table, 
 /** One applier per family. */
 export function createIptablesApplier(iptables: Iptables, options: ApplierOptions, logger: Logger): RuleApplier {
   const base = planBase(options.base);
-  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services));
+  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services), size);
   let needsFull = true;
-  let ruleCount = 0;
 
-  async function planFullChanges(rules: readonly ServiceRules[]): Promise<TableChange[]> {
+  async function planFullChanges(rules: Iterable<ServiceRules>): Promise<TableChange[]> {
     const saved = {
       mangle: await iptables.save('mangle'),
       filter: await iptables.save('filter'),
@@ -77,11 +76,10 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
 
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
-    const changes = full ? await planFullChanges(planned.all()) : planDelta(planned.pairs);
+    const changes = full ? await planFullChanges(planned.all()) : planDelta(planned.pairs());
     const lines = changes.reduce((sum, change) => sum + change.lines.length, 0);
     if (lines > 0) await iptables.restore(formatRestore(changes));
     planned.commit();
-    ruleCount = applied.total(size);
     logger.debug({ family: options.base.family, full, lines }, 'applied rules');
     const { conntrack } = planned;
     return { full, lines, conntrack: full ? conntrack.filter(isSafeAtStart) : conntrack };
@@ -97,7 +95,7 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
       return true;
     },
     get ruleCount() {
-      return ruleCount;
+      return applied.total;
     },
   };
 }

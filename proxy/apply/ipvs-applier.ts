@@ -9,7 +9,7 @@ import { compareWithKernel, ownItems } from '../plan/ipvs/ownership.ts';
 import { type BasePlanOptions, planBase } from '../plan/ipvs/plan-base.ts';
 import { type DrainingServer, type IpvsChange, planChange } from '../plan/ipvs/plan-change.ts';
 import { planService, type ServicePlanOptions } from '../plan/ipvs/plan-service.ts';
-import { type IpvsItem, ipvsClaims, type ServiceRules } from '../plan/ipvs/rules.ts';
+import { type IpvsItem, ipvsClaims } from '../plan/ipvs/rules.ts';
 import { createAppliedPorts, isSafeAtStart } from './applied-ports.ts';
 import type { Iptables } from './iptables.ts';
 import { cleanupIptables, type KeptChains } from './iptables-cleanup.ts';
@@ -57,12 +57,14 @@ export function createIpvsApplier(
 ): RuleApplier {
   const { family } = options.base;
   const base = planBase(options.base);
-  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services));
+  const applied = createAppliedPorts(
+    ({ port, endpoints }) => planService(port, endpoints, options.services),
+    ({ items }) => items.length,
+  );
   let ledger: ClaimLedger<IpvsItem> = createClaimLedger(ipvsClaims);
   /** Real servers with weight 0, with the time since when. */
   const draining = new Map<string, DrainingServer & { sinceMs: number }>();
   let needsFull = true;
-  let ruleCount = 0;
 
   async function writeChains(): Promise<void> {
     const changes: TableChange[] = [];
@@ -117,11 +119,11 @@ export function createIpvsApplier(
 
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
-    let changes = full ? undefined : ledger.change(planned.pairs);
+    let changes = full ? undefined : ledger.change(planned.pairs());
     if (changes === undefined) {
       await ipvs.prepare(options);
       ledger = createClaimLedger(ipvsClaims);
-      ledger.change(planned.all().map((after) => ({ after })));
+      for (const after of planned.all()) ledger.change([{ after }]);
       changes = compareWithKernel(await ipvs.read(), ledger.held(), options.excludeCIDRs);
     }
     const change = planChange(family, { removed: changes.removed.map(withDraining), added: changes.added });
@@ -129,7 +131,6 @@ export function createIpvsApplier(
     if (full) await writeChains();
     noteDraining(change, [...changes.removed, ...changes.added]);
     planned.commit();
-    ruleCount = applied.total(({ items }: ServiceRules) => items.length);
     const lines =
       change.entriesAdded.length + change.servers.length + change.addresses.length + change.entriesRemoved.length;
     logger.debug({ family, full, lines }, 'applied rules');
@@ -159,7 +160,7 @@ export function createIpvsApplier(
       return draining.size > 0;
     },
     get ruleCount() {
-      return ruleCount;
+      return applied.total;
     },
   };
 }

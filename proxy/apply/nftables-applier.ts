@@ -33,14 +33,13 @@ export function createNftablesApplier(
   clock: Clock,
   logger: Logger,
 ): RuleApplier {
-  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services));
+  const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services), size);
   let ledger = createClaimLedger(elementClaims);
   /** Emptied chains by the time they were emptied. */
   const emptied = new Map<string, number>();
   const { family } = options.base();
   let needsFull = true;
   let mustRecreate = false;
-  let ruleCount = 0;
 
   function expiredChains(): string[] {
     const nowMs = clock.monotonicMs();
@@ -49,7 +48,7 @@ export function createNftablesApplier(
 
   async function planFullChange(planned: PlannedChanges<ServiceRules>): Promise<NftChange> {
     ledger = createClaimLedger(elementClaims);
-    const rules = planned.all();
+    const rules = [...planned.all()];
     const { added } = ledger.change(rules.map((after) => ({ after })));
     return planFull(family, planBase(options.base()), rules, added, await nft.leftovers(), mustRecreate);
   }
@@ -69,11 +68,10 @@ export function createNftablesApplier(
 
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
-    const change = full
-      ? await planFullChange(planned)
-      : planDelta(family, planned.pairs, ledger.change(planned.pairs));
+    const pairs = full ? [] : planned.pairs();
+    const change = full ? await planFullChange(planned) : planDelta(family, pairs, ledger.change(pairs));
     const { conntrack } = planned;
-    const back = new Set(full ? [] : planned.pairs.flatMap(({ after }) => [...(after?.chains.keys() ?? [])]));
+    const back = new Set(pairs.flatMap(({ after }) => [...(after?.chains.keys() ?? [])]));
     const deleted = full ? [] : expiredChains().filter((chain) => !back.has(chain));
     const lines = change.lines.length === 0 ? [] : [...planChainDeletion(family, deleted), ...change.lines];
     if (lines.length > 0) {
@@ -85,7 +83,6 @@ export function createNftablesApplier(
     for (const chain of change.emptied) emptied.set(chain, clock.monotonicMs());
     planned.commit();
     mustRecreate = false;
-    ruleCount = applied.total(size);
     logger.debug({ family, full, lines: lines.length }, 'applied rules');
     return { full, lines: lines.length, conntrack: full ? conntrack.filter(isSafeAtStart) : conntrack };
   }
@@ -109,7 +106,7 @@ export function createNftablesApplier(
       return true;
     },
     get ruleCount() {
-      return ruleCount;
+      return applied.total;
     },
   };
 }

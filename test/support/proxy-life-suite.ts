@@ -87,7 +87,7 @@ function createRandom(): (below: number) => number {
 
 /** Defines the tests for one mode. */
 export function defineLifeTests(mode: ModeName, { perSecond, changes, perSync }: LifeOptions): void {
-  describe(`a service in mode ${mode}`, { timeout: 240_000 }, () => {
+  describe(`a service in mode ${mode}`, { timeout: 400_000 }, () => {
     let node: PacketNode;
     before(async () => {
       node = await createPacketNode(mode);
@@ -176,7 +176,7 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes, perSync }:
       const all = new Map([packetState('IPv4', {}, threePods)]);
       const extra = new Map([...all, packetState('IPv4', { externalTrafficPolicy: 'Local' }, threePods, 2)]);
       let finished = false;
-      for (let programs = 0; !finished; programs += mode === 'iptables' ? 1 : 2) {
+      for (let programs = 0; !finished; programs += mode === 'ipvs' ? 3 : 1) {
         node.restart(mode);
         node.crashAfter(programs);
         const state = programs % 2 === 0 ? extra : all;
@@ -212,7 +212,7 @@ export function defineLifeTests(mode: ModeName, { perSecond, changes, perSync }:
   });
 
   it(`mode ${mode} reaches by random changes what it computes at once, leaves foreign rules alone, and then nothing`, {
-    timeout: 240_000,
+    timeout: 400_000,
   }, async () => {
     await using node = await createPacketNode(mode, { isSilent: true });
     await addForeignRules(node, mode);
