@@ -40,11 +40,12 @@ describe('explaining a pod', { skip, concurrency: 8 }, () => {
       `a condition of ${name}`,
       async () => {
         const text = await kubectl('get', 'pod', name, '-o', path);
-        return text === '' ? undefined : (JSON.parse(text) as { reason: string; message: string });
+        const found = text === '' ? undefined : (JSON.parse(text) as { reason: string; message: string });
+        // On a busy machine another step may have taken its time before.
+        return found?.reason === reason ? found : undefined;
       },
-      2 * limitMs,
+      4 * limitMs,
     );
-    assert.equal(condition.reason, reason);
     assert.match(condition.message, message);
     const told = JSON.parse(
       await kubectl('get', '--raw', `/api/v1/nodes/${proxied.nodeName}/proxy/explain/default/${name}`),
