@@ -20,6 +20,8 @@ const skip = clustersUnavailable() ?? false;
 const durationMs = 300_000;
 const steadyPods = 5;
 const churningPods = 12;
+/** A slow machine must not be killed so often that the cluster gives the node up, which touches every pod's status. */
+const maxSilentMs = 15_000;
 const uidLabel = 'io.kubernetes.pod.uid';
 
 /** Numbers that only look random, so that a run can be repeated. */
@@ -105,6 +107,12 @@ describe('a node under churn whose agent and runtime are killed', { skip }, () =
     }
   }
 
+  /** How long nothing was heard of the node. */
+  async function silentMs(): Promise<number> {
+    const path = ['lease', node.name, '-n', 'kube-node-lease', '-o', 'jsonpath={.spec.renewTime}'];
+    return Date.now() - Date.parse(await kubectl('get', ...path));
+  }
+
   const factsOf = ({ metadata, status }: Pod) => ({
     name: metadata.name,
     uid: metadata.uid,
@@ -124,7 +132,9 @@ describe('a node under churn whose agent and runtime are killed', { skip }, () =
     const killing = (async () => {
       while (Date.now() < endMs) {
         await sleep(2000 + random(8000));
-        await kill(random(3) === 0 ? 'containerd' : 'agent');
+        const victim = random(3) === 0 ? 'containerd' : 'agent';
+        if ((await silentMs()) > maxSilentMs) continue;
+        await kill(victim);
         kills += 1;
       }
     })();
@@ -145,7 +155,7 @@ describe('a node under churn whose agent and runtime are killed', { skip }, () =
       await sleep(random(600));
     }
     await killing;
-    assert.ok(kills > 15 && serial > 30, `${kills} kills, ${serial} pods`);
+    assert.ok(kills > 8 && serial > 30, `${kills} kills, ${serial} pods`);
 
     await eventually(
       'all that should run is ready',
