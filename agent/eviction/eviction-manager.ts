@@ -132,6 +132,7 @@ export function createEvictionManager(options: EvictionOptions): EvictionManager
   }
 
   async function synchronize(signal: AbortSignal): Promise<Pod | undefined> {
+    await options.records.retry();
     const { seen, layout } = await options.observe();
     const plan = planPressure(thresholds, seen, state, { nowMs: clock.monotonicMs(), transitionMs });
     const before = pressure;

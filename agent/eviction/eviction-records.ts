@@ -46,6 +46,8 @@ export interface EvictionRecord {
 
 export interface EvictionRecords {
   add(record: EvictionRecord): Promise<void>;
+  /** Writes what could not be written when it was added. */
+  retry(): Promise<void>;
   /** The newest about the pod. */
   of(podUid: string): EvictionRecord | undefined;
   all(): readonly EvictionRecord[];
@@ -66,17 +68,25 @@ export async function openEvictionRecords(path: string, logger: Logger): Promise
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') logger.warn({ err: error, path }, 'cannot read evictions');
   }
+  let isKept = true;
+
+  async function write(): Promise<void> {
+    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+    await writeFile(`${path}.new`, JSON.stringify(records), { mode: 0o600 });
+    await rename(`${path}.new`, path);
+    isKept = true;
+  }
+
   return {
     async add(record) {
       records = [...records, record].slice(-maxRecords);
-      try {
-        await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-        await writeFile(`${path}.new`, JSON.stringify(records), { mode: 0o600 });
-        await rename(`${path}.new`, path);
-      } catch (error) {
-        // The disk may be what is short.
-        logger.warn({ err: error, path }, 'cannot keep the record of an eviction');
-      }
+      isKept = false;
+      // The disk may be what is short.
+      await write().catch((error: Error) => logger.warn({ err: error, path }, 'cannot keep the record of an eviction'));
+    },
+    async retry() {
+      // Told when it was added.
+      if (!isKept) await write().catch(() => undefined);
     },
     of: (podUid) => records.findLast(({ uid }) => uid === podUid),
     all: () => records,

@@ -9,6 +9,8 @@ import type { Clock } from '#kube/process/clock.ts';
 
 /** Changes that come together are written together. */
 const delayMs = 500;
+/** The disk may be full. */
+const retryMs = 10_000;
 
 export interface PodCheckpoint {
   /** The pods as they were last written; none when there is no file, or none that can be used. */
@@ -74,7 +76,8 @@ export function createPodCheckpoint(
       await write(path, text);
       last = text;
     } catch (error) {
-      logger.warn({ err: error, path }, 'cannot write the checkpoint of pods');
+      isDirty = true;
+      logger.warn({ err: error, path }, 'cannot write the checkpoint of pods, will try again');
     }
   }
 
@@ -102,6 +105,10 @@ export function createPodCheckpoint(
         if (!signal.aborted) await clock.sleep(delayMs, signal).catch(() => undefined);
         wanted = Promise.withResolvers();
         if (isDirty) await save();
+        while (isDirty && !signal.aborted) {
+          await clock.sleep(retryMs, signal).catch(() => undefined);
+          if (!signal.aborted) await save();
+        }
       }
     },
   };

@@ -174,7 +174,13 @@ describe('a machine that runs out', { skip }, () => {
     const told = await explain('writes');
     assert.match(told, /signal +nodefs\.available/);
     assert.match(told, /ranking +default\/writes: uses 60.* chosen/);
-    // Full again, now that the pod has gone: nothing can be written while the agent starts.
+    await eventually(
+      'a record that is kept, now that the pod has gone',
+      async () => (await held.machine.run('cat /var/lib/kubelet/evictions.json')).stdout.includes('"writes"'),
+      60_000,
+      1000,
+    );
+    // Full again: nothing can be written while the agent starts.
     await held.on(
       'dd if=/dev/zero of=/var/lib/kubelet/filler2 bs=1M 2>/dev/null; systemctl restart berth-agent',
       90_000,
@@ -187,6 +193,7 @@ describe('a machine that runs out', { skip }, () => {
       JSON.parse(await held.on(`cat /var/lib/kubelet/${file}`));
     }
     assert.deepEqual([await held.containerOf('stays'), await held.restartsOf('stays')], [id, 0]);
+    assert.match(await explain('writes'), /signal +nodefs\.available/, 'also after a restart');
     await held.cluster.kubectl('delete', 'pod', 'writes', '--timeout=60s');
     await waitTracesOf(1, held);
   });

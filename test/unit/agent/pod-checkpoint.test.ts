@@ -59,6 +59,22 @@ describe('the checkpoint of pods', () => {
     assert.match(readFileSync(path, 'utf8'), /uid-late/);
   });
 
+  it('writes what a full disk refused once there is room', async () => {
+    const clock = createFakeClock();
+    const stop = new AbortController();
+    const checkpoint = createPodCheckpoint(path, () => [pod('a')], clock, logger);
+    const running = checkpoint.run(stop.signal);
+    // A file where the directory should be.
+    writeFileSync(join(directory, 'berth'), '');
+    checkpoint.changed();
+    await clock.advance(1000);
+    rmSync(join(directory, 'berth'));
+    await clock.advance(11_000);
+    stop.abort();
+    await running;
+    assert.match(readFileSync(path, 'utf8'), /uid-a/);
+  });
+
   it('keeps no pod that has ended or is being deleted', () => {
     const ended = pod('ended', { status: { phase: 'Succeeded' } });
     const deleted = pod('deleted');

@@ -1,13 +1,13 @@
 // The parts that act on pressure, with everything around them made up.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { pino } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { createEvictionManager } from '../../../../agent/eviction/eviction-manager.ts';
-import { openEvictionRecords } from '../../../../agent/eviction/eviction-records.ts';
+import { type EvictionRecord, openEvictionRecords } from '../../../../agent/eviction/eviction-records.ts';
 import { parseThresholds } from '../../../../agent/eviction/thresholds.ts';
 import { createImageGarbage, type ImageGarbageOptions } from '../../../../agent/image/image-garbage.ts';
 import type { EndReason } from '../../../../agent/sync/pod-work.ts';
@@ -16,6 +16,19 @@ import { container, podOf } from '../fixtures.ts';
 
 const logger = pino({ level: 'silent' });
 const stop = new AbortController().signal;
+
+it('keeps the record of an eviction as soon as the disk has room for it', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'evict-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'full', 'evictions.json');
+  // A file where the directory should be.
+  writeFileSync(join(directory, 'full'), '');
+  const records = await openEvictionRecords(path, logger);
+  await records.add({ uid: 'u', signal: 'nodefs.available', ranking: [] } as unknown as EvictionRecord);
+  rmSync(join(directory, 'full'));
+  await records.retry();
+  assert.equal((await openEvictionRecords(path, logger)).of('u')?.signal, 'nodefs.available');
+});
 
 async function manage(t: TestContext, pods: Pod[], available: () => number) {
   const directory = mkdtempSync(join(tmpdir(), 'evict-'));
