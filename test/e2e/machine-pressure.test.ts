@@ -200,7 +200,7 @@ describe('a machine that runs out', { skip }, () => {
 
   it('evicts who takes the memory, and nobody else', async () => {
     const { spec, container } = keeps('Memory');
-    const amounts = { cpu: '20m', memory: '32Mi' };
+    const amounts = { cpu: '200m', memory: '32Mi' };
     await held.createPod('takes', spec, container);
     await held.createPod('modest');
     await held.createPod('guaranteed', {}, { resources: { requests: amounts, limits: amounts } });
