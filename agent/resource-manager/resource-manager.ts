@@ -14,7 +14,7 @@ export interface ResourceManagerOptions {
   topology: TopologyOptions;
   /** Uids of pods of which something runs: after a restart not all of them may have been told yet. */
   running(): readonly string[];
-  /** Told how a pod fared where there is a policy. */
+  /** Told how a pod fared; without a policy nothing can be out of line. */
   observe?(admitted: boolean, durationMs: number): void;
 }
 
@@ -67,11 +67,11 @@ export function createResourceManager(options: ResourceManagerOptions): Resource
       const startedMs = performance.now();
       try {
         await give(pod, signal);
-        if (policy !== 'none') options.observe?.(true, performance.now() - startedMs);
+        options.observe?.(true, performance.now() - startedMs);
         return undefined;
       } catch (error) {
         signal.throwIfAborted();
-        if (policy !== 'none') options.observe?.(false, performance.now() - startedMs);
+        options.observe?.(policy === 'none', performance.now() - startedMs);
         return rejectionOf(error);
       }
     },

@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import type { Container, Pod } from '#kube/api/generated/core-v1.ts';
 import type { ResourceClaim } from '#kube/api/generated/resource-v1.ts';
 import type { ApiClient } from '#kube/client/types.ts';
-import { StatusError } from '#kube/errors/status-error.ts';
+import { failure } from '#kube/errors/status-error.ts';
 import { createClaimManager } from '../../../../agent/dra/claim-manager.ts';
 import { openClaimStore } from '../../../../agent/dra/claim-store.ts';
 import { createDeviceHealth, type HealthReport } from '../../../../agent/dra/device-health.ts';
@@ -406,7 +406,7 @@ describe('drivers', () => {
     assert.deepEqual(asked, Array(3).fill(`spec.nodeName=n,spec.driver=${driver}`));
     const none: Pick<ApiClient, 'deleteCollection'> = {
       deleteCollection: async () => {
-        throw new StatusError({ code: 404, message: '404 page not found' });
+        throw failure(404, '', '404 page not found');
       },
     };
     await removeResourceSlices({ client: none, nodeName: 'n', clock, logger }, undefined, signal);

@@ -407,6 +407,25 @@ describe('the state of an earlier run', () => {
   }
 });
 
+describe('the topology manager', () => {
+  for (const [policy, expected] of [
+    ['none', [true, true]],
+    ['single-numa-node', [true, false]],
+  ] as const) {
+    it(`${policy}: tells every admission, and failures only of what it aligns`, async (t) => {
+      const { cpus } = await open(t);
+      const seen: boolean[] = [];
+      const manager = createResourceManager({
+        ...{ providers: [cpus], policy, scope: 'container', topology: { all: 3 }, running: () => [] },
+        observe: (admitted) => seen.push(admitted),
+      });
+      await manager.admit(guaranteed('a', '1'), [], signal);
+      await manager.admit(guaranteed('b', '16'), [], signal);
+      assert.deepEqual(seen, expected);
+    });
+  }
+});
+
 describe('options of the topology manager', () => {
   it('are read', () => {
     assert.equal(parseTopologyOptions('restricted', { 'prefer-closest-numa-nodes': 'true' }, 2).preferClosest, true);
