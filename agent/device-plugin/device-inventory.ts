@@ -63,7 +63,7 @@ export async function openDeviceInventory(path: string, logger: Logger): Promise
       [...devices.values()].filter((device) => device.healthy).map(({ id }) => id);
     const registered = new Map([...resources].map(([name, devices]) => [name, healthy(devices)]));
     await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    await writeFile(`${path}.new`, encodeDeviceCheckpoint({ entries, registered }), { mode: 0o600 });
+    await writeFile(`${path}.new`, encodeDeviceCheckpoint({ entries, registered }), { mode: 0o600, flush: true });
     await rename(`${path}.new`, path);
   }
 

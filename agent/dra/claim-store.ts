@@ -73,7 +73,7 @@ export async function openClaimStore(path: string, logger: Logger): Promise<Clai
       .catch(() => undefined)
       .then(async () => {
         await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-        await writeFile(`${path}.new`, encode([...claims.values()]), { mode: 0o600 });
+        await writeFile(`${path}.new`, encode([...claims.values()]), { mode: 0o600, flush: true });
         await rename(`${path}.new`, path);
       });
     return writing;
