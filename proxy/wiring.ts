@@ -22,12 +22,14 @@ import { createDnsServer } from './dns/dns-server.ts';
 import { readNameservers } from './dns/forward.ts';
 import { createHealthServer, type HealthFacts, isHealthy } from './health/health-server.ts';
 import { createServiceHealthServers, type ServiceHealth } from './health/service-health.ts';
+import { computeIpvsNodePortAddresses } from './mode/ipvs-mode.ts';
 import { chooseMode, createModes } from './mode.ts';
 import type { DetectLocal } from './model/detect-local.ts';
-import { computeListenAddresses, type LocalAddresses } from './model/node-port-addresses.ts';
+import { computeListenAddresses, computeNodePortAddresses, type LocalAddresses } from './model/node-port-addresses.ts';
 import { computeServiceHealth } from './model/service-health.ts';
 import type { IpFamily } from './model/service-port.ts';
 import { computeServiceState } from './model/service-state.ts';
+import { dummyInterface } from './plan/ipvs/rules.ts';
 import { planConntrackSysctls } from './plan/plan-conntrack-sysctls.ts';
 import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
 
@@ -52,9 +54,10 @@ function nodeFacts(node: Node | undefined): string {
   return JSON.stringify([addresses.map(({ address }) => address), node?.spec?.podCIDRs ?? []]);
 }
 
+/** Addresses of the machine, without those that mode ipvs gives it for services. */
 function localAddresses(): string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
+  return Object.entries(networkInterfaces())
+    .flatMap(([name, addresses]) => (name === dummyInterface ? [] : (addresses ?? [])))
     .map(({ address }) => address);
 }
 
@@ -201,12 +204,32 @@ export async function createProxy({
       await applyConntrackSysctls(planConntrackSysctls(config.conntrack, availableParallelism()), '/', logger);
       let loops = families.map(createLoop);
       let round = new AbortController();
-      let known = nodeFacts(node());
+      /** What rules take from the node and the machine, to compare. */
+      const currentFacts = (): string => {
+        const local = addresses();
+        const taking = families.map((family) =>
+          mode.name === 'ipvs'
+            ? computeIpvsNodePortAddresses(settings.nodePortAddresses, family, local)
+            : computeNodePortAddresses(settings.nodePortAddresses, family, local),
+        );
+        return JSON.stringify([nodeFacts(node()), taking]);
+      };
+      let known = currentFacts();
       // Addresses and pod ranges are in rules that all services share: the loops begin again with them.
-      const compareNode = (current: Node): void => {
-        if (nodeFacts(current) === known) return;
-        known = nodeFacts(current);
+      const compareNode = (): void => {
+        const now = currentFacts();
+        if (now === known) return;
+        known = now;
         round.abort();
+      };
+      // The machine tells nobody of an address that it gets or loses.
+      const followAddresses: Pick<Component, 'run'> = {
+        run: async (ended) => {
+          while (!ended.aborted) {
+            await clock.sleep(settings.syncPeriodMs, ended).catch(() => undefined);
+            if (!ended.aborted) compareNode();
+          }
+        },
       };
       let ranges = `${serviceRanges()}`;
       const resync = (): void => {
@@ -232,7 +255,7 @@ export async function createProxy({
           const zone = 'topology.kubernetes.io/zone';
           if (previous.metadata.labels?.[zone] !== current.metadata.labels?.[zone])
             for (const loop of loops) loop.markAllDirty();
-          compareNode(current);
+          compareNode();
         },
       });
       serviceCIDRs?.subscribe({ added: resync, updated: resync, deleted: resync });
@@ -251,7 +274,7 @@ export async function createProxy({
           }
         },
       };
-      await runGroup([rounds, serviceHealth], signal);
+      await runGroup([rounds, followAddresses, serviceHealth], signal);
     },
   };
   const health = createHealthServer({
