@@ -82,14 +82,12 @@ export function createMetricGroups(): MetricGroups {
     }
   }
 
-  function rendered(group: MetricGroup, text: string): string {
-    return spend(group, () => {
-      const price = priceOf(group);
-      price.series = countSeries(text);
-      price.bytes = Buffer.byteLength(text);
-      price.collections += 1;
-      return text;
-    });
+  function note(group: MetricGroup, text: string, series: number): string {
+    const price = priceOf(group);
+    price.series = series;
+    price.bytes = Buffer.byteLength(text);
+    price.collections += 1;
+    return text;
   }
 
   const isOn = (group: MetricGroup) => priceOf(group).enabled;
@@ -106,14 +104,13 @@ export function createMetricGroups(): MetricGroups {
     spend,
     render(group, write) {
       if (!isOn(group)) return '';
-      const text = spend(group, () => {
+      return spend(group, () => {
         const collected = createMetricText();
         write(collected);
-        return collected.toString();
+        return note(group, collected.toString(), collected.series);
       });
-      return rendered(group, text);
     },
-    rendered,
+    rendered: (group, text) => spend(group, () => note(group, text, countSeries(text))),
     prices: () => [...prices.values()].map((price) => ({ ...price })),
     text() {
       const text = createMetricText();

@@ -18,6 +18,8 @@ export interface MetricText {
   family(name: string, type: 'counter' | 'gauge', help: string): void;
   /** One series of the family begun last. `atMs` is written as timestamp where given. */
   add(labels: LabelText, value: number, atMs?: number): void;
+  /** How many series there are so far. */
+  readonly series: number;
   toString(): string;
 }
 
@@ -25,14 +27,19 @@ export interface MetricText {
 export function createMetricText(): MetricText {
   const lines: string[] = [];
   let current = '';
+  let series = 0;
   return {
+    get series() {
+      return series;
+    },
     family(name, type, help) {
       current = name;
       lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     },
     add(labels, value, atMs) {
-      const series = labels === '' ? current : `${current}{${labels}}`;
-      lines.push(atMs === undefined ? `${series} ${value}` : `${series} ${value} ${Math.round(atMs)}`);
+      const name = labels === '' ? current : `${current}{${labels}}`;
+      lines.push(atMs === undefined ? `${name} ${value}` : `${name} ${value} ${Math.round(atMs)}`);
+      series += 1;
     },
     toString: () => `${lines.join('\n')}\n`,
   };

@@ -328,27 +328,21 @@ const parts: [group: MetricGroup, special: Special][] = [
   ['lifetime', renderLifetime],
 ];
 
-/** The text of all groups that are on. Yields to others between groups. */
-export async function renderCadvisor(
+/** The text of all groups that are on, group by group. Others have their turn in between. */
+export async function* renderCadvisor(
   sample: NodeSample,
   machine: CadvisorFacts,
   groups = createMetricGroups(),
-): Promise<string> {
+): AsyncGenerator<string> {
   const all = groups.spend('sample', () => sample.cgroups.map(labelled));
-  const texts: string[] = [];
   for (const [group, special] of parts) {
-    texts.push(
-      groups.render(group, (text) => {
-        special(text, all, sample.atMs);
-        renderSimple(text, group, all, sample.atMs);
-      }),
-    );
+    yield groups.render(group, (text) => {
+      special(text, all, sample.atMs);
+      renderSimple(text, group, all, sample.atMs);
+    });
     await yieldToOthers();
   }
-  texts.push(
-    groups.render('machine', (text) => {
-      renderMachine(text, machine);
-    }),
-  );
-  return texts.join('');
+  yield groups.render('machine', (text) => {
+    renderMachine(text, machine);
+  });
 }

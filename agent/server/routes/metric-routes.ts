@@ -1,5 +1,6 @@
 // Metrics and statistics for Prometheus, metrics-server and `kubectl top`.
 import { statfs, statSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { FastifyInstance } from 'fastify';
 import type { ComponentMetrics } from '#kube/metrics/metrics.ts';
@@ -154,7 +155,9 @@ export function metricRoutes(server: FastifyInstance, options: MetricRouteOption
 
   server.get('/metrics', async (_, reply) => reply.type(agentMetrics.contentType).send(await own()));
   server.get('/metrics/cadvisor', async (_, reply) =>
-    reply.type(textType).send(await renderCadvisor(await sample(), { facts, ...processors }, groups)),
+    reply
+      .type(textType)
+      .send(Readable.from(renderCadvisor(await sample(), { facts, ...processors }, groups), { objectMode: false })),
   );
   server.get('/metrics/resource', async (_, reply) => {
     const taken = groups.isOn('resource') ? await sample() : undefined;

@@ -108,7 +108,9 @@ const machine = {
 
 describe('/metrics/cadvisor', async () => {
   const { sample } = sampler();
-  const families = parse(await renderCadvisor(await sample(), machine));
+  let text = '';
+  for await (const part of renderCadvisor(await sample(), machine)) text += part;
+  const families = parse(text);
   for (const { name, type, labels } of recorded('cadvisor')) {
     it(`has ${name} as a ${type} with its labels`, (test) => {
       const family = families.get(name);
