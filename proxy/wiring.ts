@@ -18,8 +18,10 @@ import { createProgrammedServices } from './apply/programmed-services.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
 import { createSyncMetrics } from './apply/sync-metrics.ts';
 import type { ProxyConfig } from './config/proxy-config.ts';
+import { createAnswerCache } from './dns/answer-cache.ts';
 import { createDnsServer } from './dns/dns-server.ts';
 import { readNameservers } from './dns/forward.ts';
+import { namedAddresses, namedHosts, slicesByHost } from './dns/named-hosts.ts';
 import { createHealthServer, type HealthFacts, isHealthy } from './health/health-server.ts';
 import { createServiceHealthServers, type ServiceHealth } from './health/service-health.ts';
 import { computeIpvsNodePortAddresses } from './mode/ipvs-mode.ts';
@@ -100,7 +102,10 @@ export async function createProxy({
     resource: resources.endpointslices,
     // DNS answers for headless services too; rules never look at them.
     labelSelector: config.dnsBindAddress === undefined ? notHeadless : notOurs,
-    indexes: { [slicesByService]: serviceKeyOf },
+    indexes: {
+      [slicesByService]: serviceKeyOf,
+      ...(config.dnsBindAddress === undefined ? {} : { [slicesByHost]: namedAddresses }),
+    },
   });
   const nodes = createInformer({ ...common, resource: resources.nodes, fieldSelector: `metadata.name=${nodeName}` });
   const node = () => nodes.get(nodeName);
@@ -295,10 +300,12 @@ export async function createProxy({
           createDnsServer({
             bind: config.dnsBindAddress,
             zone: config.dnsDomain,
+            cache: createAnswerCache(clock),
             names: {
               service: (key) => services.get(key),
               slices: (key) => slices.byIndex(slicesByService, key),
               serviceByIP: (ip) => services.byIndex(servicesByIP, ip)[0],
+              hostsByIP: (ip) => namedHosts(slices.byIndex(slicesByHost, ip), ip),
             },
             nameservers: () => readNameservers('/etc/resolv.conf'),
             logger,

@@ -16,6 +16,7 @@ import type { Logger } from 'pino';
 import type { Component } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import type { BindAddress } from '../config/proxy-config.ts';
+import type { AnswerCache } from './answer-cache.ts';
 import { forwardQuery } from './forward.ts';
 import { type ClusterNames, type DnsRecord, resolveName } from './resolve-name.ts';
 
@@ -31,6 +32,8 @@ export interface DnsServerOptions {
   zone: string;
   names: ClusterNames;
   nameservers(): Promise<string[]>;
+  /** Of answers from outside; none are kept where absent. */
+  cache?: AnswerCache;
   logger: Logger;
 }
 
@@ -121,7 +124,11 @@ export async function answerQuery(bytes: Buffer, options: Omit<DnsServerOptions,
       return reply(AUTHORITATIVE_ANSWER | nxDomain, { authorities: [soa(options.zone)] });
     case 'outside':
       try {
-        return await forwardQuery(bytes, await options.nameservers());
+        const known = options.cache?.get(bytes);
+        if (known !== undefined) return known;
+        const answer = await forwardQuery(bytes, await options.nameservers());
+        options.cache?.put(bytes, answer);
+        return answer;
       } catch (error) {
         options.logger.debug({ err: error, name: question.name }, 'cannot resolve a name outside the cluster');
         return reply(serverFailure, {});
@@ -144,6 +151,16 @@ export function fitUdp(query: Buffer, answer: Buffer): Buffer {
   return encode({ id, type: 'response', flags: flags | TRUNCATED_RESPONSE, questions });
 }
 
+/** Whatever a packet holds, and wherever its answer should go: nothing of it ends the server. */
+async function respond(query: Buffer, options: DnsServerOptions, send: (answer: Buffer) => void): Promise<void> {
+  try {
+    const answer = await answerQuery(query, options);
+    if (answer !== undefined) send(answer);
+  } catch (error) {
+    options.logger.debug({ err: error }, 'cannot answer a question');
+  }
+}
+
 function serveTcp(socket: Socket, options: DnsServerOptions): void {
   let rest = Buffer.alloc(0);
   socket.setTimeout(idleTcpMs, () => socket.destroy());
@@ -154,28 +171,22 @@ function serveTcp(socket: Socket, options: DnsServerOptions): void {
       const end = 2 + rest.readUInt16BE(0);
       const query = rest.subarray(2, end);
       rest = rest.subarray(end);
-      answerQuery(query, options).then(
-        (answer) => {
-          if (answer === undefined || socket.destroyed) return;
-          const length = Buffer.alloc(2);
-          length.writeUInt16BE(answer.length);
-          socket.write(Buffer.concat([length, answer]));
-        },
-        (error: unknown) => options.logger.error({ err: error }, 'cannot answer a question'),
-      );
+      void respond(query, options, (answer) => {
+        if (socket.destroyed) return;
+        const length = Buffer.alloc(2);
+        length.writeUInt16BE(answer.length);
+        socket.write(Buffer.concat([length, answer]));
+      });
     }
   });
 }
 
 function serveUdp(socket: DatagramSocket, options: DnsServerOptions): void {
   socket.on('message', (query, { address, port }) => {
-    answerQuery(query, options).then(
-      (answer) => {
-        if (answer !== undefined) socket.send(fitUdp(query, answer), port, address);
-      },
-      (error: unknown) => options.logger.error({ err: error }, 'cannot answer a question'),
-    );
+    void respond(query, options, (answer) => socket.send(fitUdp(query, answer), port, address));
   });
+  // An answer that cannot be sent: its client asks again.
+  socket.on('error', (error) => options.logger.debug({ err: error }, 'cannot send an answer'));
 }
 
 async function bindAll(udp: DatagramSocket, tcp: Server, { bind }: DnsServerOptions): Promise<void> {

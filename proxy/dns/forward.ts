@@ -1,7 +1,7 @@
 // Passes questions about names outside the cluster on to the machine's own resolvers.
 import { createSocket } from 'node:dgram';
 import { readFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
+import { connect, isIP } from 'node:net';
 
 const timeoutMs = 2000;
 
@@ -21,12 +21,17 @@ export async function readNameservers(path: string): Promise<string[]> {
   }
 }
 
-/** Sends the packet to each server in turn until one answers. Throws the last failure. */
+/** The flag of an answer that did not fit into a datagram. */
+const truncated = 0x0200;
+
+/** Sends the packet to each server in turn until one answers, by TCP where its answer is too long. Throws the last failure. */
 export async function forwardQuery(packet: Buffer, servers: readonly string[]): Promise<Buffer> {
   let last: unknown = new Error('the machine has no resolvers: /etc/resolv.conf names none');
   for (const server of servers) {
     try {
-      return await askServer(packet, server);
+      const answer = await askServer(packet, server);
+      const isCut = answer.length >= 4 && (answer.readUInt16BE(2) & truncated) !== 0;
+      return isCut ? await askByTcp(packet, server).catch(() => answer) : answer;
     } catch (error) {
       last = error;
     }
@@ -49,6 +54,24 @@ function askServer(packet: Buffer, server: string): Promise<Buffer> {
     socket.on('message', (answer) => {
       // Only an answer to this very question counts.
       if (answer.length >= 2 && answer.readUInt16BE(0) === packet.readUInt16BE(0)) finish(answer);
+    });
+  });
+}
+
+function askByTcp(packet: Buffer, server: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const length = Buffer.alloc(2);
+    length.writeUInt16BE(packet.length);
+    const socket = connect(53, server, () => socket.write(Buffer.concat([length, packet])));
+    let received = Buffer.alloc(0);
+    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`resolver ${server} did not answer by TCP`)));
+    socket.on('error', reject);
+    socket.on('close', () => reject(new Error(`resolver ${server} closed the connection`)));
+    socket.on('data', (chunk) => {
+      received = Buffer.concat([received, chunk]);
+      if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
+      resolve(received.subarray(2, 2 + received.readUInt16BE(0)));
+      socket.destroy();
     });
   });
 }

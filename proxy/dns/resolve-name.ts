@@ -1,6 +1,8 @@
 // Names of the cluster domain, by Kubernetes' DNS specification 1.1. Pure: objects are read through `ClusterNames`.
+import { isIP } from 'node:net';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { Endpoint, EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
+import { canonicalAddress } from '../model/cidr.ts';
 
 /** What is known of the cluster, by `namespace/name` of the Service. */
 export interface ClusterNames {
@@ -8,6 +10,8 @@ export interface ClusterNames {
   slices(serviceKey: string): EndpointSlice[];
   /** The Service that has this cluster IP. */
   serviceByIP(ip: string): Service | undefined;
+  /** Endpoints of headless services with this address that have a hostname. */
+  hostsByIP(ip: string): { hostname: string; serviceKey: string }[];
 }
 
 export interface DnsRecord {
@@ -156,28 +160,47 @@ function resolveSrv(
 
 /** `10-244-0-5.NAMESPACE.pod.ZONE`: the address is in the name. */
 function resolvePod(labels: readonly string[], fullName: string, type: string): Resolution {
-  const [address = '', namespace, ...more] = labels;
-  if (namespace === undefined || more.length > 0 || !/^\d{1,3}(-\d{1,3}){3}$/.test(address)) return none;
-  return found([addressRecord(fullName, address.replaceAll('-', '.'))], type);
+  const [label = '', namespace, ...more] = labels;
+  if (namespace === undefined || more.length > 0) return none;
+  const address = [label.replaceAll('-', '.'), label.replaceAll('-', ':')].find((text) => isIP(text) !== 0);
+  return address === undefined ? none : found([addressRecord(fullName, address)], type);
 }
 
+/** The address that a name of the reverse zones stands for. */
+function pointedAddress(name: string): string {
+  const reversed = (suffix: string) => name.slice(0, -suffix.length).split('.').reverse();
+  if (/\.(in-addr|ip6)\.arpa$/.test(name)) return reversed('.in-addr.arpa').join('.');
+  const digits = reversed('.ip6.arpa').join('');
+  return canonicalAddress(digits.replace(/(.{4})(?!$)/g, '$1:'));
+}
+
+/** Services by their address; endpoints of headless services that have a name of their own. */
 function resolvePointer(names: ClusterNames, name: string, type: string, zone: string): Resolution {
-  const ip = name.slice(0, -'.in-addr.arpa'.length).split('.').reverse().join('.');
+  const ip = pointedAddress(name);
   const service = names.serviceByIP(ip);
-  if (service === undefined) return { kind: 'outside' };
-  const target = `${service.metadata.name}.${service.metadata.namespace}.svc.${zone}`;
-  return found([{ name, type: 'PTR', ttl, data: target }], type);
+  const below = (key: string): string => `${key.split('/').reverse().join('.')}.svc.${zone}`;
+  const targets =
+    service === undefined
+      ? names.hostsByIP(ip).map(({ hostname, serviceKey }) => `${hostname}.${below(serviceKey)}`)
+      : [below(`${service.metadata.namespace}/${service.metadata.name}`)];
+  if (targets.length === 0) return { kind: 'outside' };
+  return found(
+    targets.map((target) => ({ name, type: 'PTR', ttl, data: target })),
+    type,
+  );
 }
 
 /** Answers one question. Names are compared without regard to case, and answered as they were asked. */
 export function resolveName(names: ClusterNames, question: { name: string; type: string }, zone: string): Resolution {
   const asked = question.name.replace(/\.$/, '');
   const name = asked.toLowerCase();
-  if (name.endsWith('.in-addr.arpa')) return resolvePointer(names, name, question.type, zone);
+  if (/\.(in-addr|ip6)\.arpa$/.test(name)) return resolvePointer(names, name, question.type, zone);
   if (name === zone) return empty;
   if (!name.endsWith(`.${zone}`)) return { kind: 'outside' };
   const labels = name.slice(0, -zone.length - 1).split('.');
   const group = labels.pop();
+  // Names above others: they are there, without records.
+  if (labels.length === 0 && (group === 'svc' || group === 'pod')) return empty;
   if (group === 'svc') return labels.length < 2 ? none : resolveService(names, labels, asked, question.type, zone);
   if (group === 'pod') return resolvePod(labels, asked, question.type);
   if (group === 'dns-version' && labels.length === 0)

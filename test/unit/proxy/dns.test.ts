@@ -6,6 +6,7 @@ import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
 import { answerQuery, fitUdp } from '../../../proxy/dns/dns-server.ts';
 import { parseNameservers } from '../../../proxy/dns/forward.ts';
+import { namedHosts } from '../../../proxy/dns/named-hosts.ts';
 import { type ClusterNames, resolveName } from '../../../proxy/dns/resolve-name.ts';
 
 const zone = 'cluster.local';
@@ -28,7 +29,7 @@ const services = [
 const slice: EndpointSlice = {
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
-  metadata: { name: 'db-1', namespace: 'ns' },
+  metadata: { name: 'db-1', namespace: 'ns', labels: { 'kubernetes.io/service-name': 'db' } },
   addressType: 'IPv4',
   ports: [{ name: 'sql', port: 5432, protocol: 'TCP' }],
   endpoints: [
@@ -41,6 +42,7 @@ const names: ClusterNames = {
   service: (key) => services.find(({ metadata }) => `${metadata.namespace}/${metadata.name}` === key),
   slices: (key) => (key === 'ns/db' ? [slice] : []),
   serviceByIP: (ip) => services.find(({ spec }) => spec.clusterIPs?.includes(ip)),
+  hostsByIP: (ip) => namedHosts([slice], ip),
 };
 
 function answers(name: string, type: string): unknown {
@@ -56,6 +58,13 @@ describe('resolveName', () => {
     ['WEB.ns.SVC.cluster.local.', 'A', ['A "10.96.0.7"']],
     ['web.ns.svc.cluster.local', 'AAAA', ['AAAA "fd00::7"']],
     ['web.ns.svc.cluster.local', 'TXT', []],
+    ['svc.cluster.local', 'A', []],
+    ['10-244-0-9.ns.pod.cluster.local', 'A', ['A "10.244.0.9"']],
+    ['fd00-244--9.ns.pod.cluster.local', 'AAAA', ['AAAA "fd00:244::9"']],
+    ['256-1-1-1.ns.pod.cluster.local', 'A', 'absent'],
+    ['4.0.244.10.in-addr.arpa', 'PTR', ['PTR "db-0.db.ns.svc.cluster.local"']],
+    ['5.0.244.10.in-addr.arpa', 'PTR', 'outside'],
+    [`${'7.0.0.0.'.padEnd(56, '0.')}0.0.d.f.ip6.arpa`, 'PTR', ['PTR "web.ns.svc.cluster.local"']],
     [
       '_http._tcp.web.ns.svc.cluster.local',
       'SRV',
