@@ -22,6 +22,7 @@ import { createAnswerCache } from './dns/answer-cache.ts';
 import { createDnsServer } from './dns/dns-server.ts';
 import { readNameservers } from './dns/forward.ts';
 import { namedAddresses, namedHosts, slicesByHost } from './dns/named-hosts.ts';
+import { createHealthMetrics } from './health/health-metrics.ts';
 import { createHealthServer, type HealthFacts, isHealthy } from './health/health-server.ts';
 import { createServiceHealthServers, type ServiceHealth } from './health/service-health.ts';
 import { computeIpvsNodePortAddresses } from './mode/ipvs-mode.ts';
@@ -248,8 +249,8 @@ export async function createProxy({
         logger,
       });
       const distribute = (): void => {
-        const { keys, triggeredAtMs } = tracker.takeDirty();
-        if (keys.size > 0) for (const loop of loops) loop.markDirty(keys, triggeredAtMs);
+        const { keys, triggeredAtMs, changes } = tracker.takeDirty();
+        if (keys.size > 0) for (const loop of loops) loop.markDirty(keys, triggeredAtMs, changes);
         for (const key of keys) serviceHealth.set(key, readServiceHealth(key));
       };
       tracker.onDirty(() => queueMicrotask(distribute));
@@ -288,6 +289,7 @@ export async function createProxy({
     facts,
     mode: mode.name,
     programmed: programmed.list,
+    answered: createHealthMetrics(metrics.registry),
     timeoutMs,
     renderMetrics: metrics.render,
     config,

@@ -8,7 +8,7 @@ import type { NodeTopology } from '../model/select-endpoints.ts';
 import type { IpFamily } from '../model/service-port.ts';
 import { computeServiceState } from '../model/service-state.ts';
 import type { ConntrackDeletion } from '../plan/plan-conntrack.ts';
-import type { ServiceTracker } from '../track/service-tracker.ts';
+import type { ObjectChanges, ServiceTracker } from '../track/service-tracker.ts';
 import { createBurstLimiter } from './burst-limiter.ts';
 import { type RefusedService, syncIsolating } from './isolate-failures.ts';
 import type { ProgrammedServices } from './programmed-services.ts';
@@ -41,7 +41,7 @@ export interface SyncLoopOptions {
 /** Told apart from the tracker's own, so that each family keeps its own account of what is dirty. */
 export interface SyncLoop extends Component {
   /** Marks services as changed. */
-  markDirty(keys: Iterable<string>, triggeredAtMs: readonly number[]): void;
+  markDirty(keys: Iterable<string>, triggeredAtMs: readonly number[], changes?: ObjectChanges): void;
   markAllDirty(): void;
   /** Makes a full sync follow, for a change of what all rules share. */
   resync(): void;
@@ -100,7 +100,7 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
       const states = readStates(keys);
       const { result, applied, refused } = await syncIsolating(applier, states);
       const durationMs = clock.monotonicMs() - startedMs;
-      metrics.synced({ durationMs, full: result.full, rules: applier.ruleCount, family });
+      metrics.synced({ durationMs, full: result.full, lines: result.lines, rules: applier.ruleCount, family });
       for (const at of triggers) metrics.programmed(family, clock.now() - at);
       if (sinceMs !== undefined) metrics.applied(family, clock.monotonicMs() - sinceMs);
       for (const service of refused) noteRefused(service);
@@ -146,11 +146,11 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
 
   return {
     ready: firstSync.promise,
-    markDirty: (keys, times) => {
+    markDirty: (keys, times, changes) => {
       for (const key of keys) dirty.add(key);
       triggeredAtMs.push(...times);
       dirtySinceMs ??= clock.monotonicMs();
-      metrics.pending(family);
+      metrics.pending(family, changes);
       waker.wake();
     },
     markAllDirty: () => {

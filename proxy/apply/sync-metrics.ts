@@ -3,15 +3,16 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '#kube/process/clock.ts';
 import type { ModeName } from '../config/proxy-config.ts';
 import type { IpFamily } from '../model/service-port.ts';
+import type { ObjectChanges } from '../track/service-tracker.ts';
 import type { ServiceState } from './rule-applier.ts';
 
 export interface SyncMetrics {
-  synced(sync: { durationMs: number; full: boolean; rules: number; family: IpFamily }): void;
+  synced(sync: { durationMs: number; full: boolean; lines: number; rules: number; family: IpFamily }): void;
   failed(family: IpFamily): void;
   /** The services whose rules the kernel refuses now. */
   refused(family: IpFamily, serviceKeys: readonly string[]): void;
-  /** A change arrived. */
-  pending(family: IpFamily): void;
+  /** A change arrived: of so many objects. */
+  pending(family: IpFamily, changes?: ObjectChanges): void;
   /** Milliseconds from the change of an endpoint, as its writer noted it, to its rule. */
   programmed(family: IpFamily, latencyMs: number): void;
   /** Milliseconds from the arrival of a change here to its rule. */
@@ -71,6 +72,38 @@ function createNoLocalEndpoints(registry: Registry): (family: IpFamily, key: str
       if (isStuck) keys.add(key);
       else keys.delete(key);
     }
+  };
+}
+
+/** Changes of objects: all that ever came, and those whose rules are not there yet. */
+function createChangeCounters(registry: Registry): {
+  arrived(family: IpFamily, changes: ObjectChanges): void;
+  synced(family: IpFamily): void;
+} {
+  const of = (kind: 'endpoint' | 'service') => {
+    const common = { labelNames: ['ip_family'] as const, registers: [registry] };
+    const name = `kubeproxy_sync_proxy_rules_${kind}_changes`;
+    return {
+      total: new Counter({ ...common, name: `${name}_total`, help: `Cumulative proxy rules ${kind} changes` }),
+      pending: new Gauge({ ...common, name: `${name}_pending`, help: `Pending proxy rules ${kind} changes` }),
+    };
+  };
+  const endpoints = of('endpoint');
+  const services = of('service');
+  return {
+    arrived: (family, changes) => {
+      const labels = { ip_family: family };
+      for (const [kind, count] of [
+        [endpoints, changes.endpoints],
+        [services, changes.services],
+      ] as const) {
+        kind.total.inc(labels, count);
+        kind.pending.inc(labels, count);
+      }
+    },
+    synced: (family) => {
+      for (const kind of [endpoints, services]) kind.pending.set({ ip_family: family }, 0);
+    },
   };
 }
 
@@ -142,6 +175,16 @@ export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeNa
           labelNames: ['table', 'ip_family'],
           registers,
         });
+  const lastRules =
+    mode !== 'iptables'
+      ? undefined
+      : new Gauge({
+          name: 'kubeproxy_sync_proxy_rules_iptables_last',
+          help: 'Number of iptables rules written by kube-proxy in last sync',
+          labelNames: ['table', 'ip_family'],
+          registers,
+        });
+  const changes = createChangeCounters(registry);
   const named: Record<IpFamily, readonly string[]> = { IPv4: [], IPv6: [] };
   let lastSyncMs = 0;
   let lastPendingMs = 0;
@@ -150,13 +193,15 @@ export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeNa
     return { namespace, service, ip_family: family };
   };
   return {
-    synced: ({ durationMs, full: isFull, rules: count, family }) => {
+    synced: ({ durationMs, full: isFull, lines, rules: count, family }) => {
       lastSyncMs = clock.now();
       const labels = { ip_family: family };
       duration.observe(labels, durationMs / 1000);
       (isFull ? full : partial).observe(labels, durationMs / 1000);
       lastSync.set(labels, lastSyncMs / 1000);
       rules?.set({ table: 'nat', ip_family: family }, count);
+      lastRules?.set({ table: 'nat', ip_family: family }, lines);
+      changes.synced(family);
     },
     failed: (family) => failures.inc({ ip_family: family }),
     refused: (family, keys) => {
@@ -166,7 +211,8 @@ export function createSyncMetrics(registry: Registry, clock: Clock, mode: ModeNa
       for (const key of named[family]) refusedServices.set(labelsOf(family, key), 1);
       refusedCount.set({ ip_family: family }, keys.length);
     },
-    pending: (family) => {
+    pending: (family, objects) => {
+      if (objects !== undefined) changes.arrived(family, objects);
       lastPendingMs = clock.now();
       lastQueued.set({ ip_family: family }, lastPendingMs / 1000);
     },

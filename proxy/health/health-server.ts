@@ -26,6 +26,8 @@ export interface HealthServerOptions {
   /** The whole configuration, for /configz. */
   config: unknown;
   clock: Clock;
+  /** Told of each answer of the health server. */
+  answered?(path: 'healthz' | 'livez', code: number): void;
 }
 
 /** Healthy when something was synced, and changes are not older than the timeout. */
@@ -36,7 +38,7 @@ export function isHealthy(facts: HealthFacts, nowMs: number, timeoutMs: number):
   return pending <= synced || nowMs - pending < timeoutMs;
 }
 
-function createHealthApp({ facts, clock, timeoutMs }: HealthServerOptions): FastifyInstance {
+function createHealthApp({ facts, clock, timeoutMs, answered }: HealthServerOptions): FastifyInstance {
   const app = fastify();
   const answer = (nowMs: number) => ({
     lastUpdated: new Date(facts.lastSyncMs() || nowMs).toISOString(),
@@ -45,12 +47,15 @@ function createHealthApp({ facts, clock, timeoutMs }: HealthServerOptions): Fast
   });
   app.get('/healthz', (_request, reply) => {
     const nowMs = clock.now();
-    const ok = isHealthy(facts, nowMs, timeoutMs) && facts.nodeEligible();
-    return reply.code(ok ? 200 : 503).send(answer(nowMs));
+    const code = isHealthy(facts, nowMs, timeoutMs) && facts.nodeEligible() ? 200 : 503;
+    answered?.('healthz', code);
+    return reply.code(code).send(answer(nowMs));
   });
   app.get('/livez', (_request, reply) => {
     const nowMs = clock.now();
-    return reply.code(isHealthy(facts, nowMs, timeoutMs) ? 200 : 503).send(answer(nowMs));
+    const code = isHealthy(facts, nowMs, timeoutMs) ? 200 : 503;
+    answered?.('livez', code);
+    return reply.code(code).send(answer(nowMs));
   });
   return app;
 }

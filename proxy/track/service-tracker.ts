@@ -22,6 +22,13 @@ export interface TrackedService {
 export interface DirtyServices {
   keys: Set<string>;
   triggeredAtMs: number[];
+  /** Changes of objects, more than one of which may be of the same Service. */
+  changes: ObjectChanges;
+}
+
+export interface ObjectChanges {
+  services: number;
+  endpoints: number;
 }
 
 export interface ServiceTracker {
@@ -39,12 +46,18 @@ const triggerTime = 'endpoints.kubernetes.io/last-change-trigger-time';
 export function createServiceTracker(services: Informer<Service>, slices: Informer<EndpointSlice>): ServiceTracker {
   let dirty = new Set<string>();
   let triggeredAtMs: number[] = [];
+  let changes: ObjectChanges = { services: 0, endpoints: 0 };
   const callbacks: (() => void)[] = [];
   const mark = (key: string): void => {
     dirty.add(key);
     for (const callback of callbacks) callback();
   };
+  const markService = (service: Service): void => {
+    changes.services += 1;
+    mark(objectKey(service));
+  };
   const markSlice = (slice: EndpointSlice): void => {
+    changes.endpoints += 1;
     for (const key of serviceKeyOf(slice)) {
       const at = Date.parse(slice.metadata.annotations?.[triggerTime] ?? '');
       if (!Number.isNaN(at)) triggeredAtMs.push(at);
@@ -52,9 +65,9 @@ export function createServiceTracker(services: Informer<Service>, slices: Inform
     }
   };
   services.subscribe({
-    added: (service) => mark(objectKey(service)),
-    updated: (_, service) => mark(objectKey(service)),
-    deleted: (service) => mark(objectKey(service)),
+    added: markService,
+    updated: (_, service) => markService(service),
+    deleted: markService,
   });
   slices.subscribe({
     added: markSlice,
@@ -67,9 +80,10 @@ export function createServiceTracker(services: Informer<Service>, slices: Inform
   });
   return {
     takeDirty: () => {
-      const taken = { keys: dirty, triggeredAtMs };
+      const taken = { keys: dirty, triggeredAtMs, changes };
       dirty = new Set();
       triggeredAtMs = [];
+      changes = { services: 0, endpoints: 0 };
       return taken;
     },
     read: (key) => ({ service: services.get(key), slices: slices.byIndex(slicesByService, key) }),

@@ -115,7 +115,7 @@ function setup(refuses: string[] = []) {
     family: 'IPv4',
     applier: fake.applier,
     tracker: {
-      takeDirty: () => ({ keys: new Set(), triggeredAtMs: [] }),
+      takeDirty: () => ({ keys: new Set(), triggeredAtMs: [], changes: { services: 0, endpoints: 0 } }),
       read: (key) => ({ service: service(key), slices: [] }),
       allKeys: () => [],
       onDirty: () => undefined,
