@@ -172,13 +172,13 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('ends its pods before it powers off, and is not ready meanwhile', async () => {
-    const periods = 'shutdownGracePeriod: 12s\nshutdownGracePeriodCriticalPods: 4s\n';
+    const periods = 'shutdownGracePeriod: 40s\nshutdownGracePeriodCriticalPods: 10s\n';
     await on(`printf '${periods}' >> /var/lib/kubelet/config.yaml; systemctl restart berth-agent`);
     await eventually('a lock', async () => (await on('systemd-inhibit --list')).includes('kubelet'), 30_000).catch(
       async (error: unknown) => assert.fail(`${error}\n${await journal()}`),
     );
     let message = '';
-    const off = held.machine.off(90_000);
+    const off = held.machine.off(120_000);
     // Told when it is awaited, below.
     off.catch(() => undefined);
     await held.machine.run('(sleep 0.2; systemctl poweroff) >/dev/null 2>&1 &');
