@@ -45,12 +45,12 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
     const entries = missingEntries(base, saved);
     const changes = planFull(base, options.base, rules, stale);
     const nat = changes.find(({ table }) => table === 'nat');
-    if (nat !== undefined && nat.lines.length > wholeTableLines && (await replaceWhole(nat))) {
+    if (nat !== undefined && nat.count > wholeTableLines && (await replaceWhole(nat))) {
       changes.splice(changes.indexOf(nat), 1);
     }
-    return changes.map(({ table, lines }) => {
-      // Entry rules come behind the chains they jump to and before any chain is deleted.
-      return { table, lines: [...lines, ...entries[table]] };
+    return changes.map(({ table, lines, count }) => {
+      // Entry rules come behind the chains they jump to.
+      return { table, lines: [...lines, ...entries[table]], count: count + entries[table].length };
     });
   }
 
@@ -77,7 +77,7 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
     const changes = full ? await planFullChanges(planned.all()) : planDelta(planned.pairs());
-    const lines = changes.reduce((sum, change) => sum + change.lines.length, 0);
+    const lines = changes.reduce((sum, { count }) => sum + count, 0);
     if (lines > 0) await iptables.restore(formatRestore(changes));
     planned.commit();
     logger.debug({ family: options.base.family, full, lines }, 'applied rules');

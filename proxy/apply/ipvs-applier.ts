@@ -67,7 +67,7 @@ export function createIpvsApplier(
   let needsFull = true;
 
   async function writeChains(): Promise<void> {
-    const changes: TableChange[] = [];
+    const changes: Pick<TableChange, 'table' | 'lines'>[] = [];
     for (const table of tables) {
       const saved = await iptables.save(table);
       const chains = [...base.chains[table]];

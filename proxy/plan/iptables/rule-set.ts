@@ -9,7 +9,30 @@ export const tables: readonly Table[] = ['mangle', 'filter', 'nat'];
 /** Lines for one table of iptables-restore, between `*table` and `COMMIT`. */
 export interface TableChange {
   table: Table;
+  /** Each holds a whole line, or several of one kind. */
   lines: string[];
+  /** How many lines that is. */
+  count: number;
+}
+
+/** Lines are joined in so large pieces: one string takes less memory than many. */
+const linesInPiece = 500;
+
+interface TableLines {
+  declared: string[];
+  pieces: string[];
+  pending: string[];
+  count: number;
+}
+
+function addLine(lines: TableLines, line: string): void {
+  lines.count += 1;
+  if (lines.pending.push(line) >= linesInPiece) endPiece(lines);
+}
+
+function endPiece(lines: TableLines): void {
+  if (lines.pending.length > 0) lines.pieces.push(lines.pending.join('\n'));
+  lines.pending = [];
 }
 
 function append(lines: string[], chain: string, rules: readonly string[]): void {
@@ -26,33 +49,42 @@ export function planFull(
   services: Iterable<ServiceRules>,
   stale: readonly string[],
 ): TableChange[] {
-  const changes = tables.map((table) => ({ table, declared: [] as string[], lines: [] as string[] }));
-  const of = Object.fromEntries(changes.map((change) => [change.table, change])) as Record<
-    Table,
-    (typeof changes)[number]
-  >;
+  const empty = (): TableLines => ({ declared: [], pieces: [], pending: [], count: 0 });
+  const of: Record<Table, TableLines> = { mangle: empty(), filter: empty(), nat: empty() };
+  const declare = (table: Table, chain: string): void => {
+    of[table].declared.push(`:${chain} - [0:0]`);
+    of[table].count += 1;
+  };
+  const fill = (table: Table, chain: string, rules: readonly string[]): void => {
+    for (const text of rules) addLine(of[table], `-A ${chain} ${text}`);
+  };
   for (const table of tables) {
     for (const [chain, rules] of base.chains[table]) {
-      of[table].declared.push(`:${chain} - [0:0]`);
-      append(of[table].lines, chain, rules);
+      declare(table, chain);
+      fill(table, chain, rules);
     }
-    for (const chain of sharedChains[table]) of[table].declared.push(`:${chain} - [0:0]`);
+    for (const chain of sharedChains[table]) declare(table, chain);
   }
   const wanted = new Set<string>();
   for (const { chains, shared } of services) {
     for (const [chain, rules] of chains) {
       wanted.add(chain);
-      of.nat.declared.push(`:${chain} - [0:0]`);
-      append(of.nat.lines, chain, rules);
+      declare('nat', chain);
+      fill('nat', chain, rules);
     }
-    for (const { table, chain, rule } of shared) of[table].lines.push(`-A ${chain} ${rule}`);
+    for (const { table, chain, rule } of shared) fill(table, chain, [rule]);
   }
-  append(of.nat.lines, 'KUBE-SERVICES', nodePortRules(options));
+  fill('nat', 'KUBE-SERVICES', nodePortRules(options));
+  for (const table of tables) endPiece(of[table]);
   for (const chain of stale.filter((name) => isServiceChain(name) && !wanted.has(name))) {
-    of.nat.declared.push(`:${chain} - [0:0]`);
-    of.nat.lines.push(`-X ${chain}`);
+    declare('nat', chain);
+    of.nat.pieces.push(`-X ${chain}`);
+    of.nat.count += 1;
   }
-  return changes.map(({ table, declared, lines }) => ({ table, lines: [...declared, ...lines] }));
+  return tables.map((table) => {
+    const { declared, pieces, count } = of[table];
+    return { table, lines: [...declared, ...pieces], count };
+  });
 }
 
 function sameRules(a: readonly string[] | undefined, b: readonly string[]): boolean {
@@ -114,10 +146,11 @@ export function planDelta(changed: Iterable<{ before?: ServiceRules; after?: Ser
         ...(table === 'nat' ? deleted : []),
       ],
     }))
-    .filter((change) => change.lines.length > 0);
+    .filter((change) => change.lines.length > 0)
+    .map((change) => ({ ...change, count: change.lines.length }));
 }
 
 /** The text iptables-restore reads. */
-export function formatRestore(changes: readonly TableChange[]): string {
+export function formatRestore(changes: readonly Pick<TableChange, 'table' | 'lines'>[]): string {
   return changes.map(({ table, lines }) => `*${table}\n${lines.join('\n')}\nCOMMIT\n`).join('');
 }
