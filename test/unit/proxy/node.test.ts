@@ -61,6 +61,15 @@ describe('chooseMode', () => {
     assert.deepEqual((await chooseMode(setup(['iptables']), 'iptables', logger)).families, ['IPv4']);
   });
 
+  it('takes ipvs where that was asked for, and says what works where the kernel lacks it', async () => {
+    const programs = ['iptables', 'ip6tables', 'ipvsadm', 'ipset'];
+    assert.equal((await chooseMode(setup(programs), 'ipvs', logger)).mode.name, 'ipvs');
+    await assert.rejects(
+      chooseMode(setup(['iptables', 'ip6tables']), 'ipvs', logger),
+      /^Error: mode ipvs cannot be used here \(cannot run ipset: not found\): --proxy-mode=iptables can$/,
+    );
+  });
+
   it('says in one line which mode works when the wanted one does not', async () => {
     await assert.rejects(
       chooseMode(setup(['iptables']), 'nftables', logger),
