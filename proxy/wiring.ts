@@ -17,11 +17,12 @@ import { applyConntrackSysctls } from './apply/conntrack-sysctls.ts';
 import { createProgrammedServices } from './apply/programmed-services.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
 import { createSyncMetrics } from './apply/sync-metrics.ts';
-import type { ProxyConfig } from './config/proxy-config.ts';
-import { createAnswerCache } from './dns/answer-cache.ts';
+import type { BindAddress, ProxyConfig } from './config/proxy-config.ts';
+import { clusterAddresses, createClusterNames, servicesByIP } from './dns/cluster-names.ts';
 import { createDnsServer } from './dns/dns-server.ts';
-import { readNameservers } from './dns/forward.ts';
-import { namedAddresses, namedHosts, slicesByHost } from './dns/named-hosts.ts';
+import { createForwarder } from './dns/forward.ts';
+import { namedAddresses, slicesByHost } from './dns/named-hosts.ts';
+import { asksUs, createNameservers } from './dns/nameservers.ts';
 import { createHealthMetrics } from './health/health-metrics.ts';
 import { createHealthServer, type HealthFacts, isHealthy } from './health/health-server.ts';
 import { createServiceHealthServers, type ServiceHealth } from './health/service-health.ts';
@@ -38,7 +39,6 @@ import { createServiceTracker, serviceKeyOf, slicesByService } from './track/ser
 
 const notOurs = '!service.kubernetes.io/service-proxy-name';
 const notHeadless = `${notOurs},!service.kubernetes.io/headless`;
-const servicesByIP = 'clusterIP';
 /** The autoscaler's word that a node is about to go. */
 const deletionTaint = 'ToBeDeletedByClusterAutoscaler';
 
@@ -96,7 +96,7 @@ export async function createProxy({
     ...common,
     resource: resources.services,
     labelSelector: notOurs,
-    indexes: { [servicesByIP]: (service) => service.spec.clusterIPs ?? [] },
+    indexes: { [servicesByIP]: clusterAddresses },
   });
   const slices = createInformer({
     ...common,
@@ -295,24 +295,13 @@ export async function createProxy({
     config,
     clock,
   });
-  const dns =
-    config.dnsBindAddress === undefined
-      ? []
-      : [
-          createDnsServer({
-            bind: config.dnsBindAddress,
-            zone: config.dnsDomain,
-            cache: createAnswerCache(clock),
-            names: {
-              service: (key) => services.get(key),
-              slices: (key) => slices.byIndex(slicesByService, key),
-              serviceByIP: (ip) => services.byIndex(servicesByIP, ip)[0],
-              hostsByIP: (ip) => namedHosts(slices.byIndex(slicesByHost, ip), ip),
-            },
-            nameservers: () => readNameservers('/etc/resolv.conf'),
-            logger,
-          }),
-        ];
+  const createDns = (bind: BindAddress): Component => {
+    const names = createClusterNames(services, slices);
+    const nameservers = createNameservers('/etc/resolv.conf', asksUs(names, bind), clock);
+    const forward = createForwarder({ nameservers, clock });
+    return createDnsServer({ bind, zone: config.dnsDomain, names, forward, clock, logger });
+  };
+  const dns = config.dnsBindAddress === undefined ? [] : [createDns(config.dnsBindAddress)];
   return {
     ready: Promise.all([rulesReady.promise, health.ready, ...dns.map((server) => server.ready)]).then(() => undefined),
     run: async (signal) => {

@@ -1,53 +1,86 @@
 // Answers of the machine's resolvers, kept for as long as their records allow and for half a minute at most.
-import { decode, type Packet, TRUNCATED_RESPONSE } from 'dns-packet';
+// Bounded in number and in bytes; what was kept longest goes first.
 import type { Clock } from '#kube/process/clock.ts';
+import { flagBits, headerBytes, readRecord, recordTypes, responseCodes, skipName } from './parse-query.ts';
 
-const maxEntries = 2000;
+const maxEntries = 10_000;
+const maxBytes = 16 * 1024 ** 2;
 const maxTtlSeconds = 30;
 
 export interface AnswerCache {
-  /** An answer under the id of the question; undefined where there is none. */
-  get(query: Buffer): Buffer | undefined;
-  put(query: Buffer, answer: Buffer): void;
+  /** A copy with what is left of the times to live; undefined where there is none. */
+  get(key: string): Buffer | undefined;
+  put(key: string, answer: Buffer): void;
 }
 
-/** A question without its id: flags, options and all, so that nobody gets what another client asked for. */
-function keyOf(query: Buffer): string {
-  return query.toString('latin1', 2).toLowerCase();
+interface Times {
+  seconds: number;
+  /** Where the times to live are written. */
+  places: number[];
 }
 
-/** How long an answer holds: that nothing is there holds as long as the zone says. */
-export function ttlSeconds({ answers = [], authorities = [] }: Packet): number {
-  const records = answers.length > 0 ? answers : authorities;
-  const ttls = records.map(({ ttl }) => ttl ?? 0);
-  return ttls.length === 0 ? 0 : Math.min(maxTtlSeconds, ...ttls);
+/** How long an answer holds: that nothing is there holds as long as the zone says (RFC 2308). */
+export function readTimes(answer: Buffer): Times | undefined {
+  const questionEnd = answer.readUInt16BE(4) === 1 ? skipName(answer, headerBytes) : undefined;
+  if (questionEnd === undefined) return undefined;
+  const answers = answer.readUInt16BE(6);
+  const others = answer.readUInt16BE(8) + answer.readUInt16BE(10);
+  const places: number[] = [];
+  const ttls: number[] = [];
+  let at = questionEnd + 4;
+  for (let index = 0; index < answers + others; index += 1) {
+    const record = readRecord(answer, at);
+    if (record === undefined) return undefined;
+    at = record.end;
+    if (record.type === recordTypes['OPT']) continue;
+    places.push(record.ttlAt);
+    const ttl = answer.readUInt32BE(record.ttlAt);
+    if (index < answers) ttls.push(ttl);
+    else if (answers === 0 && record.type === recordTypes['SOA'] && record.end - record.dataAt >= 20) {
+      ttls.push(ttl, answer.readUInt32BE(record.end - 4));
+    }
+  }
+  return { seconds: ttls.length === 0 ? 0 : Math.min(maxTtlSeconds, ...ttls), places };
 }
 
-/** Only what is worth it is kept: failures and answers that were cut are asked for again. */
+/** Failures and answers that were cut are asked for again. */
+function isUseful(answer: Buffer): boolean {
+  const flags = answer.readUInt16BE(2);
+  const code = flags & 0xf;
+  return (flags & flagBits.truncated) === 0 && (code === 0 || code === responseCodes.nxDomain);
+}
+
 export function createAnswerCache(clock: Clock): AnswerCache {
-  const entries = new Map<string, { answer: Buffer; untilMs: number }>();
+  const entries = new Map<string, { answer: Buffer; atMs: number; times: Times }>();
+  let bytes = 0;
+  const drop = (key: string): void => {
+    const entry = entries.get(key);
+    if (entry === undefined) return;
+    bytes -= entry.answer.length;
+    entries.delete(key);
+  };
   return {
-    get: (query) => {
-      const key = keyOf(query);
+    get: (key) => {
       const entry = entries.get(key);
       if (entry === undefined) return undefined;
-      if (entry.untilMs <= clock.monotonicMs()) {
-        entries.delete(key);
+      const ageSeconds = Math.floor((clock.monotonicMs() - entry.atMs) / 1000);
+      if (ageSeconds >= entry.times.seconds) {
+        drop(key);
         return undefined;
       }
       const answer = Buffer.from(entry.answer);
-      query.copy(answer, 0, 0, 2);
+      for (const place of entry.times.places) {
+        answer.writeUInt32BE(Math.max(0, answer.readUInt32BE(place) - ageSeconds), place);
+      }
       return answer;
     },
-    put: (query, answer) => {
-      const packet = decode(answer);
-      const isUseful = packet.rcode === 'NOERROR' || packet.rcode === 'NXDOMAIN';
-      const isCut = ((packet.flags ?? 0) & TRUNCATED_RESPONSE) !== 0;
-      const seconds = isUseful && !isCut ? ttlSeconds(packet) : 0;
-      if (seconds === 0) return;
-      const oldest = entries.size >= maxEntries ? entries.keys().next().value : undefined;
-      if (oldest !== undefined) entries.delete(oldest);
-      entries.set(keyOf(query), { answer, untilMs: clock.monotonicMs() + seconds * 1000 });
+    put: (key, answer) => {
+      const times = isUseful(answer) ? readTimes(answer) : undefined;
+      if (times === undefined || times.seconds === 0) return;
+      drop(key);
+      entries.set(key, { answer: Buffer.from(answer), atMs: clock.monotonicMs(), times });
+      bytes += answer.length;
+      while (entries.size > maxEntries || bytes > maxBytes) drop(entries.keys().next().value ?? '');
     },
   };
 }

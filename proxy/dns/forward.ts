@@ -1,77 +1,81 @@
-// Passes questions about names outside the cluster on to the machine's own resolvers.
-import { createSocket } from 'node:dgram';
-import { readFile } from 'node:fs/promises';
-import { connect, isIP } from 'node:net';
+// Passes questions about names outside the cluster on to the machine's own resolvers. Whoever asks what is being asked
+// already waits for the same answer: a resolver that asks us back gets nothing multiplied.
+import { randomInt } from 'node:crypto';
+import type { Clock } from '#kube/process/clock.ts';
+import { type AnswerCache, createAnswerCache } from './answer-cache.ts';
+import { askServer } from './ask-server.ts';
+import { encodeQuestion } from './encode-answer.ts';
+import { type DnsQuery, responseCodes } from './parse-query.ts';
 
-const timeoutMs = 2000;
+const maxInFlight = 1000;
+/** A server that failed is asked last for this long. */
+const avoidMs = 5000;
 
-/** The servers named in resolv.conf text. */
-export function parseNameservers(resolvConf: string): string[] {
-  return [...resolvConf.matchAll(/^nameserver\s+(\S+)/gm)]
-    .map((match) => match[1] ?? '')
-    .filter((address) => isIP(address) !== 0);
+export interface ForwarderOptions {
+  nameservers(): Promise<string[]>;
+  clock: Clock;
+  /** Other than 53 in tests. */
+  port?: number;
+  cache?: AnswerCache;
 }
 
-export async function readNameservers(path: string): Promise<string[]> {
-  try {
-    return parseNameservers(await readFile(path, 'utf8'));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+export type Forwarded = Pick<DnsQuery, 'flags' | 'question' | 'edns' | 'key'>;
+
+/** Answers under no particular id. Rejects when no resolver answers. */
+export type Forward = (query: Forwarded) => Promise<Buffer>;
+
+function isFailure(answer: Buffer): boolean {
+  const code = answer.readUInt16BE(2) & 0xf;
+  const { serverFailure, notImplemented, refused } = responseCodes;
+  return code === serverFailure || code === notImplemented || code === refused;
 }
 
-/** The flag of an answer that did not fit into a datagram. */
-const truncated = 0x0200;
+export function createForwarder(options: ForwarderOptions): Forward {
+  const { nameservers, clock, port = 53 } = options;
+  const cache = options.cache ?? createAnswerCache(clock);
+  const inFlight = new Map<string, Promise<Buffer>>();
+  const failedAtMs = new Map<string, number>();
 
-/** Sends the packet to each server in turn until one answers, by TCP where its answer is too long. Throws the last failure. */
-export async function forwardQuery(packet: Buffer, servers: readonly string[]): Promise<Buffer> {
-  let last: unknown = new Error('the machine has no resolvers: /etc/resolv.conf names none');
-  for (const server of servers) {
-    try {
-      const answer = await askServer(packet, server);
-      const isCut = answer.length >= 4 && (answer.readUInt16BE(2) & truncated) !== 0;
-      return isCut ? await askByTcp(packet, server).catch(() => answer) : answer;
-    } catch (error) {
-      last = error;
+  /** Asks each server in turn until one answers; the refusal of all is an answer too. */
+  const ask = async (query: Forwarded): Promise<Buffer> => {
+    const servers = await nameservers();
+    const hasFailed = (address: string): boolean =>
+      clock.monotonicMs() - (failedAtMs.get(address) ?? Number.NEGATIVE_INFINITY) < avoidMs;
+    for (const address of failedAtMs.keys()) if (!hasFailed(address)) failedAtMs.delete(address);
+    const inOrder = [...servers.filter((each) => !hasFailed(each)), ...servers.filter(hasFailed)];
+    let refusal: Buffer | undefined;
+    let last: unknown = new Error('the machine has no resolvers: /etc/resolv.conf names none, or only this one');
+    for (const address of inOrder) {
+      const packet = encodeQuestion(query, randomInt(2 ** 16));
+      try {
+        const answer = await askServer({ packet, question: query.question, address, port, clock });
+        if (!isFailure(answer)) return answer;
+        refusal = answer;
+      } catch (error) {
+        last = error;
+        failedAtMs.set(address, clock.monotonicMs());
+      }
     }
-  }
-  throw last;
-}
+    if (refusal !== undefined) return refusal;
+    throw last;
+  };
 
-function askServer(packet: Buffer, server: string): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(isIP(server) === 6 ? 'udp6' : 'udp4');
-    const finish = (result: Buffer | Error): void => {
-      clearTimeout(timer);
-      socket.close();
-      if (result instanceof Error) reject(result);
-      else resolve(result);
-    };
-    const timer = setTimeout(() => finish(new Error(`resolver ${server} did not answer`)), timeoutMs);
-    socket.once('error', finish);
-    socket.connect(53, server, () => socket.send(packet));
-    socket.on('message', (answer) => {
-      // Only an answer to this very question counts.
-      if (answer.length >= 2 && answer.readUInt16BE(0) === packet.readUInt16BE(0)) finish(answer);
-    });
-  });
-}
-
-function askByTcp(packet: Buffer, server: string): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const length = Buffer.alloc(2);
-    length.writeUInt16BE(packet.length);
-    const socket = connect(53, server, () => socket.write(Buffer.concat([length, packet])));
-    let received = Buffer.alloc(0);
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`resolver ${server} did not answer by TCP`)));
-    socket.on('error', reject);
-    socket.on('close', () => reject(new Error(`resolver ${server} closed the connection`)));
-    socket.on('data', (chunk) => {
-      received = Buffer.concat([received, chunk]);
-      if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
-      resolve(received.subarray(2, 2 + received.readUInt16BE(0)));
-      socket.destroy();
-    });
-  });
+  return async (query) => {
+    const { edns } = query;
+    const key = `${query.key}/${edns === undefined ? '' : `e${Number(edns.dnssecOk)}`}/${query.flags & 0x10}`;
+    const known = cache.get(key);
+    if (known !== undefined) return known;
+    const already = inFlight.get(key);
+    if (already !== undefined) return Buffer.from(await already);
+    if (inFlight.size >= maxInFlight) throw new Error(`${maxInFlight} questions wait for resolvers already`);
+    const asking = ask(query);
+    inFlight.set(key, asking);
+    try {
+      const answer = await asking;
+      cache.put(key, answer);
+      return Buffer.from(answer);
+    } finally {
+      inFlight.delete(key);
+    }
+  };
 }

@@ -1,152 +1,173 @@
+// The DNS server under packets and connections of any kind, in this process and over real sockets on loopback.
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
-import { decode, encode } from 'dns-packet';
+import { decode } from 'dns-packet';
 import { pino } from 'pino';
-import type { Service } from '#kube/api/generated/core-v1.ts';
-import { createAnswerCache } from '../../../proxy/dns/answer-cache.ts';
-import { answerQuery, createDnsServer, fitUdp } from '../../../proxy/dns/dns-server.ts';
-import { createFakeClock } from '../../support/fake-clock.ts';
+import { systemClock } from '#kube/process/clock.ts';
+import { createResponder } from '../../../proxy/dns/create-responder.ts';
+import { createDnsServer } from '../../../proxy/dns/dns-server.ts';
+import { udpLimit } from '../../../proxy/dns/encode-answer.ts';
+import { createDnsNames } from '../../support/dns-cluster.ts';
+import { createRandom, question, spoiltPacket, spoiltStream } from '../../support/dns-fuzzer.ts';
 
-const web: Service = {
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name: 'web', namespace: 'ns' },
-  spec: { clusterIP: '10.96.0.7', clusterIPs: ['10.96.0.7'], ports: [{ name: 'http', port: 80 }] },
-};
+const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000);
+const bounds = { timeout: 30_000 };
 const options = {
   zone: 'cluster.local',
-  names: {
-    service: (key: string) => (key === 'ns/web' ? web : undefined),
-    slices: () => [],
-    serviceByIP: () => undefined,
-    hostsByIP: () => [],
-  },
-  nameservers: async () => [],
+  names: createDnsNames(),
+  forward: () => Promise.reject(new Error('no resolver')),
+  clock: systemClock,
   logger: pino({ level: 'silent' }),
 };
+const name = 'web.ns.svc.cluster.local';
+const framed = (packet: Buffer): Buffer =>
+  Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), packet]);
 
-const question = (name: string, type = 'A', id = 7) =>
-  encode({ id, type: 'query', flags: 0x100, questions: [{ name, type }] });
-
-/** Pseudo-random numbers, the same in each run. */
-function createRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state * 48271) % 2147483647;
-    return state % below;
-  };
-}
-
-/** A packet that was one of DNS before it was spoilt, or never was one. */
-function spoil(random: (below: number) => number): Buffer {
-  const types = ['A', 'AAAA', 'SRV', 'PTR', 'TXT', 'ANY', 'OPT', 'AXFR'];
-  const names = ['web.ns.svc.cluster.local', '_http._tcp.web.ns.svc.cluster.local', '7.0.96.10.in-addr.arpa', 'a', '.'];
-  if (random(8) === 0) return Buffer.from(Array.from({ length: random(600) }, () => random(256)));
-  const packet = question(names[random(names.length)] ?? '', types[random(types.length)] ?? 'A', random(65_536));
-  for (let i = random(6); i > 0; i -= 1) packet[random(packet.length)] = random(256);
-  const cut = random(4) === 0 ? packet.subarray(0, random(packet.length)) : packet;
-  return random(4) === 0
-    ? Buffer.concat([cut, Buffer.from(Array.from({ length: random(40) }, () => random(256)))])
-    : cut;
-}
-
-describe('the DNS server under malformed packets', () => {
-  it('answers or is silent, and never fails in another way than by an error of its own', async () => {
-    const random = createRandom(2026);
-    let answered = 0;
-    for (let i = 0; i < 20_000; i += 1) {
-      const packet = spoil(random);
-      const answer = await answerQuery(packet, options).catch(() => undefined);
-      if (answer === undefined) continue;
-      answered += 1;
-      assert.equal(answer.readUInt16BE(0), packet.readUInt16BE(0), 'the id of the question');
-      assert.ok(fitUdp(packet, answer).length <= 65_535);
-    }
-    assert.ok(answered > 1000, `${answered} were understood`);
-  });
-
-  it('still answers by UDP and by TCP when it was sent thousands of them', { timeout: 30_000 }, async () => {
-    const probe = createSocket('udp4');
-    probe.bind(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address();
-    probe.close();
-    const stop = new AbortController();
-    const server = createDnsServer({ ...options, bind: { host: '127.0.0.1', port } });
-    const running = server.run(stop.signal);
-    try {
-      await server.ready;
-      const random = createRandom(9);
+async function startServer() {
+  const probe = createSocket('udp4');
+  probe.bind(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  const stop = new AbortController();
+  const server = createDnsServer({ ...options, bind: { host: '127.0.0.1', port } });
+  const running = server.run(stop.signal);
+  await Promise.race([server.ready, running]);
+  const open: Socket[] = [];
+  return {
+    connect: (): Socket => {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => socket.destroy());
+      open.push(socket);
+      return socket;
+    },
+    udp: async () => {
       const client = createSocket('udp4');
       client.connect(port, '127.0.0.1');
       await once(client, 'connect');
-      for (let i = 0; i < 3000; i += 1) client.send(spoil(random));
-      const tcp = connect(port, '127.0.0.1');
-      tcp.on('error', () => tcp.destroy());
-      for (let i = 0; i < 200; i += 1) tcp.write(spoil(random));
-      const heard = Promise.withResolvers<void>();
-      client.on('message', (answer) => {
-        if (answer.readUInt16BE(0) === 4242 && decode(answer).answers?.[0]?.data === '10.96.0.7') heard.resolve();
-      });
-      const again = setInterval(() => client.send(question('web.ns.svc.cluster.local', 'A', 4242)), 100);
-      await heard.promise;
-      clearInterval(again);
-      client.close();
-      tcp.destroy();
-      const clean = connect(port, '127.0.0.1');
-      const query = question('web.ns.svc.cluster.local');
-      clean.write(Buffer.concat([Buffer.from([query.length >> 8, query.length & 255]), query]));
-      const [answer] = (await once(clean, 'data')) as [Buffer];
-      assert.equal(decode(answer.subarray(2)).answers?.[0]?.data, '10.96.0.7');
-      clean.destroy();
-    } finally {
+      return client;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of open) socket.destroy();
       stop.abort();
       await running;
+    },
+  };
+}
+
+type Server = Awaited<ReturnType<typeof startServer>>;
+
+/** A question over UDP is asked again when its answer is lost. */
+async function assertAnswersByUdp(server: Server): Promise<void> {
+  const client = await server.udp();
+  const heard = Promise.withResolvers<Buffer>();
+  client.on('message', heard.resolve);
+  const again = setInterval(() => client.send(question(name)), 50);
+  const answer = await heard.promise.finally(() => clearInterval(again));
+  client.close();
+  assert.equal(decode(answer).answers?.[0]?.data, '10.96.0.7');
+}
+
+async function assertAnswersByTcp(server: Server): Promise<void> {
+  const socket = server.connect();
+  socket.write(framed(question(name)));
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  assert.equal(decode(answer.subarray(2)).answers?.[0]?.data, '10.96.0.7');
+  socket.destroy();
+}
+
+describe(`the DNS server under malformed packets (FUZZ_SEED=${seed})`, () => {
+  it('answers the question that was asked or is silent, within the size that was allowed', bounds, async () => {
+    const respond = createResponder(options);
+    const random = createRandom(seed);
+    let answered = 0;
+    for (let index = 0; index < 10_000; index += 1) {
+      const packet = spoiltPacket(random);
+      const answer = await respond(packet, udpLimit);
+      if (answer === undefined) continue;
+      answered += 1;
+      assert.equal(answer.readUInt16BE(0), packet.readUInt16BE(0), 'the id of the question');
+      assert.ok(answer.readUInt16BE(2) >= 0x8000, 'an answer');
+      assert.ok(answer.length <= 4096);
+      decode(answer);
     }
+    assert.ok(answered > 2000, `${answered} were understood`);
+  });
+
+  it('still answers by UDP and by TCP while it is sent thousands of them', bounds, async () => {
+    await using server = await startServer();
+    const random = createRandom(seed);
+    const client = await server.udp();
+    for (let round = 0; round < 10; round += 1) {
+      for (let i = 0; i < 300; i += 1) client.send(spoiltPacket(random));
+      for (let i = 0; i < 10; i += 1) {
+        const socket = server.connect();
+        socket.write(spoiltStream(random));
+        if (random(2) === 0) socket.end();
+        if (random(3) === 0) socket.destroy();
+      }
+      await assertAnswersByUdp(server);
+      await assertAnswersByTcp(server);
+    }
+    client.close();
   });
 });
 
-describe('the cache of answers', () => {
-  const answerOf = (query: Buffer, ttl: number, rcode = 0) => {
-    const { id = 0, questions = [] } = decode(query);
-    const answers = [{ name: questions[0]?.name ?? '', type: 'A', ttl, data: '192.0.2.1' }];
-    return encode({ id, type: 'response', flags: rcode, questions, ...(rcode === 0 ? { answers } : {}) });
-  };
-
-  it('answers the same question under its own id, as long as the records allow', () => {
-    const clock = createFakeClock();
-    const cache = createAnswerCache(clock);
-    const query = question('example.com', 'A', 1);
-    cache.put(query, answerOf(query, 10));
-    const other = cache.get(question('EXAMPLE.com', 'A', 2));
-    assert.equal(other?.readUInt16BE(0), 2);
-    assert.equal(cache.get(question('example.com', 'AAAA', 2)), undefined);
-  });
-
-  it('forgets an answer when its time is over, and keeps none for longer than half a minute', async () => {
-    const clock = createFakeClock();
-    const cache = createAnswerCache(clock);
-    const query = question('example.com');
-    cache.put(query, answerOf(query, 3600));
-    await clock.advance(29_000);
-    assert.notEqual(cache.get(query), undefined);
-    await clock.advance(1000);
-    assert.equal(cache.get(query), undefined);
-  });
-
-  it('keeps no failures, and not more than it has room for', () => {
-    const cache = createAnswerCache(createFakeClock());
-    const query = question('example.com');
-    cache.put(query, answerOf(query, 60, 2));
-    assert.equal(cache.get(query), undefined);
-    for (let i = 0; i < 2001; i += 1) {
-      const one = question(`n${i}.example.com`);
-      cache.put(one, answerOf(one, 60));
+describe('connections of the DNS server', () => {
+  it('may be begun and left in any number: new ones are answered', bounds, async () => {
+    await using server = await startServer();
+    for (let i = 0; i < 700; i += 1) {
+      const socket = server.connect();
+      // Half of a length, half of a question, or nothing.
+      socket.write(
+        [Buffer.from([0]), framed(question(name)).subarray(0, 9), Buffer.alloc(0)][i % 3] ?? Buffer.alloc(0),
+      );
+      if (i % 100 === 0) await once(socket, 'connect');
     }
-    assert.equal(cache.get(question('n0.example.com')), undefined);
-    assert.notEqual(cache.get(question('n2000.example.com')), undefined);
+    await assertAnswersByTcp(server);
+    await assertAnswersByUdp(server);
+  });
+
+  it('are not read further when their client takes no answers', bounds, async () => {
+    await using server = await startServer();
+    const greedy = server.connect();
+    await once(greedy, 'connect');
+    greedy.pause();
+    const questions = Buffer.concat(Array.from({ length: 1000 }, () => framed(question('many.ns.svc.cluster.local'))));
+    // 3 kB of answer for each 43 bytes: without an end to it, 300 MB would wait here.
+    let written = 0;
+    const before = process.memoryUsage().arrayBuffers;
+    while (written < 100 && greedy.write(questions)) written += 1;
+    for (let i = 0; i < 20; i += 1) {
+      await assertAnswersByTcp(server);
+      greedy.write(questions);
+    }
+    assert.ok(process.memoryUsage().arrayBuffers - before < 64 * 1024 ** 2);
+  });
+
+  it('carry many questions at once, each with its answer', bounds, async () => {
+    await using server = await startServer();
+    const socket = server.connect();
+    const ids = Array.from({ length: 100 }, (_, id) => id);
+    const stream = Buffer.concat(ids.map((id) => framed(question(name, 'A', id))));
+    // In pieces that end anywhere.
+    for (let at = 0; at < stream.length; at += 97) socket.write(stream.subarray(at, at + 97));
+    const seen: number[] = [];
+    let rest: Buffer = Buffer.alloc(0);
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      rest = Buffer.concat([rest, chunk]);
+      while (rest.length >= 2 && rest.length >= 2 + rest.readUInt16BE(0)) {
+        seen.push(rest.readUInt16BE(2));
+        rest = rest.subarray(2 + rest.readUInt16BE(0));
+      }
+      if (seen.length === ids.length) break;
+    }
+    assert.deepEqual(
+      seen.sort((a, b) => a - b),
+      ids,
+    );
   });
 });
