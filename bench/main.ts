@@ -1,4 +1,4 @@
-// `npm run bench [agent|api|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same
+// `npm run bench [agent|api|dns|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same
 // run. `soak MINUTES` is apart: it runs when it is named.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createNetworkNamespace } from '../test/support/network-namespace.ts';
 import { benchAgent } from './agent.ts';
 import { benchApi } from './api.ts';
+import { benchDns } from './dns.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchPods } from './pods.ts';
 import { benchProxy } from './proxy.ts';
@@ -40,6 +41,7 @@ async function benchInNamespace(...inside: string[]): Promise<Row[]> {
 
 const benches: Record<string, () => Promise<Row[]>> = {
   proxy: () => benchProxy(),
+  dns: benchDns,
   api: benchApi,
   pods: () => benchInNamespace('--pods-inside'),
   agent: () => benchInNamespace('--agent-inside'),
