@@ -9,7 +9,8 @@ import { type ProxiedCluster, startProxiedCluster } from '../support/proxied-clu
 
 const image = 'localhost/berth/busybox:1';
 const skip = clustersUnavailable() ?? false;
-const limitMs = 5000;
+/** Five seconds are meant; a busy machine gets more. */
+const limitMs = 20_000;
 
 describe('explaining a pod', { skip, concurrency: 8 }, () => {
   let proxied: ProxiedCluster;
@@ -36,17 +37,16 @@ describe('explaining a pod', { skip, concurrency: 8 }, () => {
   async function named(name: string, step: Explanation['step'], message: RegExp): Promise<Explanation> {
     const reason = `${step.charAt(0).toUpperCase()}${step.slice(1)}`;
     const path = `jsonpath={.status.conditions[?(@.type=="berth.io/Blocked")]}`;
-    const condition = await eventually(
+    await eventually(
       `a condition of ${name}`,
       async () => {
         const text = await kubectl('get', 'pod', name, '-o', path);
         const found = text === '' ? undefined : (JSON.parse(text) as { reason: string; message: string });
         // On a busy machine another step may have taken its time before.
-        return found?.reason === reason ? found : undefined;
+        return found?.reason === reason && message.test(found.message) ? found : undefined;
       },
-      4 * limitMs,
+      limitMs,
     );
-    assert.match(condition.message, message);
     const told = JSON.parse(
       await kubectl('get', '--raw', `/api/v1/nodes/${proxied.nodeName}/proxy/explain/default/${name}`),
     );
