@@ -41,7 +41,7 @@ export function isChainOfIptablesMode(chain: string): boolean {
 
 /** Removes every chain and rule of a mode, iptables where none is given, and nothing else. Safe to run when there is nothing. */
 export async function cleanupIptables(
-  iptables: Iptables,
+  iptables: Pick<Iptables, 'save' | 'restore'>,
   isOurs: (chain: string) => boolean = isChainOfIptablesMode,
   kept?: KeptChains,
 ): Promise<void> {
@@ -51,7 +51,8 @@ export async function cleanupIptables(
     if (ours.length === 0) continue;
     const gone = ours.filter((chain) => kept?.chains[table].has(chain) !== true);
     const jumps = [...saved].flatMap(([chain, rules]) => {
-      if (ours.includes(chain)) return [];
+      // What the mode that stays has filled is its own, jumps and all.
+      if (ours.includes(chain) || kept?.chains[table].has(chain) === true) return [];
       return rules
         .filter((rule) => ours.some((target) => rule.endsWith(`-j ${target}`)))
         .filter((rule) => kept?.entries[table].has(`${chain} ${rule}`) !== true)

@@ -9,6 +9,6 @@ const skip = namespacesUnavailable() ?? false;
 describe('services', { skip }, () => {
   for (const mode of ['iptables', 'nftables'] as const) {
     defineLifeTests(mode, { perSecond: 200 });
-    defineChangesTests(mode, { changes: 500, perSync: 5 });
+    defineChangesTests(mode, { changes: 500, perSync: 10 });
   }
 });
