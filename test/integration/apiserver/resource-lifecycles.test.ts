@@ -23,6 +23,8 @@ interface Subject {
   fields: Fields;
   /** Changed by the update; absent: only metadata is. */
   changed?: Fields;
+  /** What is patched into the status, and what it is updated to; absent: the resource has none that clients write. */
+  status?: readonly [Fields, Fields];
 }
 
 const template = { spec: { containers: [{ name: 'nginx', image: 'nginx' }] } };
@@ -116,6 +118,46 @@ const lifecycles: Record<string, Subject> = {
     resource: resources.volumeattributesclasses,
     fields: { driverName: 'e2e-fake-csi-driver', parameters: { foo: 'bar' } },
   },
+  'EndpointSlice should support creating EndpointSlice API operations': {
+    resource: resources.endpointslices,
+    fields: { addressType: 'IPv4', endpoints: [{ addresses: ['192.0.2.1'], conditions: {} }], ports: [] },
+    changed: { endpoints: [{ addresses: ['192.0.2.2'], conditions: {} }] },
+  },
+  'IngressClass API should support creating IngressClass API operations': {
+    resource: resources.ingressclasses,
+    fields: { spec: { controller: 'example.com/controller' } },
+  },
+  'Ingress API should support creating Ingress API operations': {
+    resource: resources.ingresses,
+    fields: { spec: { defaultBackend: { service: { name: 'default-backend', port: { number: 80 } } } } },
+    status: [
+      { loadBalancer: { ingress: [{ ip: '169.1.1.1' }] } },
+      { loadBalancer: { ingress: [{ ip: '169.1.1.2' }] } },
+    ],
+  },
+  'Services should complete a service status lifecycle': {
+    resource: resources.services,
+    fields: { spec: { type: 'LoadBalancer', ports: [{ name: 'http', protocol: 'TCP', port: 80, targetPort: 80 }] } },
+    status: [
+      { loadBalancer: { ingress: [{ ip: '203.0.113.1', ipMode: 'VIP' }] } },
+      {
+        loadBalancer: {},
+        conditions: [
+          {
+            type: 'StatusUpdate',
+            status: 'True',
+            reason: 'E2E',
+            message: 'Set from e2e test',
+            lastTransitionTime: '2026-01-01T00:00:00Z',
+          },
+        ],
+      },
+    ],
+  },
+  'Services should delete a collection of services': {
+    resource: resources.services,
+    fields: { spec: { ports: [{ name: 'http', protocol: 'TCP', port: 80, targetPort: 80 }] } },
+  },
 };
 
 describe('lives of resources', { concurrency: 6 }, () => {
@@ -170,7 +212,7 @@ describe('lives of resources', { concurrency: 6 }, () => {
     };
   }
 
-  for (const [name, { resource: typed, fields, changed }] of Object.entries(lifecycles)) {
+  for (const [name, { resource: typed, fields, changed, status }] of Object.entries(lifecycles)) {
     const resource = anyOf(typed);
     it(name, async () => {
       sets += 1;
@@ -214,6 +256,16 @@ describe('lives of resources', { concurrency: 6 }, () => {
       const updated = await client.get(resource, key('a'));
       assert.deepEqual(updated.metadata.annotations, annotations);
       for (const [field, value] of Object.entries(changed ?? {})) assert.deepEqual(updated[field], value);
+
+      if (status !== undefined) {
+        const [patched, replaced] = status;
+        const at = { subresource: 'status' };
+        await client.patch(resource, key('a'), 'merge', { status: patched }, at);
+        const withStatus = await client.get(resource, key('a'));
+        assert.deepEqual(withStatus['status'], patched);
+        await client.updateSubresource(resource, { ...withStatus, status: replaced }, 'status');
+        assert.deepEqual((await client.get(resource, key('a')))['status'], replaced);
+      }
 
       await client.delete(resource, key('a'));
       await eventually('the first is gone', async () =>

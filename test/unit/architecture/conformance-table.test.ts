@@ -22,26 +22,31 @@ function rowsOf(page: string): Map<string, string> {
   return new Map(rows);
 }
 
-describe('docs/conformance-node.md', () => {
-  const codenames = JSON.parse(read('test/data/conformance/node.json')) as string[];
-  const rows = rowsOf(read('docs/conformance-node.md'));
+for (const [page, facts, what] of [
+  ['docs/conformance-node.md', 'test/data/conformance/node.json', 'a node'],
+  ['docs/conformance-network.md', 'test/data/conformance/network.json', 'the network'],
+] as const) {
+  describe(page, () => {
+    const codenames = JSON.parse(read(facts)) as string[];
+    const rows = rowsOf(read(page));
 
-  it('has a row for every behaviour of a node', () => {
-    assert.deepEqual(
-      codenames.map(nameOf).filter((name) => !rows.has(name)),
-      [],
-    );
-  });
-
-  it('names tests that exist, or says why there is none yet', () => {
-    const wrong = codenames.map(nameOf).filter((name) => {
-      const proof = rows.get(name) ?? '';
-      if (/^not yet: \S/.test(proof)) return false;
-      const file = /^`(.+)`$/.exec(proof)?.[1];
-      if (file === undefined || !existsSync(join(root, file))) return true;
-      const source = read(file);
-      return ![`'${name}'`, `"${name}"`, `'${name.replaceAll("'", "\\'")}'`].some((text) => source.includes(text));
+    it(`has a row for every behaviour of ${what}`, () => {
+      assert.deepEqual(
+        codenames.map(nameOf).filter((name) => !rows.has(name)),
+        [],
+      );
     });
-    assert.deepEqual(wrong, []);
+
+    it('names tests that exist, or says why there is none yet', () => {
+      const wrong = codenames.map(nameOf).filter((name) => {
+        const proof = rows.get(name) ?? '';
+        if (/^not yet: \S/.test(proof)) return false;
+        const file = /^`(.+)`$/.exec(proof)?.[1];
+        if (file === undefined || !existsSync(join(root, file))) return true;
+        const source = read(file);
+        return ![`'${name}'`, `"${name}"`, `'${name.replaceAll("'", "\\'")}'`].some((text) => source.includes(text));
+      });
+      assert.deepEqual(wrong, []);
+    });
   });
-});
+}
