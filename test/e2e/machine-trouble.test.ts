@@ -83,7 +83,7 @@ describe('a machine without power or network', { skip }, () => {
     // Told by a watch, which must not wait on a connection that is dead.
     await held.createPod('told');
     await held.waitNodeReady(60_000);
-    await held.waitReady('told', 60_000);
+    await held.waitReady('told');
     assert.deepEqual(await Promise.all(['stays', 'comes'].map(held.containerOf)), ids);
     assert.deepEqual([await held.restartsOf('stays'), await held.restartsOf('comes')], [1, 0]);
     const lease = ['get', 'lease', nodeName, '-n', 'kube-node-lease', '-o', 'jsonpath={.spec.renewTime}'];

@@ -139,7 +139,7 @@ export async function startMachineNode(options: MachineNodeOptions): Promise<Mac
         },
       });
     },
-    async waitReady(name, timeoutMs = 60_000) {
+    async waitReady(name, timeoutMs = 120_000) {
       await eventually(`pod ${name}`, async () => isReady(await pod(name)), timeoutMs).catch(async (error: unknown) =>
         assert.fail(`${error}\n${JSON.stringify((await pod(name)).status)}\n${await journal()}`),
       );
