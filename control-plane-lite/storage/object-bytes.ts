@@ -18,9 +18,12 @@ export function serialiseAround(object: Serialisable): { head: string; tail: str
   return { head: text.slice(0, cut), tail: text.slice(cut) };
 }
 
-/** The bytes of an object at a revision. */
+/** The bytes of an object at a revision, in memory of their own: one that is kept for long must not keep others. */
 export function objectBytes(head: string, revision: number, tail: string): Buffer {
-  return Buffer.from(`${head}${revision}${tail}`);
+  const text = `${head}${revision}${tail}`;
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 /** The same object with another revision in it; bytes that are no stored object stay as they are. */
@@ -29,5 +32,5 @@ export function withRevision(value: Buffer, revision: number): Buffer {
   if (at < 0) return value;
   const start = at + markerBytes.length;
   const end = value.indexOf(0x22, start);
-  return Buffer.concat([value.subarray(0, start), Buffer.from(String(revision)), value.subarray(end)]);
+  return objectBytes(value.toString('utf8', 0, start), revision, value.toString('utf8', end));
 }

@@ -23,6 +23,9 @@ export function openLog(dir: string): Log {
 /** Records with `from` <= revision <= `to`, in order. Values are copies that outlive the read. */
 export function* readLog(log: Log, from: number, to = Number.MAX_SAFE_INTEGER): Generator<[number, LogRecord]> {
   for (const { key, value } of log.records.getRange({ start: from, end: to + 1 })) {
-    yield [key, decodeRecord(Buffer.from(value))];
+    // In memory of their own, as `objectBytes` makes them.
+    const copy = Buffer.allocUnsafeSlow(value.length);
+    value.copy(copy);
+    yield [key, decodeRecord(copy)];
   }
 }
