@@ -17,7 +17,7 @@ import { serviceNames } from '../install/plan-install.ts';
 import { createServiceControl, isSystemdRunning } from '../install/systemd.ts';
 import { recordFile, writeRecorded } from '../install/write-recorded.ts';
 import { berthCommand } from '../package-root.ts';
-import { discoverAmong, discoverByFile, discoverByToken } from './discover-cluster.ts';
+import { discoverAmong, discoverByFile, discoverByToken, tokenInFile } from './discover-cluster.ts';
 import { componentArguments, joinPaths, type PlannedFile, planNodeFiles } from './node-files.ts';
 import { runComponents } from './run-components.ts';
 
@@ -68,30 +68,32 @@ function serverOf(address: string): string {
 /** Joins by the first of the addresses that answers, and starts what makes the node. Throws UsageError for what the user can put right. */
 export async function runJoin(addresses: readonly string[], options: JoinOptions, signal: AbortSignal): Promise<void> {
   if (process.getuid?.() !== 0) throw new UsageError('berth join needs root: run it with sudo');
-  const token = parseBootstrapToken(options.token ?? '');
+  const { discoveryFile } = options;
+  const tokenText = options.token ?? (discoveryFile === undefined ? undefined : tokenInFile(discoveryFile)) ?? '';
+  const token = parseBootstrapToken(tokenText);
   if (token === undefined) throw new UsageError('--token is needed, of the form abcdef.0123456789abcdef');
   const names = parseServiceNames(options.names);
   const { cgroupDriver } = options;
   if (cgroupDriver !== 'cgroupfs' && cgroupDriver !== 'systemd') {
     throw new UsageError(`unknown --cgroup-driver "${cgroupDriver}": cgroupfs or systemd`);
   }
-  if (addresses.length === 0 && options.discoveryFile === undefined) {
+  if (addresses.length === 0 && discoveryFile === undefined) {
     throw new UsageError('the address of the API server is needed, or --discovery-file');
   }
   const trust = { pins: options.discoveryTokenCaCertHash, skipPins: options.discoveryTokenUnsafeSkipCaVerification };
   const cluster =
-    options.discoveryFile === undefined
+    discoveryFile === undefined
       ? await discoverAmong(addresses.map(serverOf), (server) =>
           discoverByToken(server, token, trust, systemClock, signal),
         )
-      : discoverByFile(options.discoveryFile);
+      : discoverByFile(discoveryFile);
   const [server, ...others] = cluster.servers;
   say(`${server} is the cluster that was meant`);
   if (others.length > 0) say(`when it cannot be reached: ${others.join(', ')}`);
 
   const paths = joinPaths(options.root);
   const nodeName = (options.nodeName ?? hostname()).trim().toLowerCase();
-  const files = planNodeFiles(cluster, options.token ?? '', paths, {
+  const files = planNodeFiles(cluster, tokenText, paths, {
     nodeName,
     cgroupDriver,
     runtimeEndpoint: options.criSocket,

@@ -130,3 +130,10 @@ export function discoverByFile(path: string): ClusterIdentity {
   const same = clusters.filter((other) => authorityOfCluster(other.cluster) === caPem);
   return { servers: [...new Set([cluster, ...same.map((other) => other.cluster)].flatMap(serversOf))], caPem };
 }
+
+/** The bootstrap token in such a kubeconfig: that of its current user. Undefined where it has none. */
+export function tokenInFile(path: string): string | undefined {
+  const { users, contexts, 'current-context': current } = readKubeconfig(path);
+  const wanted = contexts.find(({ name }) => name === current)?.context?.user;
+  return users.find(({ name }) => name === wanted)?.user?.token;
+}

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -7,7 +7,7 @@ import { serversOf } from '#kube/client/kubeconfig-servers.ts';
 import type { Kubeconfig } from '#kube/client/kubeconfig-types.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { parseYaml } from '#kube/process/parse-yaml.ts';
-import { discoverAmong, discoverByFile } from '../../../cli/join/discover-cluster.ts';
+import { discoverAmong, discoverByFile, tokenInFile } from '../../../cli/join/discover-cluster.ts';
 import { joinPaths, planNodeFiles } from '../../../cli/join/node-files.ts';
 
 const data = (text: string) => Buffer.from(text).toString('base64');
@@ -65,6 +65,15 @@ describe('a discovery file', () => {
       'https://a:6443',
       'https://z:6443',
     ]);
+  });
+
+  it('may hold the token of its user', () => {
+    const path = write([cluster('a', 'CA')], 'a');
+    assert.equal(tokenInFile(path), undefined);
+    const file = JSON.parse(readFileSync(path, 'utf8'));
+    file.users = [{ name: '', user: { token: 'abcdef.0123456789abcdef' } }];
+    writeFileSync(path, JSON.stringify(file));
+    assert.equal(tokenInFile(path), 'abcdef.0123456789abcdef');
   });
 
   it('without an authority is refused', () => {
