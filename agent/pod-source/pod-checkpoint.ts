@@ -110,6 +110,8 @@ export function createPodCheckpoint(
           if (!signal.aborted) await save();
         }
       }
+      // The last chance: there may be room by now.
+      if (isDirty) await save();
     },
   };
 }
