@@ -1,6 +1,6 @@
 // The DNS server under packets and connections of any kind, in this process and over real sockets on loopback.
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
@@ -26,16 +26,32 @@ const name = 'web.ns.svc.cluster.local';
 const framed = (packet: Buffer): Buffer =>
   Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), packet]);
 
-async function startServer() {
+interface DnsUnderTest extends AsyncDisposable {
+  connect(): Socket;
+  udp(): Promise<UdpSocket>;
+}
+
+async function freePort(): Promise<number> {
   const probe = createSocket('udp4');
   probe.bind(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address();
   probe.close();
+  return port;
+}
+
+/** A port that is free for UDP may be taken for TCP: then another one is tried. */
+async function startServer(attempts = 10): Promise<DnsUnderTest> {
+  const port = await freePort();
   const stop = new AbortController();
   const server = createDnsServer({ ...options, bind: { host: '127.0.0.1', port } });
   const running = server.run(stop.signal);
-  await Promise.race([server.ready, running]);
+  try {
+    await Promise.race([server.ready, running]);
+  } catch (error) {
+    if (attempts <= 1) throw error;
+    return startServer(attempts - 1);
+  }
   const open: Socket[] = [];
   return {
     connect: (): Socket => {
