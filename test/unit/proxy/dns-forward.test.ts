@@ -29,8 +29,18 @@ function answerTo(query: Buffer, { ttl = 10, rcode = 0, addresses = 1 } = {}): B
   return encode({ id, type: 'response', flags: 0x180 | rcode, questions, answers });
 }
 
+interface Resolvers extends Disposable {
+  asked: string[];
+  port: number;
+  ask(name: string, limit?: typeof udpLimit, id?: number): Promise<Buffer>;
+}
+
 /** Resolvers on one port of several loopback addresses, each with a way to answer. */
-async function startResolvers(ways: Record<string, (query: Buffer) => Buffer[]>, byTcp?: (query: Buffer) => Buffer) {
+async function startResolvers(
+  ways: Record<string, (query: Buffer) => Buffer[]>,
+  byTcp?: (query: Buffer) => Buffer,
+  attempts = 10,
+): Promise<Resolvers> {
   const sockets: Socket[] = [];
   let port = 0;
   const asked: string[] = [];
@@ -52,8 +62,15 @@ async function startResolvers(ways: Record<string, (query: Buffer) => Buffer[]>,
       socket.end(Buffer.concat([Buffer.from([answer.length >> 8, answer.length & 255]), answer]));
     });
   });
-  tcp.listen(port, '127.0.0.1');
-  await once(tcp, 'listening');
+  try {
+    tcp.listen(port, '127.0.0.1');
+    await once(tcp, 'listening');
+  } catch (error) {
+    // Free for UDP is not free for TCP: then on another port.
+    for (const socket of sockets) socket.close();
+    if (attempts <= 1) throw error;
+    return startResolvers(ways, byTcp, attempts - 1);
+  }
   const forward = createForwarder({ nameservers: async () => Object.keys(ways), clock: systemClock, port });
   const respond = createResponder({ zone: 'cluster.local', names: createDnsNames(), forward, logger });
   return {
