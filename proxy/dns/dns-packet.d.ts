@@ -29,6 +29,10 @@ declare module 'dns-packet' {
   export const RECURSION_DESIRED: number;
   export const RECURSION_AVAILABLE: number;
   export const TRUNCATED_RESPONSE: number;
+  /** How the data of a type is written: its length before it. `bytes` is what the last call wrote. */
+  export function record(type: string): {
+    encode: { (data: unknown, into: Buffer, offset: number): Buffer; bytes: number };
+  };
   export function encode(packet: Packet): Buffer;
   export function decode(bytes: Buffer): Packet;
 }

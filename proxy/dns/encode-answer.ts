@@ -1,6 +1,7 @@
-// Writes answers: records with compressed names, and the packet around them. Encoded records hold for every packet
-// with the same question, whatever its id and the case of its letters.
-import { isIPv6 } from 'node:net';
+// Writes answers: records, with their own names compressed, which the library does not do and headless services need to
+// fit into a packet; and what is around them. Encoded records hold for every packet with the same question, whatever its
+// id and the case of its letters.
+import { record as recordCodec } from 'dns-packet';
 import { type DnsQuery, flagBits, headerBytes, recordTypes } from './parse-query.ts';
 import type { DnsRecord } from './resolve-name.ts';
 
@@ -44,22 +45,6 @@ export function encodeName(name: string): Buffer {
   return Buffer.concat([...parts, Buffer.alloc(1)]);
 }
 
-function addressBytes(address: string): number[] {
-  if (!isIPv6(address)) return address.split('.').map(Number);
-  const [head = '', tail] = address.split('::');
-  const groups = (text: string): number[] =>
-    text === ''
-      ? []
-      : text.split(':').flatMap((group) => {
-          if (group.includes('.')) return group.split('.').map(Number);
-          const value = Number.parseInt(group, 16);
-          return [value >> 8, value & 0xff];
-        });
-  const before = groups(head);
-  const after = tail === undefined ? [] : groups(tail);
-  return [...before, ...new Array<number>(16 - before.length - after.length).fill(0), ...after];
-}
-
 interface Writer {
   at: number;
   /** Names already written -> where. */
@@ -83,38 +68,19 @@ function writeName(writer: Writer, name: string): void {
   writer.at = scratch.writeUInt8(0, writer.at);
 }
 
-function writeData(writer: Writer, record: DnsRecord): void {
-  switch (record.type) {
-    case 'A':
-    case 'AAAA':
-      for (const byte of addressBytes(record.data)) writer.at = scratch.writeUInt8(byte, writer.at);
-      return;
+/** The names within a record's data, which the library writes without a look at their length. */
+function namesIn({ type, data }: DnsRecord): string[] {
+  switch (type) {
     case 'CNAME':
     case 'NS':
     case 'PTR':
-      writeName(writer, record.data);
-      return;
-    case 'TXT':
-      writer.at = scratch.writeUInt8(record.data.length, writer.at);
-      writer.at += scratch.write(record.data, writer.at, 'latin1');
-      return;
-    case 'SRV': {
-      const { priority, weight, port, target } = record.data;
-      for (const value of [priority, weight, port]) writer.at = scratch.writeUInt16BE(value, writer.at);
-      // RFC 2782: the target is not compressed.
-      writer.at += encodeName(target).copy(scratch, writer.at);
-      return;
-    }
-    case 'SOA': {
-      const { mname, rname, serial, refresh, retry, expire, minimum } = record.data;
-      writeName(writer, mname);
-      writeName(writer, rname);
-      for (const value of [serial, refresh, retry, expire, minimum])
-        writer.at = scratch.writeUInt32BE(value, writer.at);
-      return;
-    }
+      return [data];
+    case 'SRV':
+      return [data.target];
+    case 'SOA':
+      return [data.mname, data.rname];
     default:
-      record satisfies never;
+      return [];
   }
 }
 
@@ -122,18 +88,16 @@ function writeData(writer: Writer, record: DnsRecord): void {
 function writeRecords(writer: Writer, records: readonly DnsRecord[]): number {
   let count = 0;
   for (const record of records) {
-    const before = writer.at;
     // A name, an address and all numbers fit into this; what comes near the end is left out.
     if (writer.at + 1024 > largestPacket) break;
     writeName(writer, record.name);
     writer.at = scratch.writeUInt16BE(recordTypes[record.type] ?? 0, writer.at);
     writer.at = scratch.writeUInt16BE(1, writer.at);
     writer.at = scratch.writeUInt32BE(record.ttl, writer.at);
-    const lengthAt = writer.at;
-    writer.at += 2;
-    writeData(writer, record);
-    scratch.writeUInt16BE(writer.at - lengthAt - 2, lengthAt);
-    if (writer.at <= before) throw new RangeError('a record was not written');
+    for (const name of namesIn(record)) splitName(name);
+    const codec = recordCodec(record.type);
+    codec.encode(record.data, scratch, writer.at);
+    writer.at += codec.encode.bytes;
     count += 1;
   }
   return count;
