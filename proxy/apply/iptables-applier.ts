@@ -8,6 +8,7 @@ import { formatRestore, planDelta, planFull, type TableChange, tables } from '..
 import type { ServiceRules, Table } from '../plan/iptables/rules.ts';
 import { isIncompatible, planWholeTable } from '../plan/iptables/whole-table.ts';
 import { createAppliedPorts, isSafeAtStart } from './applied-ports.ts';
+import { createFullSyncs } from './full-syncs.ts';
 import type { Iptables, SavedTable } from './iptables.ts';
 import type { RuleApplier, ServiceState, SyncResult } from './rule-applier.ts';
 
@@ -33,7 +34,6 @@ function missingEntries(base: ReturnType<typeof planBase>, saved: Record<Table, 
 export function createIptablesApplier(iptables: Iptables, options: ApplierOptions, logger: Logger): RuleApplier {
   const base = planBase(options.base);
   const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services), size);
-  let needsFull = true;
 
   async function planFullChanges(rules: Iterable<ServiceRules>): Promise<TableChange[]> {
     const saved = {
@@ -62,18 +62,6 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
     return true;
   }
 
-  async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
-    const full = needsFull;
-    // Not later: a full sync may be asked for while this one runs.
-    needsFull = false;
-    try {
-      return await syncAs(full, changed);
-    } catch (error) {
-      needsFull = true;
-      throw error;
-    }
-  }
-
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
     const changes = full ? await planFullChanges(planned.all()) : planDelta(planned.pairs());
@@ -86,10 +74,7 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
   }
 
   return {
-    sync,
-    forceFull: () => {
-      needsFull = true;
-    },
+    ...createFullSyncs(syncAs),
     isIntact: async () => {
       for (const table of tables) if (!(await iptables.hasChain(table, canaryChain))) return false;
       return true;

@@ -11,6 +11,7 @@ import { type DrainingServer, type IpvsChange, planChange } from '../plan/ipvs/p
 import { planService, type ServicePlanOptions } from '../plan/ipvs/plan-service.ts';
 import { type IpvsItem, ipvsClaims } from '../plan/ipvs/rules.ts';
 import { createAppliedPorts, isSafeAtStart } from './applied-ports.ts';
+import { createFullSyncs } from './full-syncs.ts';
 import type { Iptables } from './iptables.ts';
 import { cleanupIptables, type KeptChains } from './iptables-cleanup.ts';
 import type { Ipvs, IpvsTimeouts } from './ipvs.ts';
@@ -64,7 +65,6 @@ export function createIpvsApplier(
   let ledger: ClaimLedger<IpvsItem> = createClaimLedger(ipvsClaims);
   /** Real servers with weight 0, with the time since when. */
   const draining = new Map<string, DrainingServer & { sinceMs: number }>();
-  let needsFull = true;
 
   async function writeChains(): Promise<void> {
     const changes: Pick<TableChange, 'table' | 'lines'>[] = [];
@@ -105,18 +105,6 @@ export function createIpvsApplier(
       draining.set(key, { sinceMs: draining.get(key)?.sinceMs ?? sinceMs, ...server });
   }
 
-  async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
-    const full = needsFull;
-    // Not later: a full sync may be asked for while this one runs.
-    needsFull = false;
-    try {
-      return await syncAs(full, changed);
-    } catch (error) {
-      needsFull = true;
-      throw error;
-    }
-  }
-
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
     let changes = full ? undefined : ledger.change(planned.pairs());
@@ -139,10 +127,7 @@ export function createIpvsApplier(
   }
 
   return {
-    sync,
-    forceFull: () => {
-      needsFull = true;
-    },
+    ...createFullSyncs(syncAs),
     isIntact: async () => {
       if (!(await ipvs.hasDummyInterface())) return false;
       for (const [table, chain] of canaries) if (!(await iptables.hasChain(table, chain))) return false;

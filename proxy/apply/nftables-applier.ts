@@ -8,6 +8,7 @@ import { planService, type ServicePlanOptions } from '../plan/nftables/plan-serv
 import { type NftChange, planChainDeletion, planDelta, planFull } from '../plan/nftables/rule-set.ts';
 import { elementClaims, type ServiceRules } from '../plan/nftables/rules.ts';
 import { createAppliedPorts, isSafeAtStart, type PlannedChanges } from './applied-ports.ts';
+import { createFullSyncs } from './full-syncs.ts';
 import type { Nft } from './nft.ts';
 import type { RuleApplier, ServiceState, SyncResult } from './rule-applier.ts';
 
@@ -38,7 +39,6 @@ export function createNftablesApplier(
   /** Emptied chains by the time they were emptied. */
   const emptied = new Map<string, number>();
   const { family } = options.base();
-  let needsFull = true;
   let mustRecreate = false;
 
   function expiredChains(): string[] {
@@ -53,23 +53,12 @@ export function createNftablesApplier(
     return planFull(family, planBase(options.base()), rules, added, await nft.leftovers(), mustRecreate);
   }
 
-  async function sync(changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
-    const full = needsFull;
-    // Not later: a full sync may be asked for while this one runs.
-    needsFull = false;
-    try {
-      return await syncAs(full, changed);
-    } catch (error) {
-      needsFull = true;
-      mustRecreate = full;
-      throw error;
-    }
-  }
-
   async function syncAs(full: boolean, changed: ReadonlyMap<string, ServiceState>): Promise<SyncResult> {
     const planned = applied.plan(changed);
     const pairs = full ? [] : planned.pairs();
     const change = full ? await planFullChange(planned) : planDelta(family, pairs, ledger.change(pairs));
+    // Until it is there: a full sync that failed may have met something that only a new table gets rid of.
+    mustRecreate = full;
     const { conntrack } = planned;
     const back = new Set(pairs.flatMap(({ after }) => [...(after?.chains.keys() ?? [])]));
     const deleted = full ? [] : expiredChains().filter((chain) => !back.has(chain));
@@ -88,10 +77,7 @@ export function createNftablesApplier(
   }
 
   return {
-    sync,
-    forceFull: () => {
-      needsFull = true;
-    },
+    ...createFullSyncs(syncAs),
     isIntact: async () => {
       for (const [chain, rule] of canaries) if (!(await nft.hasRule(chain, rule))) return false;
       const deleted = expiredChains();
