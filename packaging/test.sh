@@ -11,5 +11,15 @@ echo 'lint'
 biome check --error-on-warnings .
 echo 'tests'
 # Two files at a time: most wait for clocks and kernels. None may hold up the others: one that hangs fails in the end.
-exec packaging/node --test --test-concurrency=2 --test-timeout=1200000 --test-reporter=spec \
-  'test/unit/**/*.test.ts' 'test/conformance/**/*.test.ts' 'test/integration/**/*.test.ts' 'test/e2e/**/*.test.ts'
+outcomes=$(mktemp)
+trap 'rm -f "$outcomes"' EXIT
+run() {
+  packaging/node --test --test-concurrency=2 --test-timeout=1200000 --test-reporter=spec \
+    --test-rerun-failures="$outcomes" \
+    'test/unit/**/*.test.ts' 'test/conformance/**/*.test.ts' 'test/integration/**/*.test.ts' 'test/e2e/**/*.test.ts'
+}
+rm "$outcomes"
+if run; then exit 0; fi
+# Real kernels and runtimes on a busy machine: what failed runs once more, and has to pass then. Both runs are shown.
+echo 'tests that failed, once more (the others are marked with the attempt in which they passed)'
+run
