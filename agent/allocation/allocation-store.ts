@@ -1,8 +1,8 @@
 // Allocations by pod uid, in memory and in one file. The file is replaced as a whole; changes that come while it is
 // being written go into the next version together.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import type { PodAllocation } from './pod-allocation.ts';
 
@@ -25,20 +25,13 @@ export async function openAllocationStore(path: string, logger: Logger): Promise
   let writing: Promise<void> = Promise.resolve();
   let next: Promise<void> | undefined;
 
-  async function write(): Promise<void> {
-    const temporary = `${path}.new`;
-    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    await writeFile(temporary, encodeCheckpoint(entries), { mode: 0o600 });
-    await rename(temporary, path);
-  }
-
   /** One write at a time; all that asked while it ran share the one after it. */
   function save(): Promise<void> {
     next ??= writing
       .catch(() => undefined)
       .then(() => {
         next = undefined;
-        writing = write();
+        writing = replaceFile(path, encodeCheckpoint(entries));
         return writing;
       });
     return next;

@@ -2,14 +2,13 @@
 // bootstrap kubeconfig, and a kubeconfig that names it (pkg/kubelet/certificate/bootstrap).
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { stringify } from 'yaml';
 import { createClient } from '#kube/client/create-client.ts';
 import { readKubeconfig } from '#kube/client/kubeconfig.ts';
 import type { CredentialTools, Kubeconfig } from '#kube/client/kubeconfig-types.ts';
 import { loadClientConfig } from '#kube/client/load-config.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import type { CertificateStore } from './certificate-store.ts';
 import { type CertificateWish, type IssuedCertificate, obtainCertificate } from './obtain-certificate.ts';
 
@@ -79,8 +78,5 @@ export async function bootstrapClient(options: BootstrapOptions, signal: AbortSi
   const { certPem, keyPem } = await obtainByBootstrap(options, signal);
   await store.save(certPem, keyPem, tools.clock.now());
   const content = nodeKubeconfig(readKubeconfig(bootstrapKubeconfig), store.currentPath);
-  await mkdir(dirname(kubeconfig), { recursive: true });
-  const temporary = `${kubeconfig}.new`;
-  await writeFile(temporary, stringify(content, { lineWidth: 0 }), { mode: 0o600 });
-  await rename(temporary, kubeconfig);
+  await replaceFile(kubeconfig, stringify(content, { lineWidth: 0 }), { directoryMode: 0o755 });
 }

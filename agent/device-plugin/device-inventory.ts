@@ -1,8 +1,8 @@
 // The devices that plugins have told of, who has them, and the file that keeps both over a restart. In memory, with the
 // file replaced as a whole.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, rename } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import { type DeviceEntry, decodeDeviceCheckpoint, encodeDeviceCheckpoint } from './device-checkpoint.ts';
 import type { DeviceFacts } from './select-devices.ts';
 
@@ -62,9 +62,7 @@ export async function openDeviceInventory(path: string, logger: Logger): Promise
     const healthy = (devices: ReadonlyMap<string, DeviceFacts>) =>
       [...devices.values()].filter((device) => device.healthy).map(({ id }) => id);
     const registered = new Map([...resources].map(([name, devices]) => [name, healthy(devices)]));
-    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    await writeFile(`${path}.new`, encodeDeviceCheckpoint({ entries, registered }), { mode: 0o600, flush: true });
-    await rename(`${path}.new`, path);
+    await replaceFile(path, encodeDeviceCheckpoint({ entries, registered }));
   }
 
   function save(): Promise<void> {

@@ -1,9 +1,9 @@
 // dra_manager_state: which claims are prepared for which pods, with the devices that drivers told, in kubelet's format
 // (pkg/kubelet/cm/dra/state). In memory, with the file replaced as a whole.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, rename } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import type { Logger } from 'pino';
+import { replaceFile } from '#kube/process/replace-file.ts';
 
 /** A device of a claim. */
 export interface ClaimDevice {
@@ -69,13 +69,7 @@ export async function openClaimStore(path: string, logger: Logger): Promise<Clai
   let writing: Promise<void> = Promise.resolve();
 
   function save(): Promise<void> {
-    writing = writing
-      .catch(() => undefined)
-      .then(async () => {
-        await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-        await writeFile(`${path}.new`, encode([...claims.values()]), { mode: 0o600, flush: true });
-        await rename(`${path}.new`, path);
-      });
+    writing = writing.catch(() => undefined).then(() => replaceFile(path, encode([...claims.values()])));
     return writing;
   }
 

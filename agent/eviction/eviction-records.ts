@@ -1,8 +1,8 @@
 // What became of each shortage: an entry for every eviction with the signal, the ranking and the choice, kept in a file
 // of the agent's folder so that it can be read after a restart. The oldest entries go.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { replaceFile } from '#kube/process/replace-file.ts';
 
 const maxRecords = 100;
 /** Of the ranking: those that would have been next are of interest, not the whole node. */
@@ -71,9 +71,7 @@ export async function openEvictionRecords(path: string, logger: Logger): Promise
   let isKept = true;
 
   async function write(): Promise<void> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    await writeFile(`${path}.new`, JSON.stringify(records), { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    await replaceFile(path, JSON.stringify(records));
     isKept = true;
   }
 

@@ -1,8 +1,8 @@
 // How many processes of each container were killed because memory ran out, kept in a file over restarts of containers
 // and of the agent, together with how far the kernel's log was read.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { replaceFile } from '#kube/process/replace-file.ts';
 
 interface Saved {
   bootId: string;
@@ -49,9 +49,7 @@ export async function openOomCounts(path: string, bootId: string, logger: Logger
     async save(sequence, podUids) {
       last = sequence;
       kills = Object.fromEntries(Object.entries(kills).filter(([uid]) => podUids.has(uid)));
-      await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-      await writeFile(`${path}.new`, JSON.stringify({ bootId, sequence, kills }), { mode: 0o600 });
-      await rename(`${path}.new`, path);
+      await replaceFile(path, JSON.stringify({ bootId, sequence, kills }));
     },
   };
 }

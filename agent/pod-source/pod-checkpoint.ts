@@ -1,11 +1,11 @@
 // The pods that the API server last gave this node, on disk: what a machine that starts without an API server runs. Only
 // definitions: what they refer to (secrets, tokens) is not in them.
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { isPodTerminal } from '#kube/api/pod-state.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 
 /** Changes that come together are written together. */
 const delayMs = 500;
@@ -41,21 +41,6 @@ function isPod(value: unknown): value is Pod {
   return typeof metadata?.uid === 'string' && typeof metadata.name === 'string' && Array.isArray(spec?.containers);
 }
 
-/** Replaces the file in one step, on disk before it is seen. */
-async function write(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.chmod(0o600);
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-}
-
 /** The checkpoint at `path`; `pods` answers what is to be kept. */
 export function createPodCheckpoint(
   path: string,
@@ -73,7 +58,7 @@ export function createPodCheckpoint(
     const text = JSON.stringify(file);
     if (text === last) return;
     try {
-      await write(path, text);
+      await replaceFile(path, text, { directoryMode: 0o700 });
       last = text;
     } catch (error) {
       isDirty = true;

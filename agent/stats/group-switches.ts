@@ -1,9 +1,8 @@
 // Groups of metrics that somebody switched off stay off over a restart: their names, in a file that is replaced as a
 // whole. A file that cannot be read switches nothing.
 import { readFileSync } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import type { MetricGroups } from './metric-groups.ts';
 
 /** The same groups, switched as the file at `path` says, which follows their switches from now on. */
@@ -21,9 +20,7 @@ export function keepGroupSwitches(groups: MetricGroups, path: string, logger: Lo
 
   async function write(): Promise<void> {
     const off = groups.prices().flatMap(({ group, enabled }) => (enabled ? [] : [group]));
-    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    await writeFile(`${path}.new`, JSON.stringify({ off }), { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    await replaceFile(path, JSON.stringify({ off }));
   }
 
   return {

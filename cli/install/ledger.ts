@@ -2,7 +2,7 @@
 // so that nothing exists without one.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeAtomically } from '../up/write-atomically.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 
 /** One thing to undo. */
 export type LedgerEntry =
@@ -86,7 +86,10 @@ export function openLedger(root: string): Ledger {
       entries.push(entry);
       const file: LedgerFile = { version: 1, entries };
       // Files that were replaced may have been secret.
-      await writeAtomically(ledgerPath(root), `${JSON.stringify(file, undefined, 1)}\n`, 0o600);
+      await replaceFile(ledgerPath(root), `${JSON.stringify(file, undefined, 1)}\n`, {
+        mode: 0o600,
+        directoryMode: 0o755,
+      });
     },
   };
 }

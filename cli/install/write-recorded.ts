@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeAtomically } from '../up/write-atomically.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import type { Ledger } from './ledger.ts';
 
 /** Records directories that have to be made for a file, the outermost first. */
@@ -31,5 +31,5 @@ export async function recordFile(path: string, ledger: Ledger): Promise<void> {
 export async function writeRecorded(path: string, content: string, mode: number, ledger: Ledger): Promise<void> {
   await recordFile(path, ledger);
   await mkdir(dirname(path), { recursive: true });
-  await writeAtomically(path, content, mode);
+  await replaceFile(path, content, { mode, directoryMode: 0o755 });
 }

@@ -1,7 +1,7 @@
 // The record of what `berth up` started and changed, for `berth down`, a second `berth up`, and after a crash.
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { writeAtomically } from './write-atomically.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 
 /** A process, told apart from a later one with the same id by its start time. */
 export interface ProcessRecord {
@@ -53,5 +53,5 @@ export async function readRunState(path: string): Promise<RunState | undefined> 
 }
 
 export async function writeRunState(path: string, state: RunState): Promise<void> {
-  await writeAtomically(path, `${JSON.stringify(state, null, 2)}\n`, 0o600);
+  await replaceFile(path, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600, directoryMode: 0o755 });
 }

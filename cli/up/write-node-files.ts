@@ -2,6 +2,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import {
   type ClusterPki,
   issueClientCertificate,
@@ -13,7 +14,6 @@ import { packageRoot } from '../package-root.ts';
 import type { MachineFacts } from './check-machine.ts';
 import { clusterDnsIP } from './cluster-dns.ts';
 import { type ClusterLayout, clusterCidr, type NodeLayout } from './layout.ts';
-import { writeAtomically } from './write-atomically.ts';
 
 /** Fills in the `@name@` of a template. Throws for a name without a value. */
 export function renderTemplate(template: string, values: Record<string, string>): string {
@@ -93,7 +93,7 @@ export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machin
     cniConfDir: node.cniConfDir,
     registryConfigDir: join(node.configDir, 'registries'),
   });
-  await writeAtomically(node.containerdConfig, containerd);
+  await replaceFile(node.containerdConfig, containerd, { mode: 0o644, directoryMode: 0o755 });
   const agent = await issueClientCertificate(pki, {
     commonName: `system:node:${node.name}`,
     organizations: ['system:nodes'],
@@ -117,10 +117,13 @@ export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machin
     dnsNames: [node.name],
     ipAddresses: [nodeIP, '127.0.0.1'],
   });
-  await writeAtomically(node.servingCertificate, serving.certPem);
-  await writeAtomically(node.servingKey, serving.keyPem, 0o600);
-  await writeAtomically(node.agentConfig, stringify(agentConfiguration(layout, node)));
-  await writeAtomically(node.proxyConfig, stringify(proxyConfiguration(node)));
+  await replaceFile(node.servingCertificate, serving.certPem, { mode: 0o644, directoryMode: 0o755 });
+  await replaceFile(node.servingKey, serving.keyPem, { mode: 0o600, directoryMode: 0o755 });
+  await replaceFile(node.agentConfig, stringify(agentConfiguration(layout, node)), {
+    mode: 0o644,
+    directoryMode: 0o755,
+  });
+  await replaceFile(node.proxyConfig, stringify(proxyConfiguration(node)), { mode: 0o644, directoryMode: 0o755 });
 }
 
 /** Configures the bridge network of a node for its pod range. The runtime picks the file up by itself. */
@@ -130,7 +133,7 @@ export async function writeCniConfig(node: NodeLayout, podCIDR: string): Promise
     ipamDir: node.ipamDir,
     podCIDR,
   });
-  await writeAtomically(join(node.cniConfDir, '10-berth.conflist'), text);
+  await replaceFile(join(node.cniConfDir, '10-berth.conflist'), text, { mode: 0o644, directoryMode: 0o755 });
 }
 
 /** Forgets the network of an earlier run, so that no pod starts before its node's range is known again. */

@@ -1,8 +1,9 @@
 // The certificates and keys of a cluster in one folder, with the file names that kubeadm users know.
 // Calling it again keeps what is there; a leaf near its end or without a wanted name is issued anew.
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import 'reflect-metadata';
 import { X509Certificate } from '@peculiar/x509';
 import {
@@ -46,13 +47,6 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-async function writeAtomically(path: string, text: string, mode: number): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, text, { mode });
-  await chmod(temporary, mode);
-  await rename(temporary, path);
-}
-
 async function loadPair(dir: string, name: string): Promise<KeyPair | undefined> {
   const [certPem, keyPem] = await Promise.all([
     readIfThere(join(dir, `${name}.crt`)),
@@ -62,8 +56,8 @@ async function loadPair(dir: string, name: string): Promise<KeyPair | undefined>
 }
 
 async function savePair(dir: string, name: string, pair: KeyPair): Promise<void> {
-  await writeAtomically(join(dir, `${name}.key`), pair.keyPem, 0o600);
-  await writeAtomically(join(dir, `${name}.crt`), pair.certPem, 0o644);
+  await replaceFile(join(dir, `${name}.key`), pair.keyPem, { mode: 0o600 });
+  await replaceFile(join(dir, `${name}.crt`), pair.certPem, { mode: 0o644 });
 }
 
 function isUsable(pair: KeyPair, authority: KeyPair, request: LeafRequest, nowMs: number): boolean {
@@ -96,8 +90,8 @@ async function ensureSigningKey(dir: string): Promise<{ privatePem: string; publ
   ]);
   if (privatePem !== undefined && publicPem !== undefined) return { privatePem, publicPem };
   const keys = await generateSigningKey();
-  await writeAtomically(join(dir, 'sa.key'), keys.privatePem, 0o600);
-  await writeAtomically(join(dir, 'sa.pub'), keys.publicPem, 0o644);
+  await replaceFile(join(dir, 'sa.key'), keys.privatePem, { mode: 0o600 });
+  await replaceFile(join(dir, 'sa.pub'), keys.publicPem, { mode: 0o644 });
   return keys;
 }
 

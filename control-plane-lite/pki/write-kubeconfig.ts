@@ -1,7 +1,6 @@
 // Writes a kubeconfig with one cluster, one user and one context, readable by its owner only.
-import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { stringify } from 'yaml';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import type { KeyPair } from './certificate-authority.ts';
 
 export interface KubeconfigContent {
@@ -37,9 +36,5 @@ export async function writeKubeconfig(path: string, content: KubeconfigContent):
     contexts: [{ name: context, context: { cluster, user: content.user } }],
     'current-context': context,
   };
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, stringify(config, { lineWidth: 0 }), { mode: 0o600 });
-  await chmod(temporary, 0o600);
-  await rename(temporary, path);
+  await replaceFile(path, stringify(config, { lineWidth: 0 }), { directoryMode: 0o755 });
 }

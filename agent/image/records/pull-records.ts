@@ -1,11 +1,12 @@
 // The records of pulls on disk, below image_manager in the agent's folder: what is being pulled, what was pulled and
 // with whose credentials. They outlive the agent, so that a restart opens no image to anybody new.
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { formatTime } from '#kube/api/time.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import type { Image__Output } from '#proto/generated/cri/runtime/v1/Image.ts';
 import type { ImageService } from '../../cri/image-service.ts';
 import { parseImageReference, repositoryOf } from '../image-reference.ts';
@@ -63,11 +64,8 @@ async function readJson<T>(path: string, kind: string): Promise<T | undefined> {
   return decoded as T;
 }
 
-async function writeJson(path: string, value: object): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, `${JSON.stringify(value)}\n`, { mode: fileMode });
-  await rename(temporary, path);
-}
+const writeJson = (path: string, value: object): Promise<void> =>
+  replaceFile(path, `${JSON.stringify(value)}\n`, { mode: fileMode });
 
 /** Opens the records that an earlier agent left, and brings them up to date with the images that are there. */
 export async function openPullRecords(options: PullRecordsOptions): Promise<PullRecords> {

@@ -1,6 +1,7 @@
 // vol_data.json: what is needed to take a volume back when everything else is forgotten (pkg/volume/csi/csi_util.go).
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import { volumeDataFile } from './csi-paths.ts';
 
 /** The file beside a pod's volume. */
@@ -19,10 +20,7 @@ export type StagingData = Pick<VolumeData, 'volumeHandle' | 'driverName'>;
 
 /** Writes the file; the directory is made. */
 export async function writeVolumeData(directory: string, data: VolumeData | StagingData): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o750 });
-  const path = join(directory, volumeDataFile);
-  await writeFile(`${path}.tmp`, JSON.stringify(data), { mode: 0o600 });
-  await rename(`${path}.tmp`, path);
+  await replaceFile(join(directory, volumeDataFile), JSON.stringify(data));
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
