@@ -5,9 +5,9 @@ import { resourceslices } from '#kube/api/generated/resources.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { StatusError } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import { backoffDelayMs } from '#kube/queue/backoff.ts';
 
-const firstRetryMs = 1000;
-const longestRetryMs = 300_000;
+const retry = { initialMs: 1000, maxMs: 300_000 };
 
 export interface ResourceSliceOptions {
   client: Pick<ApiClient, 'deleteCollection'>;
@@ -23,7 +23,7 @@ export async function removeResourceSlices(
   signal: AbortSignal,
 ): Promise<void> {
   const fieldSelector = [`spec.nodeName=${nodeName}`, ...(driver === undefined ? [] : [`spec.driver=${driver}`])];
-  for (let delayMs = firstRetryMs; !signal.aborted; delayMs = Math.min(delayMs * 2, longestRetryMs)) {
+  for (let failures = 1; !signal.aborted; failures += 1) {
     try {
       await client.deleteCollection(resourceslices, { fieldSelector: fieldSelector.join(','), signal });
       return;
@@ -31,7 +31,7 @@ export async function removeResourceSlices(
       // Where the API is not served there is nothing to remove.
       if (signal.aborted || (error instanceof StatusError && error.httpCode === 404)) return;
       logger.debug({ err: error, driver }, 'cannot remove ResourceSlices yet');
-      await clock.sleep(delayMs, signal).catch(() => undefined);
+      await clock.sleep(backoffDelayMs(failures, retry), signal).catch(() => undefined);
     }
   }
 }
