@@ -29,6 +29,7 @@ import type { KindRules, Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import type { Backend, StoredEntry } from '../storage/backend.ts';
 import type { ApiContext } from './api-context.ts';
+import { createClusterIpObjects } from './cluster-ip-objects.ts';
 import { createRegistry } from './create-registry.ts';
 import { followDefinitions } from './custom-resources.ts';
 import { buildDiscovery } from './discovery/discovery-documents.ts';
@@ -93,10 +94,11 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   });
   const { parts: builtIn } = open;
   const kinds = createCustomKinds();
+  const clusterIps = createClusterIpObjects({ logger, clock });
   const parts = {
     ...builtIn,
     rules: kinds.withRules(builtIn.rules),
-    strategyOf: kinds.withStrategies(builtIn.strategyOf),
+    strategyOf: kinds.withStrategies(clusterIps.withStrategies(builtIn.strategyOf)),
   };
   const rbac = createRbacAuthorizer(parts.objects);
   for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
@@ -183,6 +185,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     await ensureBootstrapStatuses(registry, ownContext());
     advertised.port = port;
     await ensureKubernetesService(registry, ownContext(), advertised);
+    clusterIps.follow(registry, ownContext, stopping.signal);
     isBootstrapped = true;
   };
   const ready = Promise.withResolvers<void>();

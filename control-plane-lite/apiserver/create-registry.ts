@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import { services } from '#kube/api/generated/resources.ts';
 import { AddressPool } from '../registry/allocation/address-pool.ts';
+import { followServiceRanges } from '../registry/allocation/follow-service-ranges.ts';
 import { PortPool } from '../registry/allocation/port-pool.ts';
 import { createServiceAllocator } from '../registry/allocation/service-allocator.ts';
 import { createFieldManagement } from '../registry/managed-fields/field-management.ts';
@@ -56,6 +57,10 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
   );
   const close = await followBackend(backend, cache);
   for (const entry of cache.resource(servicePrefix).walk()) allocator.observe(undefined, specOf(entry));
+  followServiceRanges(addresses, {
+    objects,
+    onChange: (resource, listener) => cache.onChange(table.get(resource).storagePrefix, listener),
+  });
   const parts: Omit<Registry, 'admission'> = {
     backend,
     cache,

@@ -22,6 +22,7 @@ import type {
   ServiceAccount,
 } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
+import type { IPAddress, ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
 import type { CSIDriver, CSINode, StorageClass, VolumeAttachment } from '#kube/api/generated/storage-v1.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
@@ -52,6 +53,7 @@ export interface SharedInformers {
   deployments: Informer<Deployment>;
   endpoints: Informer<Endpoints>;
   endpointslices: Informer<EndpointSlice>;
+  ipaddresses: Informer<IPAddress>;
   jobs: Informer<Job>;
   leases: Informer<Lease>;
   namespaces: Informer<Namespace>;
@@ -62,6 +64,7 @@ export interface SharedInformers {
   replicasets: Informer<ReplicaSet>;
   replicationcontrollers: Informer<ReplicationController>;
   serviceaccounts: Informer<ServiceAccount>;
+  servicecidrs: Informer<ServiceCIDR>;
   services: Informer<Service>;
   statefulsets: Informer<StatefulSet>;
   storageclasses: Informer<StorageClass>;
@@ -118,6 +121,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
         ],
       },
     }),
+    ipaddresses: informer(resources.ipaddresses),
     jobs: informer(resources.jobs),
     leases: informer(resources.leases, { namespace: 'kube-node-lease' }),
     namespaces: informer(resources.namespaces),
@@ -134,6 +138,7 @@ export function createSharedInformers(deps: { client: ApiClient; clock: Clock; l
     replicasets: informer(resources.replicasets, { indexes: { [byController]: controllerUid } }),
     replicationcontrollers: informer(resources.replicationcontrollers, { indexes: { [byController]: controllerUid } }),
     serviceaccounts: informer(resources.serviceaccounts),
+    servicecidrs: informer(resources.servicecidrs),
     services: informer(resources.services, { indexes: { [bySelectorPair]: firstSelectorPair } }),
     statefulsets: informer(resources.statefulsets),
     storageclasses: informer(resources.storageclasses),
@@ -156,6 +161,7 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     pair(resources.deployments, informers.deployments),
     pair(resources.endpoints, informers.endpoints),
     pair(resources.endpointslices, informers.endpointslices),
+    pair(resources.ipaddresses, informers.ipaddresses),
     pair(resources.jobs, informers.jobs),
     pair(resources.namespaces, informers.namespaces),
     pair(resources.nodes, informers.nodes),
@@ -165,6 +171,7 @@ export function wholeInformers(informers: SharedInformers): { resource: Resource
     pair(resources.replicasets, informers.replicasets),
     pair(resources.replicationcontrollers, informers.replicationcontrollers),
     pair(resources.serviceaccounts, informers.serviceaccounts),
+    pair(resources.servicecidrs, informers.servicecidrs),
     pair(resources.services, informers.services),
     pair(resources.statefulsets, informers.statefulsets),
     pair(resources.storageclasses, informers.storageclasses),

@@ -37,6 +37,7 @@ import { createReplicaSetController } from './replicaset/replicaset-controller.t
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
 import { createTokenSecretController } from './service-account/token-secret-controller.ts';
+import { createServiceCidrController } from './service-cidr/service-cidr-controller.ts';
 import {
   createSharedInformers,
   informersSynced,
@@ -107,6 +108,7 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createNodeIpamController(contextFor('node-controller'), deps.clusterCidr),
     createNodeLifecycleController(contextFor('node-controller'), deps.heartbeatLimits ?? defaultHeartbeatLimits),
     createTaintEvictionController(contextFor('node-controller', 'taint-eviction-controller')),
+    createServiceCidrController(contextFor('service-cidrs-controller')),
     createEndpointSliceController(contextFor('endpointslice-controller', 'endpoint-slice-controller')),
     createEndpointsController(contextFor('endpoint-controller')),
     createEndpointSliceMirroringController(contextFor('endpointslicemirroring-controller')),

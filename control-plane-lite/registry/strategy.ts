@@ -28,6 +28,8 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   allocate?(object: T, previous: T | undefined, context: StrategyContext): { errors: FieldError[]; undo: Undo };
   /** After the object is gone from the store. */
   released?(object: T): void;
+  /** After a write: resolves when what the server keeps elsewhere about the object follows it. */
+  settle?(object: T): Promise<void>;
   /** Grace period of a deletion in seconds, for kinds that end gracefully; undefined: deleted at once. */
   gracePeriodSeconds?(object: T, requested: number | undefined): number | undefined;
   /** Changes the object when its deletion begins but it stays. */

@@ -138,7 +138,7 @@ export function createServiceAllocator(addresses: AddressPool, ports: PortPool):
       for (const port of before === undefined ? [] : nodePortsOf(before)) {
         if (!portsNow.has(port)) ports.release(port);
       }
-      for (const address of addressesNow) addresses.take(address);
+      for (const address of addressesNow) addresses.hold(address);
       for (const port of portsNow) ports.take(port);
     },
   };

@@ -10,6 +10,7 @@ import { validatePodResize } from './pod-resize.ts';
 import { validateEphemeralContainersUpdate, validatePodUpdate } from './pod-update.ts';
 import { validatePodCreate } from './pod-validation.ts';
 import * as policy from './policy-validation.ts';
+import * as network from './service-network-validation.ts';
 import * as service from './service-validation.ts';
 import * as storage from './storage-validation.ts';
 import * as workload from './workload-validation.ts';
@@ -47,6 +48,8 @@ const tables: Record<string, Rules> = {
   'batch/Job': rules(workload.validateJob, workload.validateJobUpdate),
   'batch/CronJob': rules(workload.validateCronJob),
   'discovery.k8s.io/EndpointSlice': rules(service.validateEndpointSlice, service.validateEndpointSliceUpdate),
+  'networking.k8s.io/IPAddress': rules(network.validateIpAddress, network.validateIpAddressUpdate),
+  'networking.k8s.io/ServiceCIDR': rules(network.validateServiceCidr, network.validateServiceCidrUpdate),
   'networking.k8s.io/Ingress': rules(service.validateIngress),
   'networking.k8s.io/NetworkPolicy': rules(service.validateNetworkPolicy),
   'rbac.authorization.k8s.io/Role': rules(policy.validateRole),

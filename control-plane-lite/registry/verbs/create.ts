@@ -72,6 +72,7 @@ export async function createObject(
       return { type: 'put', ...serialiseAround(object), memo };
     });
     if (entry !== undefined) await registry.cache.reached(entry.revision);
+    await strategy.settle?.(object);
     return { object, entry };
   } catch (error) {
     undo();

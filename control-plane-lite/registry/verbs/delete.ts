@@ -118,6 +118,9 @@ export async function deleteObject(
   const entry = await registry.backend.transact(key, decide);
   if (result === undefined) throw notFound(stored, name);
   if (entry !== undefined && !context.dryRun) await registry.cache.reached(entry.revision);
-  if (isGone && !context.dryRun) strategy.released?.(result);
+  if (isGone && !context.dryRun) {
+    strategy.released?.(result);
+    await strategy.settle?.(result);
+  }
   return { object: result, entry: context.dryRun ? undefined : entry, isGone };
 }

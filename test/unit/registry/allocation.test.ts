@@ -1,9 +1,16 @@
 // Cluster IPs and node ports.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { IPAddress, ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
 import { AddressPool } from '../../../control-plane-lite/registry/allocation/address-pool.ts';
 import { PortPool } from '../../../control-plane-lite/registry/allocation/port-pool.ts';
 import { createServiceAllocator } from '../../../control-plane-lite/registry/allocation/service-allocator.ts';
+import {
+  addressLabels,
+  canRemoveRange,
+  rangeContains,
+  selectRanges,
+} from '../../../control-plane-lite/registry/allocation/service-ranges.ts';
 
 const port = (number: number, protocol: string, nodePort?: number) => ({
   port: number,
@@ -38,6 +45,53 @@ describe('the pool of addresses', () => {
     assert.equal(pool.take('10.96.0.0'), 'outside');
     assert.equal(pool.take('10.96.3.3'), undefined);
     assert.equal(pool.take('10.96.3.3'), 'taken');
+  });
+});
+
+describe('the ranges of the service network', () => {
+  const cidr = (name: string, cidrs: string[], more: object = {}) =>
+    ({ metadata: { name, ...more }, spec: { cidrs } }) as unknown as ServiceCIDR;
+  const ending = { deletionTimestamp: '2026-01-01T00:00:00Z' };
+  const address = (name: string) =>
+    ({ metadata: { name, labels: addressLabels(name) }, spec: {} }) as unknown as IPAddress;
+
+  it('are the server’s own and those of ready objects', () => {
+    const all = [
+      cidr('kubernetes', ['10.96.0.0/16']),
+      cidr('b', ['10.97.0.0/24']),
+      cidr('c', ['10.98.0.0/24'], ending),
+    ];
+    assert.deepEqual(selectRanges('10.96.0.0/16', all), ['10.96.0.0/16', '10.97.0.0/24']);
+    assert.deepEqual(selectRanges('10.96.0.0/16', []), ['10.96.0.0/16']);
+    assert.deepEqual(selectRanges('10.96.0.0/16', [cidr('kubernetes', ['10.96.0.0/16'], ending)]), []);
+  });
+
+  it('contain addresses and smaller ranges of their family', () => {
+    assert.ok(rangeContains('10.96.0.0/16', '10.96.3.0/24'));
+    assert.ok(!rangeContains('10.96.3.0/24', '10.96.0.0/16'));
+    assert.ok(rangeContains('2001:db8::/64', '2001:db8::5'));
+    assert.ok(!rangeContains('0.0.0.0/0', '2001:db8::5'));
+  });
+
+  it('go only when each address of a service is in another', () => {
+    const removed = cidr('a', ['10.97.0.0/24']);
+    assert.ok(canRemoveRange(removed, [removed], [address('10.96.0.1')]));
+    assert.ok(!canRemoveRange(removed, [removed], [address('10.97.0.1')]));
+    assert.ok(canRemoveRange(removed, [removed, cidr('b', ['10.97.0.0/16'])], [address('10.97.0.1')]));
+    assert.ok(canRemoveRange(removed, [removed, cidr('b', ['10.97.0.0/28'])], [address('10.97.0.1')]));
+    assert.ok(!canRemoveRange(removed, [removed, cidr('b', ['10.97.0.0/28'])], [address('10.97.0.200')]));
+  });
+
+  it('are used in their order, and addresses of others are left alone', () => {
+    const pool = new AddressPool('10.0.0.0/28');
+    pool.setRanges(['10.0.0.0/28', '10.1.0.0/30', '2001:db8::/64']);
+    pool.reserve('10.1.0.1');
+    const given = Array.from({ length: 15 }, () => pool.takeAny());
+    assert.equal(given[14], '10.1.0.2');
+    assert.equal(pool.takeAny(), undefined);
+    assert.equal(pool.take('10.1.0.1'), 'taken');
+    pool.setRanges([]);
+    assert.equal(pool.take('10.0.0.3'), 'outside');
   });
 });
 
