@@ -5,6 +5,7 @@ import { request as requestHttps } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { failure, type StatusError } from '#kube/errors/status-error.ts';
+import { type ProxiedPlace, pageRewriting, rewriteHeaders } from './rewrite-answer.ts';
 
 /** Where to send a request, and what to prove there who is asking. */
 export interface ProxyTarget {
@@ -93,13 +94,22 @@ export function requestBackend(
   });
 }
 
-/** Copies a backend's answer to the client until either ends. */
-export async function copyAnswer(answer: IncomingMessage, response: ServerResponse): Promise<void> {
-  const headers = Object.entries(answer.headers).filter(([name]) => !hopByHop.has(name));
+/** Copies a backend's answer to the client until either ends. With a place, its links lead through the proxy. */
+export async function copyAnswer(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  place?: ProxiedPlace,
+): Promise<void> {
+  const hasBody = response.req.method !== 'HEAD';
+  const steps = place === undefined || !hasBody ? undefined : pageRewriting(answer, place);
+  const all = place === undefined ? answer.headers : rewriteHeaders(answer.headers, place);
+  const headers = Object.entries(all).filter(
+    ([name]) => !hopByHop.has(name) && !(steps !== undefined && name === 'content-length'),
+  );
   response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers) as OutgoingHttpHeaders);
   response.flushHeaders();
   try {
-    await pipeline(answer, response);
+    await pipeline([answer, ...(steps ?? []), response]);
   } catch {
     // One side went away in the middle of a stream: there is nobody left to tell.
     response.destroy();

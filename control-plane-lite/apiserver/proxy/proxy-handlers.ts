@@ -16,6 +16,7 @@ import { agentLogPath, agentStreamPath } from './agent-requests.ts';
 import { agentUrl, parseProxiedName, podUrl, serviceUrl } from './backend-address.ts';
 import { copyAnswer, forwardUpgrade, type ProxyTarget, requestBackend } from './forward.ts';
 import { selectLogProtocol, sendLogMessages } from './log-websocket.ts';
+import type { ProxiedPlace } from './rewrite-answer.ts';
 
 export interface AgentIdentity {
   client: KeyPair;
@@ -55,13 +56,27 @@ async function refusalOf(answer: IncomingMessage): Promise<StatusError> {
   return failure(code, code === 500 ? 'InternalError' : '', code === 500 ? `Internal error occurred: ${text}` : text);
 }
 
-function proxiedUrl(base: URL, exchange: Exchange, subresource: string): URL {
-  const { path, query } = exchange.info;
-  const marker = `/${subresource}`;
+/** The proxy's own part of the request's path, which ends in `/proxy`. */
+function prefixOf({ info: { path, namespace } }: Exchange): string {
+  const segments = namespace === '' ? '/api/v1/nodes/NAME/proxy' : '/api/v1/namespaces/NAMESPACE/pods/NAME/proxy';
+  return path.split('/').slice(0, segments.split('/').length).join('/');
+}
+
+/** The part of the request's path after the proxy's own and the query, as the client wrote them. */
+function proxiedUrl(base: URL, exchange: Exchange): URL {
   const url = new URL(base);
-  url.pathname = path.slice(path.indexOf(marker, path.indexOf(exchange.info.plural)) + marker.length) || '/';
-  url.search = query.toString();
+  url.pathname = exchange.info.path.slice(prefixOf(exchange).length) || '/';
+  url.search = searchOf(exchange);
   return url;
+}
+
+function searchOf({ request: { url = '' } }: Exchange): string {
+  const at = url.indexOf('?');
+  return at < 0 ? '' : url.slice(at);
+}
+
+function proxiedPlace(exchange: Exchange, backend: URL): ProxiedPlace {
+  return { prefix: prefixOf(exchange), hosts: [backend.host, exchange.request.headers.host ?? ''] };
 }
 
 export function createProxyHandlers(identity: AgentIdentity, random: () => number): ProxyHandlers {
@@ -94,15 +109,15 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
     'nodes/proxy': (api, exchange) => {
       const { name, port } = parseProxiedName(exchange.info.name);
       const base = agentUrl(api.registry.objects, name, port);
-      return { url: proxiedUrl(base, exchange, 'proxy'), tls, headers: forwarded(exchange) };
+      return { url: proxiedUrl(base, exchange), tls, headers: forwarded(exchange) };
     },
     'pods/proxy': (api, exchange) => {
       const base = podUrl(api.registry.objects, exchange.info.namespace, exchange.info.name);
-      return { url: proxiedUrl(base, exchange, 'proxy'), headers: forwarded(exchange) };
+      return { url: proxiedUrl(base, exchange), headers: forwarded(exchange) };
     },
     'services/proxy': (api, exchange) => {
       const base = serviceUrl(api.registry.objects, exchange.info.namespace, exchange.info.name, random());
-      return { url: proxiedUrl(base, exchange, 'proxy'), headers: forwarded(exchange) };
+      return { url: proxiedUrl(base, exchange), headers: forwarded(exchange) };
     },
   };
 
@@ -137,15 +152,15 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
       if (target === undefined) throw badRequest(`${key} is not proxied`);
       const isStream = !key.endsWith('/proxy');
       if (isStream) throw badRequest('Upgrade request required');
-      const { path, query } = exchange.info;
-      if (path.endsWith('/proxy') && exchange.request.method === 'GET') {
-        const search = query.toString();
-        exchange.response.setHeader('Location', `${path}/${search === '' ? '' : `?${search}`}`);
+      const { path } = exchange.info;
+      const { method } = exchange.request;
+      if (path === prefixOf(exchange) && (method === 'GET' || method === 'HEAD')) {
+        exchange.response.setHeader('Location', `${path}/${searchOf(exchange)}`);
         sendBytes(exchange, 301, 'text/plain', '');
         return;
       }
       const answer = await requestBackend(exchange.request, target, lifetimeOf(api, exchange));
-      await copyAnswer(answer, exchange.response);
+      await copyAnswer(answer, exchange.response, proxiedPlace(exchange, target.url));
     };
   };
 

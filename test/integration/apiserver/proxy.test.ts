@@ -63,6 +63,14 @@ describe('proxying to an agent', () => {
           response.writeHead(400).end('container "broken" in pod "p" is waiting to start: ContainerCreating');
           return;
         }
+        if (request.url?.startsWith('/page')) {
+          response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<a href="/x">t</a>');
+          return;
+        }
+        if (request.url === '/redirect') {
+          response.writeHead(302, { location: '/elsewhere' }).end();
+          return;
+        }
         response.writeHead(200, { 'content-type': 'text/plain' });
         response.end(`answer to ${request.method} ${request.url}`);
       },
@@ -185,6 +193,37 @@ describe('proxying to an agent', () => {
   it('passes any path on to a node', async () => {
     const answer = await server.call('GET', '/api/v1/nodes/n1/proxy/stats/summary?only_cpu=true');
     assert.equal(answer.text, 'answer to GET /stats/summary?only_cpu=true');
+  });
+
+  it('knows its own part of a path, whatever the names in it are', async () => {
+    await server.call('POST', '/api/v1/nodes', { body: { metadata: { name: 'proxy' } } });
+    const { port } = agent.address() as AddressInfo;
+    await server.call('PATCH', '/api/v1/nodes/proxy/status', {
+      body: {
+        status: {
+          addresses: [{ type: 'InternalIP', address: '127.0.0.1' }],
+          daemonEndpoints: { kubeletEndpoint: { Port: port } },
+        },
+      },
+      contentType: 'application/merge-patch+json',
+    });
+    const base = '/api/v1/nodes/proxy/proxy';
+    const answer = await server.call('GET', `${base}/nodes/proxy?a=b%20c&d`);
+    assert.equal(answer.text, 'answer to GET /nodes/proxy?a=b%20c&d');
+    for (const method of ['GET', 'HEAD']) {
+      const redirect = await server.call(method, `${base}?a=b%20c`);
+      assert.equal(redirect.status, 301);
+      assert.equal(redirect.headers.location, `${base}/?a=b%20c`);
+    }
+    assert.equal((await server.call('POST', base)).text, 'answer to POST /');
+  });
+
+  it('lets pages and redirects of a proxied server lead through the proxy', async () => {
+    const base = '/api/v1/nodes/n1/proxy';
+    const page = `<a href="${base}/x">t</a>`;
+    assert.equal((await server.call('GET', `${base}/page`)).text, page);
+    const redirect = await server.call('GET', `${base}/redirect`);
+    assert.equal(redirect.headers.location, `${base}/elsewhere`);
   });
 
   it('ends joined connections when the server stops', async () => {
