@@ -5,6 +5,7 @@ import type { PrinterFor } from '../registry/kind-rules.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServedResource } from '../registry/resource-table.ts';
 import type { Exchange } from './http/exchange.ts';
+import type { ProtobufCodec } from './protobuf/protobuf-codec.ts';
 import type { WatchHub } from './watch/watch-hub.ts';
 
 export interface ApiContext {
@@ -12,6 +13,7 @@ export interface ApiContext {
   authorizer: Authorizer;
   printerFor: PrinterFor;
   watches: WatchHub;
+  protobuf: ProtobufCodec;
   logger: Logger;
   nowMs: () => number;
   /** Aborted when the server stops: ends watches and proxied streams. */

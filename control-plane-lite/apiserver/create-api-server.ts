@@ -40,6 +40,7 @@ import { createRequestMetrics } from './metrics.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
 import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
 import { createOpenIdHandler } from './openid.ts';
+import { createProtobufCodec } from './protobuf/protobuf-codec.ts';
 import { createProxyHandlers } from './proxy/proxy-handlers.ts';
 import { rebuilt } from './rebuilt.ts';
 import { createRequestHandler, type RequestHandlerDeps } from './request-handler.ts';
@@ -115,6 +116,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     authorizer,
     printerFor: kinds.withPrinters(deps.printerFor),
     watches: new WatchHub(),
+    protobuf: createProtobufCodec(registry.schema),
     logger,
     nowMs: clock.now,
     stopping: stopping.signal,

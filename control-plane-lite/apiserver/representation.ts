@@ -6,23 +6,18 @@ import type { ObjectParser } from '../registry/object-reader.ts';
 import type { ServedResource } from '../registry/resource-table.ts';
 import { fromStored } from '../registry/stored-version.ts';
 import type { StoredEntry } from '../storage/backend.ts';
-import type { Negotiated } from './http/negotiate.ts';
+import { type Negotiated, protobufMediaType, yamlMediaType } from './http/negotiate.ts';
+import type { ProtobufCodec } from './protobuf/protobuf-codec.ts';
+import { createProtobufRepresenter } from './protobuf/protobuf-representer.ts';
+import type { Representer } from './representer.ts';
+import { jsonFrame } from './watch/json-frame.ts';
 
 export type IncludeObject = 'None' | 'Metadata' | 'Object';
 
-/** What turns stored entries into the bytes of an answer. */
-export interface Representer {
-  contentType: string;
-  /** One object, as in get or in a watch event. */
-  one(entry: StoredEntry): Buffer;
-  /** A list; `listMeta` is the JSON of the list's metadata. */
-  many(entries: readonly StoredEntry[], listMeta: string): Buffer;
-  /** The object of a watch event; the first of a stream of Tables carries the columns. */
-  event(entry: StoredEntry): Buffer;
-}
-
 const comma = Buffer.from(',');
 const closing = Buffer.from(']}\n');
+
+const frame = (type: string, object: object): Buffer => jsonFrame(type, Buffer.from(JSON.stringify(object)));
 
 function partialMetadata(object: KubeObject, metaVersion: string): object {
   return { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${metaVersion}`, metadata: object.metadata };
@@ -40,8 +35,10 @@ function objectRepresenter(served: ServedResource, parse: ObjectParser): Represe
   const bytes = (entry: StoredEntry) => servedBytes(entry, served, parse);
   return {
     contentType: 'application/json',
+    streamType: 'application/json',
     one: bytes,
-    event: bytes,
+    event: (type, entry) => jsonFrame(type, bytes(entry)),
+    frame,
     many: (entries, listMeta) => {
       const { kind } = served.resource;
       const head = `{"kind":"${kind}List","apiVersion":"${served.apiVersion}","metadata":${listMeta},"items":[`;
@@ -59,10 +56,13 @@ function objectRepresenter(served: ServedResource, parse: ObjectParser): Represe
 function metadataRepresenter(served: ServedResource, parse: ObjectParser, metaVersion: string): Representer {
   const object = (entry: StoredEntry) => partialMetadata(fromStored(served, parse(entry)), metaVersion);
   const one = (entry: StoredEntry) => Buffer.from(JSON.stringify(object(entry)));
+  const contentType = `application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=${metaVersion}`;
   return {
-    contentType: `application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=${metaVersion}`,
+    contentType,
+    streamType: contentType,
     one,
-    event: one,
+    event: (type, entry) => jsonFrame(type, one(entry)),
+    frame,
     many: (entries, listMeta) => {
       const items = JSON.stringify(entries.map(object));
       const head = `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${metaVersion}"`;
@@ -91,14 +91,17 @@ function tableRepresenter(
       `{"kind":"Table","apiVersion":"meta.k8s.io/${metaVersion}","metadata":${listMeta},"columnDefinitions":${JSON.stringify(columns)},"rows":${JSON.stringify(rows)}}\n`,
     );
   const metaOf = (entry: StoredEntry) => `{"resourceVersion":"${entry.revision}"}`;
+  const contentType = `application/json;as=Table;g=meta.k8s.io;v=${metaVersion}`;
   return {
-    contentType: `application/json;as=Table;g=meta.k8s.io;v=${metaVersion}`,
+    contentType,
+    streamType: contentType,
+    frame,
     one: (entry) => table(printer.columns, [row(entry)], metaOf(entry)),
     many: (entries, listMeta) => table(printer.columns, entries.map(row), listMeta),
-    event: (entry) => {
+    event: (type, entry) => {
       const columns = hasColumns ? [] : printer.columns;
       hasColumns = true;
-      return table(columns, [row(entry)], metaOf(entry)).subarray(0, -1);
+      return jsonFrame(type, table(columns, [row(entry)], metaOf(entry)).subarray(0, -1));
     },
   };
 }
@@ -107,6 +110,7 @@ export interface RepresentationDeps {
   parse: ObjectParser;
   printerFor: PrinterFor;
   nowMs: () => number;
+  protobuf: ProtobufCodec;
 }
 
 /** The representer that a request negotiated. Table representers of watches are for one stream each. */
@@ -117,30 +121,47 @@ export function representerFor(
   deps: RepresentationDeps,
 ): Representer {
   const include = query.get('includeObject');
+  const { representation, mediaType, metaVersion } = negotiated;
+  if (mediaType === protobufMediaType) return inProtobuf(negotiated, served, deps);
   const represent = () => {
-    switch (negotiated.representation) {
+    switch (representation) {
       case 'object':
         return objectRepresenter(served, deps.parse);
       case 'metadata':
-        return metadataRepresenter(served, deps.parse, negotiated.metaVersion);
+        return metadataRepresenter(served, deps.parse, metaVersion);
       case 'table': {
         const shown = include === 'None' || include === 'Object' ? include : 'Metadata';
-        return tableRepresenter(served, deps.parse, negotiated.metaVersion, deps.printerFor, shown, deps.nowMs);
+        return tableRepresenter(served, deps.parse, metaVersion, deps.printerFor, shown, deps.nowMs);
       }
       default:
-        return negotiated.representation satisfies never;
+        return representation satisfies never;
     }
   };
-  const representer = represent();
-  return negotiated.mediaType === 'application/yaml' ? asYaml(representer) : representer;
+  return mediaType === yamlMediaType ? asYaml(represent()) : represent();
+}
+
+function inProtobuf(
+  { representation, metaVersion }: Negotiated,
+  served: ServedResource,
+  { parse, protobuf }: RepresentationDeps,
+): Representer {
+  if (representation === 'object') {
+    const { apiVersion, resource } = served;
+    const objectOf = (entry: StoredEntry) => fromStored(served, parse(entry));
+    return createProtobufRepresenter({ apiVersion, kind: resource.kind, parameters: '' }, objectOf, protobuf);
+  }
+  const as = `;as=PartialObjectMetadata;g=meta.k8s.io;v=${metaVersion}`;
+  const form = { apiVersion: `meta.k8s.io/${metaVersion}`, kind: 'PartialObjectMetadata', parameters: as };
+  const objectOf = (entry: StoredEntry) => partialMetadata(fromStored(served, parse(entry)), metaVersion);
+  return createProtobufRepresenter(form, objectOf, protobuf);
 }
 
 function asYaml(representer: Representer): Representer {
   const convert = (bytes: Buffer) => Buffer.from(stringify(JSON.parse(bytes.toString())));
   return {
-    contentType: 'application/yaml',
+    ...representer,
+    contentType: yamlMediaType,
     one: (entry) => convert(representer.one(entry)),
-    many: (entries, listMeta) => convert(representer.many(entries, listMeta)),
-    event: representer.event,
+    many: async (entries, listMeta) => convert(await representer.many(entries, listMeta)),
   };
 }

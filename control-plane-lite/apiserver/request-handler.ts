@@ -49,9 +49,10 @@ export async function admit(deps: RequestHandlerDeps, exchange: Exchange): Promi
   if (decision.verdict !== 'allow') throw forbiddenAccess(exchange.user, access, decision.reason);
 }
 
-export function newExchange(request: IncomingMessage, response: ServerResponse, nowMs: number): Exchange {
+export function newExchange(request: IncomingMessage, response: ServerResponse, api: ApiContext): Exchange {
   const info = parseRequestInfo(request.method ?? 'GET', request.url ?? '/');
-  return { request, response, info, user: anonymousUser, warnings: [], nowMs };
+  const nowMs = api.nowMs();
+  return { request, response, info, user: anonymousUser, warnings: [], nowMs, protobuf: api.protobuf };
 }
 
 /** Serves one request; never rejects. */
@@ -60,7 +61,7 @@ export function createRequestHandler(
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const { api, metrics } = deps;
   return async (request, response) => {
-    const exchange = newExchange(request, response, api.nowMs());
+    const exchange = newExchange(request, response, api);
     const finish = metrics.begin(exchange);
     let leave = (): void => undefined;
     try {

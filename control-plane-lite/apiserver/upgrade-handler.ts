@@ -32,7 +32,7 @@ export function createUpgradeHandler(
     response.assignSocket(socket as Socket);
     response.on('finish', () => socket.end());
     socket.on('error', (error) => api.logger.debug({ err: error }, 'an upgraded connection broke'));
-    const exchange = newExchange(request, response, api.nowMs());
+    const exchange = newExchange(request, response, api);
     const finish = metrics.begin(exchange);
     const serve = async () => {
       await admit(deps, exchange);

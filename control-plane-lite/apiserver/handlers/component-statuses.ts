@@ -3,7 +3,7 @@ import type { KubeObject } from '#kube/api/resource.ts';
 import type { TablePrinter } from '../../registry/kind-rules.ts';
 import { notFound } from '../../registry/status-errors.ts';
 import type { ResourceHandler } from '../api-context.ts';
-import { sendBytes, sendJson } from '../http/exchange.ts';
+import { sendBytes, sendObject } from '../http/exchange.ts';
 import { negotiate } from '../http/negotiate.ts';
 import { representerFor } from '../representation.ts';
 
@@ -21,15 +21,15 @@ const printer: TablePrinter = {
   cells: ({ metadata }) => [metadata.name, 'Healthy', 'ok', ''],
 };
 
-export const componentStatuses: ResourceHandler = (api, exchange, served) => {
+export const componentStatuses: ResourceHandler = async (api, exchange, served) => {
   const { name, query } = exchange.info;
   if (name !== '') {
     if (!names.includes(name)) throw notFound(served.resource, name);
-    sendJson(exchange, 200, statusOf(name));
+    sendObject(exchange, 200, statusOf(name));
     return;
   }
   const deps = { ...api, parse: api.registry.parse, printerFor: () => printer };
   const representer = representerFor(negotiate(exchange.request.headers.accept), served, query, deps);
   const entries = names.map((each) => ({ key: each, revision: 0, value: Buffer.from(JSON.stringify(statusOf(each))) }));
-  sendBytes(exchange, 200, representer.contentType, representer.many(entries, '{}'));
+  sendBytes(exchange, 200, representer.contentType, await representer.many(entries, '{}'));
 };

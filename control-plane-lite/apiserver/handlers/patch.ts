@@ -73,7 +73,7 @@ export const patchObject: ResourceHandler = async (api, exchange, served) => {
   const validation = parseFieldValidation(exchange.info);
   const context = requestContext(exchange);
   const format = kind === 'apply' ? 'application/yaml' : 'application/json';
-  const patch = parseBody(body, format, served.resource.kind, api.registry.schema);
+  const patch = parseBody(body, format, served.resource.kind, exchange.protobuf);
   if (kind === 'apply') {
     await applyConfiguration(api, exchange, served, patch, validation, context);
     return;

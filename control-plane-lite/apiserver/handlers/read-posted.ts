@@ -9,7 +9,7 @@ import { readBody } from '../http/read-body.ts';
 export async function readPosted(api: ApiContext, exchange: Exchange, kind: ExpectedKind): Promise<KubeObject> {
   const { request, info } = exchange;
   const { schema } = api.registry;
-  const body = parseBody(await readBody(request), request.headers['content-type'], kind.kind, schema);
+  const body = parseBody(await readBody(request), request.headers['content-type'], kind.kind, exchange.protobuf);
   const warn = (text: string) => exchange.warnings.push(text);
   return decodeAs(body, kind, schema, parseFieldValidation(info), warn);
 }

@@ -22,7 +22,7 @@ import { representerFor } from '../representation.ts';
 
 export const getObject: ResourceHandler = (api, exchange, served) => {
   const { info } = exchange;
-  const representer = representerFor(negotiate(exchange.request.headers.accept), served, info.query, {
+  const representer = representerFor(negotiate(exchange.request.headers.accept, served), served, info.query, {
     ...api,
     parse: api.registry.parse,
   });
@@ -86,10 +86,10 @@ export function listMetaOf(list: CacheList): string {
 
 export const listObjects: ResourceHandler = async (api, exchange, served) => {
   const { info } = exchange;
-  const representer = representerFor(negotiate(exchange.request.headers.accept), served, info.query, {
+  const representer = representerFor(negotiate(exchange.request.headers.accept, served), served, info.query, {
     ...api,
     parse: api.registry.parse,
   });
   const list = await selectEntries(api, exchange, served, parseListOptions(info.query, served));
-  sendBytes(exchange, 200, representer.contentType, representer.many(list.entries, listMetaOf(list)));
+  sendBytes(exchange, 200, representer.contentType, await representer.many(list.entries, listMetaOf(list)));
 };

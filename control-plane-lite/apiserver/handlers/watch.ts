@@ -11,8 +11,8 @@ import { type Exchange, warningHeaders } from '../http/exchange.ts';
 import { type ParsedListOptions, parseListOptions } from '../http/list-options.ts';
 import { type Negotiated, negotiate } from '../http/negotiate.ts';
 import { asStatusError } from '../http/send-error.ts';
-import { type Representer, representerFor } from '../representation.ts';
-import { frameEvent } from '../watch/watch-hub.ts';
+import { representerFor } from '../representation.ts';
+import type { Representer } from '../representer.ts';
 import { prefixOf } from './read.ts';
 
 const bookmarkEveryMs = 60_000;
@@ -23,6 +23,7 @@ const maxBufferedBytes = 64 * 1024 * 1024;
 function bookmarkFrame(
   served: ServedResource,
   negotiated: Negotiated,
+  representer: Representer,
   revision: number,
   isInitialEnd: boolean,
 ): Buffer {
@@ -40,7 +41,7 @@ function bookmarkFrame(
       : negotiated.representation === 'metadata'
         ? { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${negotiated.metaVersion}`, metadata }
         : { kind: served.resource.kind, apiVersion: served.apiVersion, metadata };
-  return frameEvent('BOOKMARK', Buffer.from(JSON.stringify(object)));
+  return representer.frame('BOOKMARK', object);
 }
 
 /** A watch of one object by its path is one by its name. */
@@ -72,7 +73,7 @@ async function sendInitialState(
   write: (frames: Buffer) => void,
 ): Promise<number> {
   const { revision, entries } = await cache.list({ prefix: prefixOf(exchange, served), match: options.match });
-  if (entries.length > 0) write(Buffer.concat(entries.map((entry) => frameEvent('ADDED', representer.event(entry)))));
+  if (entries.length > 0) write(Buffer.concat(entries.map((entry) => representer.event('ADDED', entry))));
   return revision;
 }
 
@@ -104,7 +105,7 @@ function watchFailure(error: unknown): StatusError {
 
 export const watchObjects: ResourceHandler = async (api, exchange, served) => {
   const { info, response } = exchange;
-  const negotiated = negotiate(exchange.request.headers.accept);
+  const negotiated = negotiate(exchange.request.headers.accept, { isCustom: served.isCustom, isStream: true });
   const deps = { ...api, parse: api.registry.parse };
   const representer = representerFor(negotiated, served, info.query, deps);
   const options = named(parseListOptions(info.query, served), info.name);
@@ -115,7 +116,7 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
   const write = writer(response);
   const begin = () => {
     response.writeHead(200, {
-      'Content-Type': representer.contentType,
+      'Content-Type': representer.streamType,
       'Cache-Control': 'no-cache, private',
       ...(exchange.warnings.length > 0 ? { Warning: warningHeaders(exchange.warnings) } : {}),
     });
@@ -130,19 +131,21 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
         ? cache.revision
         : from;
     const prefix = prefixOf(exchange, served);
-    const shareKey = isShared(negotiated) ? `${served.apiVersion}\n${prefix}\n${options.selection}` : undefined;
+    const shareKey = isShared(negotiated)
+      ? `${negotiated.mediaType}\n${served.apiVersion}\n${prefix}\n${options.selection}`
+      : undefined;
     const selection = { cache, prefix, match: options.match, shareKey, encode: representer.event };
     if (wantsInitial && options.sendInitialEvents === true && options.allowBookmarks) {
-      write(bookmarkFrame(served, negotiated, after, true));
+      write(bookmarkFrame(served, negotiated, representer, after, true));
     }
     stop = await api.watches.open(selection, after, write);
   } catch (error) {
     // The stream has begun: failures travel in it, as events.
-    response.end(frameEvent('ERROR', Buffer.from(JSON.stringify(watchFailure(error).status))));
+    response.end(representer.frame('ERROR', watchFailure(error).status));
     return;
   }
   const bookmarks = options.allowBookmarks
-    ? setInterval(() => write(bookmarkFrame(served, negotiated, cache.revision, false)), bookmarkEveryMs)
+    ? setInterval(() => write(bookmarkFrame(served, negotiated, representer, cache.revision, false)), bookmarkEveryMs)
     : undefined;
   const seconds =
     options.timeoutSeconds > 0 ? options.timeoutSeconds : randomInt(minTimeoutSeconds, 2 * minTimeoutSeconds);

@@ -12,7 +12,7 @@ import { deleteCollection } from '../../registry/verbs/delete-collection.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
 import { decodeAs, jsonTextOf, parseBody, parseFieldValidation } from '../http/decode-body.ts';
-import { type Exchange, sendBytes, sendJson } from '../http/exchange.ts';
+import { type Exchange, sendBytes, sendObject } from '../http/exchange.ts';
 import { invalidOption } from '../http/invalid-option.ts';
 import { parseListOptions } from '../http/list-options.ts';
 import { negotiate } from '../http/negotiate.ts';
@@ -35,7 +35,7 @@ const returnsDeleted = new Set([
 /** Reads and checks the object of a request, in the stored version. */
 export async function readObject(api: ApiContext, exchange: Exchange, served: ServedResource): Promise<KubeObject> {
   const body = await readBody(exchange.request);
-  const parsed = parseBody(body, exchange.request.headers['content-type'], served.resource.kind, api.registry.schema);
+  const parsed = parseBody(body, exchange.request.headers['content-type'], served.resource.kind, exchange.protobuf);
   const validation = parseFieldValidation(exchange.info);
   const warn = (warning: string) => exchange.warnings.push(warning);
   const text = jsonTextOf(body, exchange.request.headers['content-type']);
@@ -51,10 +51,10 @@ export function sendWritten(
   written: Written,
 ): void {
   if (written.entry === undefined) {
-    sendJson(exchange, code, fromStored(served, written.object));
+    sendObject(exchange, code, fromStored(served, written.object));
     return;
   }
-  const representer = representerFor(negotiate(exchange.request.headers.accept), served, exchange.info.query, {
+  const representer = representerFor(negotiate(exchange.request.headers.accept, served), served, exchange.info.query, {
     ...api,
     parse: api.registry.parse,
   });
@@ -62,7 +62,7 @@ export function sendWritten(
 }
 
 export const postObject: ResourceHandler = async (api, exchange, served) => {
-  negotiate(exchange.request.headers.accept);
+  negotiate(exchange.request.headers.accept, served);
   const object = await readObject(api, exchange, served);
   const context = requestContext(exchange);
   const written = await createObject(api.registry, served, namespaceOf(exchange, served), object, context);
@@ -70,7 +70,7 @@ export const postObject: ResourceHandler = async (api, exchange, served) => {
 };
 
 export const putObject: ResourceHandler = async (api, exchange, served) => {
-  negotiate(exchange.request.headers.accept);
+  negotiate(exchange.request.headers.accept, served);
   const { name, subresource } = exchange.info;
   const object = await readObject(api, exchange, served);
   if ((object.metadata.name ?? '') === '') throw badRequest('name must be provided');
@@ -88,7 +88,7 @@ export const putObject: ResourceHandler = async (api, exchange, served) => {
 };
 
 /** Options of a deletion: the body's where there is one, and the query's. */
-export async function readDeleteOptions(api: ApiContext, exchange: Exchange): Promise<DeleteOptions> {
+export async function readDeleteOptions(exchange: Exchange): Promise<DeleteOptions> {
   const body = await readBody(exchange.request);
   const options =
     body.length === 0
@@ -97,7 +97,7 @@ export async function readDeleteOptions(api: ApiContext, exchange: Exchange): Pr
           body,
           exchange.request.headers['content-type'],
           'DeleteOptions',
-          api.registry.schema,
+          exchange.protobuf,
         ) as DeleteOptions);
   const { query } = exchange.info;
   const grace = query.get('gracePeriodSeconds');
@@ -136,7 +136,7 @@ function checkPropagation({ propagationPolicy, orphanDependents }: DeleteOptions
 }
 
 export const deleteOne: ResourceHandler = async (api, exchange, served) => {
-  const options = await readDeleteOptions(api, exchange);
+  const options = await readDeleteOptions(exchange);
   const { name } = exchange.info;
   const namespace = namespaceOf(exchange, served);
   const deleted = await deleteObject(api.registry, served, namespace, name, options, requestContext(exchange));
@@ -145,7 +145,7 @@ export const deleteOne: ResourceHandler = async (api, exchange, served) => {
     sendWritten(api, exchange, served, 200, deleted);
     return;
   }
-  sendJson(exchange, 200, {
+  sendObject(exchange, 200, {
     kind: 'Status',
     apiVersion: 'v1',
     metadata: {},
@@ -155,12 +155,17 @@ export const deleteOne: ResourceHandler = async (api, exchange, served) => {
 };
 
 export const deleteMany: ResourceHandler = async (api, exchange, served) => {
-  const options = await readDeleteOptions(api, exchange);
+  const options = await readDeleteOptions(exchange);
   const list = await selectEntries(api, exchange, served, parseListOptions(exchange.info.query, served));
   const deleted = await deleteCollection(api.registry, served, list.entries, options, requestContext(exchange));
-  const representer = representerFor(negotiate(exchange.request.headers.accept), served, exchange.info.query, {
+  const representer = representerFor(negotiate(exchange.request.headers.accept, served), served, exchange.info.query, {
     ...api,
     parse: api.registry.parse,
   });
-  sendBytes(exchange, 200, representer.contentType, representer.many(deleted, listMetaOf({ ...list, more: false })));
+  sendBytes(
+    exchange,
+    200,
+    representer.contentType,
+    await representer.many(deleted, listMetaOf({ ...list, more: false })),
+  );
 };

@@ -5,10 +5,11 @@ import { parseYaml } from '#kube/process/parse-yaml.ts';
 import { decodeObject, TypeMismatchError } from '../../registry/decode-object.ts';
 import type { Schema } from '../../registry/schema.ts';
 import { badRequest } from '../../registry/status-errors.ts';
-import { decodeProtobuf, protobufMediaType } from '../protobuf/decode-protobuf.ts';
+import type { ProtobufCodec } from '../protobuf/protobuf-codec.ts';
 import { findDuplicateFields } from './duplicate-fields.ts';
 import { describeJsonError } from './go-json-error.ts';
 import { invalidOption } from './invalid-option.ts';
+import { protobufMediaType } from './negotiate.ts';
 import type { RequestInfo } from './request-info.ts';
 
 /** The kind that a body is decoded as. */
@@ -44,9 +45,14 @@ function summarise(body: Buffer): string {
 }
 
 /** Parses a body as JSON, YAML or protobuf. Throws StatusError 415 or 400. */
-export function parseBody(body: Buffer, contentType: string | undefined, kind: string, schema: Schema): unknown {
+export function parseBody(
+  body: Buffer,
+  contentType: string | undefined,
+  kind: string,
+  protobuf: ProtobufCodec,
+): unknown {
   const type = (contentType ?? '').split(';')[0]?.trim() ?? '';
-  if (type === protobufMediaType) return decodeProtobuf(body, schema);
+  if (type === protobufMediaType) return protobuf.decode(body);
   const text = body.toString();
   try {
     if (type === '' || type === 'application/json') return JSON.parse(text);

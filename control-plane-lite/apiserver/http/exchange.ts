@@ -1,6 +1,9 @@
 // One request and its answer, as every handler sees them.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { stringify } from 'yaml';
 import type { UserInfo } from '../../registry/request-context.ts';
+import type { ProtobufCodec } from '../protobuf/protobuf-codec.ts';
+import { protobufMediaType, selectForm, yamlMediaType } from './negotiate.ts';
 import type { RequestInfo } from './request-info.ts';
 
 export interface Exchange {
@@ -11,6 +14,7 @@ export interface Exchange {
   /** Texts for Warning headers, sent with the answer. */
   warnings: string[];
   nowMs: number;
+  protobuf: ProtobufCodec;
 }
 
 const maxWarningBytes = 4096;
@@ -64,6 +68,21 @@ export function sendBytes(exchange: Exchange, code: number, contentType: string,
 
 export function sendJson(exchange: Exchange, code: number, body: Buffer | object): void {
   sendBytes(exchange, code, 'application/json', Buffer.isBuffer(body) ? body : JSON.stringify(body));
+}
+
+/** Sends an object of the API in the encoding that the client prefers, and as JSON where it takes none that there is. */
+export function sendObject(exchange: Exchange, code: number, object: object): void {
+  const { accept } = exchange.request.headers;
+  const mediaType = selectForm(accept)?.mediaType;
+  if (mediaType === protobufMediaType) {
+    const { apiVersion, kind } = object as { apiVersion?: string; kind?: string };
+    if (exchange.protobuf.knows(apiVersion ?? '', kind ?? '')) {
+      sendBytes(exchange, code, protobufMediaType, exchange.protobuf.encode({ ...object }));
+      return;
+    }
+  }
+  if (mediaType === yamlMediaType) sendBytes(exchange, code, yamlMediaType, stringify(object));
+  else sendJson(exchange, code, object);
 }
 
 export function sendText(exchange: Exchange, code: number, text: string): void {

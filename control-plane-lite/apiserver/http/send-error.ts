@@ -4,7 +4,7 @@ import { SelectorError } from '#kube/api/label-selector.ts';
 import { failure, StatusError } from '#kube/errors/status-error.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
-import { type Exchange, sendJson } from './exchange.ts';
+import { type Exchange, sendObject } from './exchange.ts';
 
 /** The StatusError for any failure. */
 export function asStatusError(error: unknown): StatusError {
@@ -46,5 +46,5 @@ function answerError(exchange: Exchange, error: unknown, logger: Logger): void {
   const retryAfter = status.retryAfterSeconds;
   if (retryAfter !== undefined) exchange.response.setHeader('Retry-After', retryAfter);
   if (status.httpCode === 413) exchange.response.setHeader('Connection', 'close');
-  sendJson(exchange, status.httpCode, status.status);
+  sendObject(exchange, status.httpCode, status.status);
 }

@@ -11,7 +11,7 @@ import type { UserInfo } from '../../registry/request-context.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { readPosted } from '../handlers/read-posted.ts';
-import { sendJson } from '../http/exchange.ts';
+import { sendObject } from '../http/exchange.ts';
 
 type Asked = {
   resourceAttributes?: ResourceAttributes | undefined;
@@ -93,7 +93,7 @@ function reviewHandler(kind: string, hasSubject: boolean, isLocal: boolean): Res
       throw badRequest(`spec.resourceAttributes.namespace must match namespace: ${namespace}`);
     }
     const status = answer(api, hasSubject ? subjectOf(spec) : exchange.user, spec);
-    sendJson(exchange, 201, { ...review, status });
+    sendObject(exchange, 201, { ...review, status });
   };
 }
 

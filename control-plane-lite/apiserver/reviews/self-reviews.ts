@@ -6,7 +6,7 @@ import { timestamp } from '../../registry/object-meta.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import type { ResourceHandler } from '../api-context.ts';
 import { readPosted } from '../handlers/read-posted.ts';
-import { sendJson } from '../http/exchange.ts';
+import { sendObject } from '../http/exchange.ts';
 
 function resourceRule({ verbs, apiGroups, resources, resourceNames }: PolicyRule): object {
   return {
@@ -25,7 +25,7 @@ export function createRulesReviewHandler(rbac: RbacAuthorizer): ResourceHandler 
     const namespace = review.spec.namespace ?? '';
     if (namespace === '') throw badRequest('no namespace on request');
     const rules = rbac.rulesFor(exchange.user, namespace);
-    sendJson(exchange, 201, {
+    sendObject(exchange, 201, {
       ...review,
       status: {
         resourceRules: rules.filter(({ resources }) => (resources ?? []).length > 0).map(resourceRule),
@@ -41,7 +41,7 @@ export function createRulesReviewHandler(rbac: RbacAuthorizer): ResourceHandler 
 /** Who the server takes the caller for. */
 export const selfSubjectReview: ResourceHandler = (_api, exchange) => {
   const { username, uid, groups, extra } = exchange.user;
-  sendJson(exchange, 201, {
+  sendObject(exchange, 201, {
     kind: 'SelfSubjectReview',
     apiVersion: 'authentication.k8s.io/v1',
     metadata: { creationTimestamp: timestamp(exchange.nowMs) },

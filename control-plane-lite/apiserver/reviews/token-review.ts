@@ -7,7 +7,7 @@ import type { UserInfo } from '../../registry/request-context.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import type { ResourceHandler } from '../api-context.ts';
 import { readPosted } from '../handlers/read-posted.ts';
-import { sendJson } from '../http/exchange.ts';
+import { sendObject } from '../http/exchange.ts';
 
 async function review(
   tokens: ServiceAccountTokens,
@@ -43,6 +43,6 @@ export function createTokenReviewHandler(
     const posted = (await readPosted(api, exchange, kind)) as KubeObject & TokenReview;
     if ((posted.spec.token ?? '') === '') throw badRequest('token is required for TokenReview in authentication');
     const status = await review(tokens, bootstrap, posted.spec, exchange.nowMs);
-    sendJson(exchange, 201, { ...posted, spec: { ...posted.spec, token: '' }, status });
+    sendObject(exchange, 201, { ...posted, spec: { ...posted.spec, token: '' }, status });
   };
 }

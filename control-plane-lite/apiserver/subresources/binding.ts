@@ -8,7 +8,7 @@ import { updateObject } from '../../registry/verbs/update.ts';
 import type { ResourceHandler } from '../api-context.ts';
 import { requestContext } from '../handlers/request-options.ts';
 import { decodeAs, parseBody, parseFieldValidation } from '../http/decode-body.ts';
-import { sendJson } from '../http/exchange.ts';
+import { sendObject } from '../http/exchange.ts';
 import { readBody } from '../http/read-body.ts';
 
 const bindingKind = { group: '', version: 'v1', kind: 'Binding' };
@@ -55,7 +55,7 @@ export const postBinding: ResourceHandler = async (api, exchange) => {
     await readBody(exchange.request),
     exchange.request.headers['content-type'],
     'Binding',
-    api.registry.schema,
+    exchange.protobuf,
   );
   const { registry } = api;
   const validation = parseFieldValidation(exchange.info);
@@ -82,5 +82,5 @@ export const postBinding: ResourceHandler = async (api, exchange) => {
   };
   const request = { namespace: exchange.info.namespace, name, subresource: 'binding', change, isPatch: true };
   await updateObject(registry, registry.table.get(pods), request, context);
-  sendJson(exchange, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
+  sendObject(exchange, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
 };

@@ -14,7 +14,7 @@ import { updateObject } from '../../registry/verbs/update.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { readPosted } from '../handlers/read-posted.ts';
 import { requestContext } from '../handlers/request-options.ts';
-import { sendJson } from '../http/exchange.ts';
+import { sendObject } from '../http/exchange.ts';
 
 type PodObject = KubeObject & Pod;
 type Budget = KubeObject & PodDisruptionBudget;
@@ -120,5 +120,5 @@ export const postEviction: ResourceHandler = async (api, exchange) => {
   const { uid } = pod.metadata;
   const preconditions = { ...(uid === undefined ? {} : { uid }), ...options.preconditions };
   await deleteObject(api.registry, served, namespace, name, { ...options, preconditions }, context);
-  sendJson(exchange, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
+  sendObject(exchange, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
 };

@@ -13,7 +13,7 @@ import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-conte
 import { patcherFor, patchKindOf } from '../handlers/patch.ts';
 import { requestContext } from '../handlers/request-options.ts';
 import { decodeAs, parseBody, parseFieldValidation } from '../http/decode-body.ts';
-import { type Exchange, sendJson } from '../http/exchange.ts';
+import { type Exchange, sendObject } from '../http/exchange.ts';
 import { readBody } from '../http/read-body.ts';
 
 type Scalable = KubeObject & {
@@ -53,7 +53,7 @@ function current(api: ApiContext, exchange: Exchange, served: ServedResource): S
 }
 
 const getScale: ResourceHandler = (api, exchange, served) => {
-  sendJson(exchange, 200, scaleOf(current(api, exchange, served), served));
+  sendObject(exchange, 200, scaleOf(current(api, exchange, served), served));
 };
 
 /** Sets the replicas that `change` makes of the current scale. */
@@ -92,7 +92,7 @@ async function changeScale(
   };
   const { object, entry } = await updateObject(api.registry, served, request, requestContext(exchange));
   const stored = entry === undefined ? object : api.registry.parse(entry);
-  sendJson(exchange, 200, scaleOf(stored as Scalable, served));
+  sendObject(exchange, 200, scaleOf(stored as Scalable, served));
 }
 
 const putScale: ResourceHandler = async (api, exchange, served) => {
@@ -100,7 +100,7 @@ const putScale: ResourceHandler = async (api, exchange, served) => {
     await readBody(exchange.request),
     exchange.request.headers['content-type'],
     'Scale',
-    api.registry.schema,
+    exchange.protobuf,
   );
   const validation = parseFieldValidation(exchange.info);
   const warn = (text: string) => exchange.warnings.push(text);
@@ -110,7 +110,7 @@ const putScale: ResourceHandler = async (api, exchange, served) => {
 
 const patchScale: ResourceHandler = async (api, exchange, served) => {
   const kind = patchKindOf(exchange);
-  const patch = parseBody(await readBody(exchange.request), 'application/yaml', 'Scale', api.registry.schema);
+  const patch = parseBody(await readBody(exchange.request), 'application/yaml', 'Scale', exchange.protobuf);
   const apply = patcherFor(api, kind === 'apply' ? 'merge' : kind, patch, scaleKind);
   const validation = parseFieldValidation(exchange.info);
   const warn = (text: string) => exchange.warnings.push(text);

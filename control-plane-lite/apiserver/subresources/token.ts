@@ -8,7 +8,7 @@ import { timestamp } from '../../registry/object-meta.ts';
 import { conflict, forbidden, notFound } from '../../registry/status-errors.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { readPosted } from '../handlers/read-posted.ts';
-import { type Exchange, sendJson } from '../http/exchange.ts';
+import { type Exchange, sendObject } from '../http/exchange.ts';
 
 const defaultLifetimeSeconds = 3600;
 const minLifetimeSeconds = 600;
@@ -115,7 +115,7 @@ export function createTokenHandler(tokens: ServiceAccountTokens): ResourceHandle
     const spec = request.spec ?? { audiences: [] };
     const { token, expirationTimestamp, seconds, audiences } = await issue(api, exchange, tokens, spec);
     const { name, namespace } = exchange.info;
-    sendJson(exchange, 201, {
+    sendObject(exchange, 201, {
       kind: 'TokenRequest',
       apiVersion: 'authentication.k8s.io/v1',
       metadata: { name, namespace, creationTimestamp: timestamp(exchange.nowMs) },

@@ -12,7 +12,8 @@ export interface WatchSelection {
   match: Match | undefined;
   /** Equal for streams that get equal frames; undefined for a stream of its own. */
   shareKey: string | undefined;
-  encode(entry: StoredEntry): Buffer;
+  /** The frame of an event. */
+  encode(type: string, entry: StoredEntry): Buffer;
 }
 
 interface Channel {
@@ -20,13 +21,8 @@ interface Channel {
   stop: () => void;
 }
 
-/** One line of a watch stream. */
-export function frameEvent(type: string, object: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, Buffer.from('}\n')]);
-}
-
-function frameNotices(notices: readonly WatchNotice[], encode: (entry: StoredEntry) => Buffer): Buffer {
-  const frames = notices.map(({ type, entry }) => frameEvent(type, encode(entry)));
+function frameNotices(notices: readonly WatchNotice[], encode: WatchSelection['encode']): Buffer {
+  const frames = notices.map(({ type, entry }) => encode(type, entry));
   const [first] = frames;
   return frames.length === 1 && first !== undefined ? first : Buffer.concat(frames);
 }

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import protobuf from 'protobufjs';
-import { decodeProtobuf } from '../../../control-plane-lite/apiserver/protobuf/decode-protobuf.ts';
+import { createProtobufCodec } from '../../../control-plane-lite/apiserver/protobuf/protobuf-codec.ts';
 import { loadSchema } from '../../../control-plane-lite/registry/schema.ts';
 
-const schema = loadSchema();
+const codec = createProtobufCodec(loadSchema());
 const data = new URL('../../../control-plane-lite/apiserver/protobuf/data/kubernetes-api.json', import.meta.url);
 const root = protobuf.Root.fromJSON(JSON.parse(readFileSync(data, 'utf8')));
 
@@ -28,7 +28,7 @@ describe('protobuf bodies', () => {
       generation: 0,
       namespace: '',
     };
-    assert.deepEqual(decodeProtobuf(encode('v1', 'Namespace', 'k8s.io.api.core.v1.Namespace', { metadata }), schema), {
+    assert.deepEqual(codec.decode(encode('v1', 'Namespace', 'k8s.io.api.core.v1.Namespace', { metadata })), {
       kind: 'Namespace',
       apiVersion: 'v1',
       metadata: { name: 'n', labels: { a: 'b' }, creationTimestamp: '2026-01-01T00:00:00Z' },
@@ -39,6 +39,7 @@ describe('protobuf bodies', () => {
     const spec = {
       replicas: 0,
       minReadySeconds: 0,
+      strategy: { rollingUpdate: { maxSurge: { type: 0, intVal: 0 }, maxUnavailable: { type: 1, strVal: '25%' } } },
       selector: { matchLabels: { a: 'b' } },
       template: {
         spec: {
@@ -63,9 +64,10 @@ describe('protobuf bodies', () => {
         },
       },
     };
-    const decoded = decodeProtobuf(encode('apps/v1', 'Deployment', 'k8s.io.api.apps.v1.Deployment', { spec }), schema);
+    const decoded = codec.decode(encode('apps/v1', 'Deployment', 'k8s.io.api.apps.v1.Deployment', { spec }));
     assert.deepEqual(decoded['spec'], {
       replicas: 0,
+      strategy: { rollingUpdate: { maxSurge: 0, maxUnavailable: '25%' } },
       selector: { matchLabels: { a: 'b' } },
       template: {
         spec: {
@@ -89,21 +91,20 @@ describe('protobuf bodies', () => {
       data: { a: Buffer.from('b') },
       type: 'Opaque',
     });
-    assert.deepEqual(decodeProtobuf(secret, schema)['data'], { a: 'Yg==' });
+    assert.deepEqual(codec.decode(secret)['data'], { a: 'Yg==' });
   });
 
   it('carry the options of deletions', () => {
     const type = 'k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions';
-    const options = decodeProtobuf(
+    const options = codec.decode(
       encode('v1', 'DeleteOptions', type, { gracePeriodSeconds: 0, propagationPolicy: 'Orphan' }),
-      schema,
     );
     assert.deepEqual([options['gracePeriodSeconds'], options['propagationPolicy']], [0, 'Orphan']);
   });
 
   it('are refused without the prefix, and for kinds that have no such form', () => {
-    assert.throws(() => decodeProtobuf(Buffer.from('xxxx'), schema), /its prefix is wrong/);
+    assert.throws(() => codec.decode(Buffer.from('xxxx')), /its prefix is wrong/);
     const custom = encode('example.com/v1', 'Foo', 'k8s.io.api.core.v1.Namespace', {});
-    assert.throws(() => decodeProtobuf(custom, schema), /is not accepted as protobuf: send it as JSON/);
+    assert.throws(() => codec.decode(custom), /is not accepted as protobuf: send it as JSON/);
   });
 });
