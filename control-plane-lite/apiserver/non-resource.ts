@@ -37,7 +37,7 @@ export async function serveNonResource(deps: NonResourceDeps, exchange: Exchange
     sendBytes(exchange, 200, contentType, text);
     return;
   }
-  const document = selectDiscovery(deps.discovery(), path, request.headers.accept);
+  const document = selectDiscovery(deps.discovery(), path, request.headers.accept, exchange.protobuf);
   if (document !== undefined) {
     exchange.response.setHeader('Vary', 'Accept');
     sendBytes(exchange, 200, document.contentType, document.body);

@@ -1,5 +1,8 @@
 // The documents at /api, /apis and below, and their aggregated forms.
+
 import type { DiscoveredResource, ResourceTable } from '../../registry/resource-table.ts';
+import { protobufMediaType } from '../http/negotiate.ts';
+import type { ProtobufCodec } from '../protobuf/protobuf-codec.ts';
 
 export interface DiscoveryDocuments {
   /** By path, for clients that ask for plain JSON. */
@@ -108,21 +111,39 @@ export function buildDiscovery(table: ResourceTable, serverAddress: string): Dis
   return { plain, aggregated: new Map(documents) };
 }
 
+export interface SelectedDocument {
+  contentType: string;
+  body: Buffer;
+}
+
+const as = 'as=APIGroupDiscoveryList';
+
+function encoded(protobuf: ProtobufCodec, document: Buffer): Buffer {
+  return protobuf.encode(JSON.parse(document.toString()) as Record<string, unknown>);
+}
+
 /** The document for a path and an Accept header, with its content type. */
 export function selectDiscovery(
   documents: DiscoveryDocuments,
   path: string,
   accept: string | undefined,
-): { contentType: string; body: Buffer } | undefined {
+  protobuf: ProtobufCodec,
+): SelectedDocument | undefined {
   for (const clause of (accept ?? '').split(',')) {
     const [type, ...parameters] = clause.split(';').map((part) => part.trim());
-    if (type !== 'application/json' && type !== '*/*') continue;
-    if (!parameters.includes('as=APIGroupDiscoveryList')) break;
+    const isProtobuf = type === protobufMediaType;
+    if (type !== 'application/json' && type !== '*/*' && !isProtobuf) continue;
+    const isAggregated = parameters.includes(as);
     const version = parameters.find((part) => part.startsWith('v='))?.slice(2) ?? '';
-    const body = documents.aggregated.get(`${path} ${version}`);
-    if (body !== undefined) {
-      return { contentType: `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`, body };
+    const body = isAggregated ? documents.aggregated.get(`${path} ${version}`) : documents.plain.get(path);
+    if (body === undefined) {
+      if (isAggregated) continue;
+      return undefined;
     }
+    const parameter = isAggregated ? `;g=apidiscovery.k8s.io;v=${version};${as}` : '';
+    return isProtobuf
+      ? { contentType: `${protobufMediaType}${parameter}`, body: encoded(protobuf, body) }
+      : { contentType: `application/json${parameter}`, body };
   }
   const body = documents.plain.get(path);
   return body === undefined ? undefined : { contentType: 'application/json', body };

@@ -23,6 +23,7 @@ export interface Answer<T = Record<string, unknown>> {
   status: number;
   headers: IncomingMessage['headers'];
   text: string;
+  bytes: Buffer;
   body: T;
 }
 
@@ -38,6 +39,8 @@ export interface TestServer {
   port: number;
   pki: ClusterPki;
   call<T = Record<string, unknown>>(method: string, path: string, options?: CallOptions): Promise<Answer<T>>;
+  /** An answer that goes on: destroy it when enough was read. */
+  open(method: string, path: string, options?: CallOptions): Promise<IncomingMessage>;
   /** Lines of a stream until `until` is true of one of them. */
   stream(path: string, until: (line: string) => boolean, options?: CallOptions): Promise<string[]>;
   /** Forgets all history. */
@@ -78,11 +81,13 @@ export async function startApiServer(): Promise<TestServer> {
     running.then(() => Promise.reject(new Error('the server ended'))),
   ]);
 
-  const open = (method: string, path: string, options: CallOptions): Promise<IncomingMessage> =>
+  const open = (method: string, path: string, options: CallOptions = {}): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const who = options.as === undefined ? pki.admin : options.as;
       const text =
-        options.body === undefined || typeof options.body === 'string' ? options.body : JSON.stringify(options.body);
+        options.body === undefined || typeof options.body === 'string' || Buffer.isBuffer(options.body)
+          ? options.body
+          : JSON.stringify(options.body);
       const outgoing = httpsRequest(
         {
           host: '127.0.0.1',
@@ -110,15 +115,17 @@ export async function startApiServer(): Promise<TestServer> {
   return {
     port,
     pki,
+    open,
     call: async <T>(method: string, path: string, options: CallOptions = {}) => {
       const answer = await open(method, path, options);
-      let text = '';
-      for await (const chunk of answer.setEncoding('utf8')) text += chunk;
+      const bytes = Buffer.concat((await answer.toArray()) as Buffer[]);
+      const text = bytes.toString();
       const isJson = (answer.headers['content-type'] ?? '').includes('json');
       return {
         status: answer.statusCode ?? 0,
         headers: answer.headers,
         text,
+        bytes,
         body: (isJson && text !== '' ? JSON.parse(text) : {}) as T,
       };
     },
