@@ -3,6 +3,8 @@ import type { KubeObject } from '#kube/api/resource.ts';
 import type { ObjectReader } from '../registry/object-reader.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import type { ServedResource } from '../registry/resource-table.ts';
+import type { Steps, Wait } from '../registry/steps.ts';
+import type { Reinvocation } from './reinvocation.ts';
 
 export interface AdmissionRequest {
   verb: 'create' | 'update' | 'delete' | 'connect';
@@ -17,34 +19,57 @@ export interface AdmissionRequest {
   previous: KubeObject | undefined;
   context: RequestContext;
   objects: ObjectReader;
+  /** The options of the request, as the client sent them. */
+  options?: object;
+  /** Set while plugins may change the object: who ran, and who is to run once more. */
+  reinvocation?: Reinvocation;
 }
 
-/** Both hooks throw StatusError to refuse the request. `mutate` edits `object` in place and runs before validation. */
+/**
+ * Both hooks throw StatusError to refuse the request. `mutate` edits `object` in place and runs before validation.
+ * A plugin that asks others answers with what there is to wait for.
+ */
 export interface AdmissionPlugin {
   readonly name: string;
-  mutate?(request: AdmissionRequest): void;
+  mutate?(request: AdmissionRequest): Wait | undefined | void;
   /** Runs after validation; what it takes is given back by the function it returns when the write fails. */
   validate?(request: AdmissionRequest): (() => void) | undefined;
+  /** Like `validate`, for plugins that ask others. */
+  validateByAsking?(request: AdmissionRequest): Wait | undefined;
 }
 
 export interface Admission {
-  mutate(request: AdmissionRequest): void;
-  validate(request: AdmissionRequest): () => void;
+  mutate(request: AdmissionRequest): Steps<void>;
+  validate(request: AdmissionRequest): Steps<() => void>;
 }
 
-/** Runs plugins in order. */
+function* runMutation(plugins: readonly AdmissionPlugin[], request: AdmissionRequest): Steps<void> {
+  for (const plugin of plugins) {
+    const wait = plugin.mutate?.(request);
+    if (wait !== undefined) yield wait;
+  }
+}
+
+/** Runs plugins in order; those that change objects a second time where a webhook or policy changed the object. */
 export function chainAdmission(plugins: readonly AdmissionPlugin[]): Admission {
   return {
-    mutate: (request) => {
-      for (const plugin of plugins) plugin.mutate?.(request);
+    *mutate(request) {
+      const reinvocation: Reinvocation = { isSecondRun: false, isWanted: false, plugins: new Map() };
+      const first = { ...request, reinvocation };
+      yield* runMutation(plugins, first);
+      if (!reinvocation.isWanted) return;
+      reinvocation.isSecondRun = true;
+      yield* runMutation(plugins, first);
     },
-    validate: (request) => {
+    *validate(request) {
       const undos: (() => void)[] = [];
       const undoAll = () => {
-        for (const undo of undos.reverse()) undo();
+        for (const undo of undos.splice(0).reverse()) undo();
       };
       try {
         for (const plugin of plugins) {
+          const wait = plugin.validateByAsking?.(request);
+          if (wait !== undefined) yield wait;
           const undo = plugin.validate?.(request);
           if (undo !== undefined) undos.push(undo);
         }

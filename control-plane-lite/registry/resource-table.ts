@@ -1,6 +1,8 @@
 // The one table of resources that the API server serves: names, verbs, subresources, and where objects are stored.
 import { readFileSync } from 'node:fs';
 import { apiVersionOf, type Resource } from '#kube/api/resource.ts';
+import type { ScalePaths } from './custom/scale-paths.ts';
+import type { CustomView } from './shown-entries.ts';
 import { storagePrefixOf } from './storage-prefix.ts';
 
 /** An entry of the discovery document of a group version. */
@@ -40,6 +42,10 @@ export interface ServedResource {
   isCustom?: boolean;
   /** Fields that selectors may name, for custom resources: `spec.color`. */
   selectableFields?: readonly string[];
+  /** Where a custom resource's version is not simply what is stored. */
+  view?: CustomView;
+  /** The paths of a custom resource's scale. */
+  scalePaths?: ScalePaths;
 }
 
 /** The resources that custom resource definitions add: discovery entries and served resources by group version. */

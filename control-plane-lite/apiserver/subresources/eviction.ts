@@ -9,6 +9,7 @@ import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import { timestamp } from '../../registry/object-meta.ts';
 import type { RequestContext } from '../../registry/request-context.ts';
 import { badRequest, notFound, unexplained } from '../../registry/status-errors.ts';
+import { finishSteps } from '../../registry/steps.ts';
 import { deleteObject } from '../../registry/verbs/delete.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
@@ -105,17 +106,11 @@ export const postEviction: ResourceHandler = async (api, exchange) => {
   const options = posted.deleteOptions ?? {};
   const context = { ...asked, dryRun: asked.dryRun || (options.dryRun ?? []).length > 0 };
   const served = api.registry.table.get(pods);
-  api.registry.admission.mutate({
-    verb: 'create',
-    served,
-    subresource: 'eviction',
-    namespace,
-    name,
-    object: posted,
-    previous: pod,
-    context,
-    objects: api.registry.objects,
-  });
+  const { admission, objects } = api.registry;
+  const request = { verb: 'create' as const, served, subresource: 'eviction', namespace, name, object: posted };
+  const admitted = { ...request, previous: undefined, context, objects };
+  await finishSteps(admission.mutate(admitted));
+  (await finishSteps(admission.validate(admitted)))();
   if (!isUnprotected(pod)) await checkBudgets(api, pod, context);
   const { uid } = pod.metadata;
   const preconditions = { ...(uid === undefined ? {} : { uid }), ...options.preconditions };

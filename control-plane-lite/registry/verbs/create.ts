@@ -1,16 +1,17 @@
-// Create: metadata, defaults, admission, validation, allocation, store. Everything before the store is synchronous,
-// so that no other write can come between a check and the write that relies on it.
+// Create: metadata, defaults, admission, validation, allocation, store. What has to hold when the object is stored is
+// checked again by the store's transaction, or reserved: admission may wait for webhooks.
 import type { KubeObject } from '#kube/api/resource.ts';
 import { invalidObject } from '#kube/errors/field-error.ts';
 import type { AdmissionRequest } from '../../admission/plugin.ts';
-import { serialiseAround } from '../../storage/object-bytes.ts';
 import { countsGenerations } from '../generation.ts';
 import { checkNamespace, fillCreatedMeta } from '../object-meta.ts';
 import { objectKeyIn } from '../object-reader.ts';
 import { cacheOf, type Registry, type Written } from '../registry.ts';
 import type { RequestContext } from '../request-context.ts';
 import type { ServedResource } from '../resource-table.ts';
+import { writeOf, writtenEntry } from '../shown-entries.ts';
 import { alreadyExists, unexplained } from '../status-errors.ts';
+import { finishSteps } from '../steps.ts';
 
 /** Stores a new object; `object` is edited in place. `manageFields` replaces the general way. Throws StatusError. */
 export async function createObject(
@@ -42,14 +43,14 @@ export async function createObject(
     context,
     objects: registry.objects,
   };
-  registry.admission.mutate(request);
+  await finishSteps(registry.admission.mutate(request));
   strategy.prepareCreate?.(object, strategyContext);
   if (countsGenerations(resource) || strategy.countsGenerations === true) object.metadata.generation = 1;
   const errors = registry.rules.validateCreate(resource, object);
   if (errors.length > 0) throw invalidObject(resource.kind, resource.group, name, errors);
   const key = objectKeyIn(served.storagePrefix, namespace, name);
   if (cacheOf(registry, served).get(key) !== undefined) throw alreadyExists(resource, name);
-  const release = registry.admission.validate(request);
+  const release = await finishSteps(registry.admission.validate(request));
   const allocated = strategy.allocate?.(object, undefined, strategyContext);
   const undo = () => {
     allocated?.undo();
@@ -66,14 +67,14 @@ export async function createObject(
     return { object, entry: undefined };
   }
   try {
-    const memo = registry.readAttributes(served, object);
+    const write = await finishSteps(writeOf(registry, served, object));
     const entry = await registry.backend.transact(key, (current) => {
       if (current !== undefined) throw alreadyExists(resource, name);
-      return { type: 'put', ...serialiseAround(object), memo };
+      return write;
     });
     if (entry !== undefined) await registry.cache.reached(entry.revision);
     await strategy.settle?.(object);
-    return { object, entry };
+    return { object, entry: entry && writtenEntry(served, entry, object) };
   } catch (error) {
     undo();
     throw error;

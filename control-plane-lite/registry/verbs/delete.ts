@@ -1,14 +1,15 @@
 // Delete: preconditions, propagation finalizers, grace, and removal once nothing holds the object any more.
 import type { DeleteOptions } from '#kube/api/generated/meta-v1.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
-import type { StoredEntry, Write } from '../../storage/backend.ts';
-import { serialiseAround } from '../../storage/object-bytes.ts';
+import type { StoredEntry } from '../../storage/backend.ts';
 import { timestamp } from '../object-meta.ts';
 import { objectKeyIn } from '../object-reader.ts';
 import type { Registry, Written } from '../registry.ts';
 import type { RequestContext } from '../request-context.ts';
 import type { ServedResource } from '../resource-table.ts';
+import { shownEntry, writeOf, writtenEntry } from '../shown-entries.ts';
 import { conflict, notFound } from '../status-errors.ts';
+import { type PlannedWrite, type Steps, transactPlanned } from '../steps.ts';
 import { isFinished } from './update.ts';
 
 const orphanFinalizer = 'orphan';
@@ -89,15 +90,17 @@ export async function deleteObject(
   const key = objectKeyIn(served.storagePrefix, namespace, name);
   let result: KubeObject | undefined;
   let isGone = false;
-  const decide = (current: StoredEntry | undefined): Write => {
-    if (current === undefined) throw notFound(stored, name);
+  function* plan(entry: StoredEntry | undefined): Steps<PlannedWrite> {
+    const undo = () => undefined;
+    if (entry === undefined) throw notFound(stored, name);
+    const current = yield* shownEntry(served, entry);
     const previous = registry.parse(current);
     checkPreconditions(current, previous, options, stored);
     strategy.checkDelete?.(previous, strategyContext);
-    const admission = { verb: 'delete' as const, served, subresource: '', namespace, name, object: undefined };
+    const admission = { verb: 'delete' as const, served, subresource: '', namespace, name, object: undefined, options };
     const request = { ...admission, previous, context, objects: registry.objects };
-    registry.admission.mutate(request);
-    registry.admission.validate(request);
+    yield* registry.admission.mutate(request);
+    yield* registry.admission.validate(request);
     const object = registry.parse(current);
     result = object;
     const finalizers = finalizersForDeletion(stored, object.metadata.finalizers ?? [], options);
@@ -110,17 +113,15 @@ export async function deleteObject(
     const hasBegun = beginDeletion(object, grace, context.nowMs);
     if (!wasDeleting) strategy.beginDeletion?.(object, strategyContext);
     isGone = isFinished(object);
-    if (context.dryRun) return { type: 'none' };
-    if (isGone) return { type: 'delete' };
-    if (!hasBegun && wereFinalizers === finalizers.join()) return { type: 'none' };
-    return { type: 'put', ...serialiseAround(object), memo: registry.readAttributes(served, object) };
-  };
-  const entry = await registry.backend.transact(key, decide);
-  if (result === undefined) throw notFound(stored, name);
-  if (entry !== undefined && !context.dryRun) await registry.cache.reached(entry.revision);
-  if (isGone && !context.dryRun) {
-    strategy.released?.(result);
-    await strategy.settle?.(result);
+    if (context.dryRun) return { write: { type: 'none' }, undo };
+    if (isGone) return { write: { type: 'delete' }, undo };
+    if (!hasBegun && wereFinalizers === finalizers.join()) return { write: { type: 'none' }, undo };
+    return { write: yield* writeOf(registry, served, object), undo };
   }
-  return { object: result, entry: context.dryRun ? undefined : entry, isGone };
+  const written = await transactPlanned(registry.backend, key, plan);
+  if (result === undefined) throw notFound(stored, name);
+  if (written !== undefined && !context.dryRun) await registry.cache.reached(written.revision);
+  if (isGone && !context.dryRun) strategy.released?.(result);
+  const hasEntry = written !== undefined && !context.dryRun;
+  return { object: result, entry: hasEntry ? writtenEntry(served, written, result) : undefined, isGone };
 }

@@ -1,17 +1,19 @@
 // Update, shared by PUT, PATCH, apply and every subresource that changes its object: read, change, check, store.
-// The decision runs inside the store's transaction and is synchronous, so it never races another write.
+// The decision runs inside the store's transaction, so it never races another write; one that waits for others counts
+// only if the object is still the same afterwards.
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { invalidObject } from '#kube/errors/field-error.ts';
-import type { StoredEntry, Write } from '../../storage/backend.ts';
-import { serialiseAround } from '../../storage/object-bytes.ts';
+import type { StoredEntry } from '../../storage/backend.ts';
 import { countsGenerations, isNewGeneration } from '../generation.ts';
 import { carryOverMeta, checkNamespace } from '../object-meta.ts';
 import { objectKeyIn } from '../object-reader.ts';
 import type { Registry, Written } from '../registry.ts';
 import type { RequestContext } from '../request-context.ts';
 import type { ServedResource } from '../resource-table.ts';
+import { shownEntry, writeOf, writtenEntry } from '../shown-entries.ts';
 import { badRequest, conflict, modifiedConflict, notFound } from '../status-errors.ts';
+import { type PlannedWrite, type Steps, transactPlanned } from '../steps.ts';
 import { isolateSubresource } from '../subresource-isolation.ts';
 import { validateMetaUpdate } from '../validate-meta.ts';
 
@@ -66,40 +68,31 @@ export async function updateObject(
 ): Promise<Written> {
   const { stored } = served;
   const key = objectKeyIn(served.storagePrefix, request.namespace, request.name);
-  let undo = (): void => undefined;
   let result: KubeObject | undefined;
   let wasDeleted = false;
-  const decide = (current: StoredEntry | undefined): Write => {
-    undo();
+  function* plan(current: StoredEntry | undefined): Steps<PlannedWrite> {
     if (current === undefined) throw notFound(stored, request.name);
-    const previous = registry.parse(current);
-    const planned = planUpdate(registry, served, request, context, current, previous);
-    result = planned.object;
-    undo = planned.undo;
+    const shown = yield* shownEntry(served, current);
+    const { object, previous, undo } = yield* planUpdate(registry, served, request, context, shown);
+    result = object;
+    wasDeleted = false;
     if (context.dryRun) {
       undo();
-      return { type: 'none' };
+      return { write: { type: 'none' }, undo };
     }
-    const { metadata } = planned.object;
-    if (metadata.deletionTimestamp !== undefined && isFinished(planned.object)) {
+    if (object.metadata.deletionTimestamp !== undefined && isFinished(object)) {
       wasDeleted = true;
-      return { type: 'delete' };
+      return { write: { type: 'delete' }, undo };
     }
-    if (isUnchanged(planned.object, previous)) return { type: 'none' };
-    const memo = registry.readAttributes(served, planned.object);
-    return { type: 'put', ...serialiseAround(planned.object), memo };
-  };
-  try {
-    const entry = await registry.backend.transact(key, decide);
-    if (entry === undefined || result === undefined) throw notFound(stored, request.name);
-    if (wasDeleted) registry.strategyOf(stored).released?.(result);
-    await registry.cache.reached(entry.revision);
-    if (!context.dryRun) await registry.strategyOf(stored).settle?.(result);
-    return { object: result, entry: context.dryRun ? undefined : entry };
-  } catch (error) {
-    undo();
-    throw error;
+    const isCurrent = served.view?.isCurrent(current) ?? true;
+    if (isCurrent && isUnchanged(object, previous)) return { write: { type: 'none' }, undo };
+    return { write: yield* writeOf(registry, served, object), undo };
   }
+  const entry = await transactPlanned(registry.backend, key, plan);
+  if (entry === undefined || result === undefined) throw notFound(stored, request.name);
+  if (wasDeleted) registry.strategyOf(stored).released?.(result);
+  await registry.cache.reached(entry.revision);
+  return { object: result, entry: context.dryRun ? undefined : writtenEntry(served, entry, result) };
 }
 
 /** Whether nothing holds an object back that is being deleted. */
@@ -118,16 +111,16 @@ function isUnchanged(object: KubeObject, previous: KubeObject): boolean {
   return isDeepStrictEqual(comparable(object), comparable(previous));
 }
 
-function planUpdate(
+function* planUpdate(
   registry: Registry,
   served: ServedResource,
   request: UpdateRequest,
   context: RequestContext,
   current: StoredEntry,
-  previous: KubeObject,
-): { object: KubeObject; undo: () => void } {
+): Steps<{ object: KubeObject; previous: KubeObject; undo: () => void }> {
   const { stored } = served;
   const { subresource, namespace, name } = request;
+  const previous = registry.parse(current);
   const object = request.change(registry.parse(current));
   if ((object.metadata.name ?? '') !== '' && object.metadata.name !== name) {
     throw badRequest(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
@@ -155,7 +148,7 @@ function planUpdate(
     context,
     objects: registry.objects,
   };
-  registry.admission.mutate(admission);
+  yield* registry.admission.mutate(admission);
   strategy.prepareUpdate?.(object, previous, strategyContext, subresource);
   const isCounted = countsGenerations(stored) || strategy.countsGenerations === true;
   // A binding places the specification, it does not change it.
@@ -168,7 +161,7 @@ function planUpdate(
     ...registry.rules.validateUpdate(stored, object, previous, subresource),
   ];
   if (errors.length > 0) throw invalidObject(stored.kind, stored.group, name, errors);
-  const release = registry.admission.validate(admission);
+  const release = yield* registry.admission.validate(admission);
   const allocated = strategy.allocate?.(object, previous, strategyContext);
   const undo = () => {
     allocated?.undo();
@@ -180,5 +173,5 @@ function planUpdate(
   }
   if (request.manageFields === undefined) registry.fields.updated(stored, object, previous, context, subresource);
   else request.manageFields(object, previous);
-  return { object, undo };
+  return { object, previous, undo };
 }
