@@ -24,7 +24,7 @@ export interface ApplierOptions {
 function missingEntries(base: ReturnType<typeof planBase>, saved: Record<Table, SavedTable>): Record<Table, string[]> {
   const lines: Record<Table, string[]> = { mangle: [], filter: [], nat: [] };
   for (const { table, chain, rule, place } of base.entries) {
-    if (saved[table].get(chain)?.includes(rule)) continue;
+    if (saved[table].chains.get(chain)?.includes(rule)) continue;
     lines[table].push(place === 'first' ? `-I ${chain} ${rule}` : `-A ${chain} ${rule}`);
   }
   return lines;
@@ -36,16 +36,12 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
   const applied = createAppliedPorts(({ port, endpoints }) => planService(port, endpoints, options.services), size);
 
   async function planFullChanges(rules: Iterable<ServiceRules>): Promise<TableChange[]> {
-    const saved = {
-      mangle: await iptables.save('mangle'),
-      filter: await iptables.save('filter'),
-      nat: await iptables.save('nat'),
-    };
-    const stale = [...saved.nat.keys()].filter(isServiceChain);
+    const saved = await iptables.save();
+    const stale = [...saved.nat.chains.keys()].filter(isServiceChain);
     const entries = missingEntries(base, saved);
     const changes = planFull(base, options.base, rules, stale);
     const nat = changes.find(({ table }) => table === 'nat');
-    if (nat !== undefined && nat.count > wholeTableLines && (await replaceWhole(nat))) {
+    if (nat !== undefined && nat.count > wholeTableLines && (await replaceWhole(nat, saved.nat.text))) {
       changes.splice(changes.indexOf(nat), 1);
     }
     return changes.map(({ table, lines, count }) => {
@@ -55,8 +51,7 @@ export function createIptablesApplier(iptables: Iptables, options: ApplierOption
   }
 
   /** False when the table cannot be written as a whole. */
-  async function replaceWhole({ table, lines }: TableChange): Promise<boolean> {
-    const saved = await iptables.saveText(table);
+  async function replaceWhole({ table, lines }: TableChange, saved: string): Promise<boolean> {
     if (isIncompatible(saved)) return false;
     await iptables.restoreWhole(planWholeTable(table, saved, lines, base.entries));
     return true;

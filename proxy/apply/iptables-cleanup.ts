@@ -45,12 +45,13 @@ export async function cleanupIptables(
   isOurs: (chain: string) => boolean = isChainOfIptablesMode,
   kept?: KeptChains,
 ): Promise<void> {
+  const saved = await iptables.save();
   for (const table of tables) {
-    const saved = await iptables.save(table);
-    const ours = [...saved.keys()].filter(isOurs);
+    const { chains } = saved[table];
+    const ours = [...chains.keys()].filter(isOurs);
     if (ours.length === 0) continue;
     const gone = ours.filter((chain) => kept?.chains[table].has(chain) !== true);
-    const jumps = [...saved].flatMap(([chain, rules]) => {
+    const jumps = [...chains].flatMap(([chain, rules]) => {
       // What the mode that stays has filled is its own, jumps and all.
       if (ours.includes(chain) || kept?.chains[table].has(chain) === true) return [];
       return rules

@@ -68,11 +68,11 @@ export function createIpvsApplier(
 
   async function writeChains(): Promise<void> {
     const changes: Pick<TableChange, 'table' | 'lines'>[] = [];
+    const saved = await iptables.save();
     for (const table of tables) {
-      const saved = await iptables.save(table);
       const chains = [...base.chains[table]];
       const missing = base.entries.filter(
-        (entry) => entry.table === table && !saved.get(entry.chain)?.includes(entry.rule),
+        (entry) => entry.table === table && !saved[table].chains.get(entry.chain)?.includes(entry.rule),
       );
       changes.push({
         table,

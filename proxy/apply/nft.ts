@@ -34,8 +34,12 @@ export function createNft(exec: Exec, family: IpFamily): Nft {
   const ip = ipWord(family);
   const list = async (what: string): Promise<string> => execOrThrow(exec, 'nft', ['-j', '-t', 'list', what, ip]);
   const hasTable = async (): Promise<boolean> => {
-    const { nftables = [] } = JSON.parse(await list('tables')) as { nftables?: Record<string, { name?: string }>[] };
-    return nftables.some((entry) => entry['table']?.name === tableName);
+    // `nft list tables` reads every rule of every table first: nine seconds beside 10,000 services of iptables-nft.
+    const args = ['--check', 'delete', 'table', ip, tableName];
+    const result = await exec('nft', args);
+    if (result.exitCode !== 0 && !result.stderr.includes('No such file or directory'))
+      throw new ExecError('nft', args, result);
+    return result.exitCode === 0;
   };
 
   return {
