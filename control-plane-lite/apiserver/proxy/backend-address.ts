@@ -86,9 +86,13 @@ function servicePort(service: Service, port: string): { name: string } | undefin
   return found === undefined ? undefined : { name: found.name ?? '' };
 }
 
-/** The base URL of one ready endpoint of a service's port. `random` is in [0, 1). Throws StatusError. */
-export function serviceUrl(objects: ObjectReader, namespace: string, text: string, random: number): URL {
-  const { scheme, name, port } = parseProxiedName(text);
+/** One ready endpoint of a service's port. `random` is in [0, 1). Throws StatusError. */
+export function serviceEndpoint(
+  objects: ObjectReader,
+  namespace: string,
+  { name, port }: Pick<ProxiedName, 'name' | 'port'>,
+  random: number,
+): { address: string; port: number } {
   const service = objects.get(services, namespace, name);
   if (service === undefined) throw notFound(services, name);
   const wanted = servicePort(service, port);
@@ -107,6 +111,13 @@ export function serviceUrl(objects: ObjectReader, namespace: string, text: strin
     });
   const chosen = addresses[Math.floor(random * addresses.length)];
   if (chosen === undefined) throw unavailable(`no endpoints available for service ${JSON.stringify(name)}`);
+  return chosen;
+}
+
+/** The base URL of one ready endpoint of a service's port. `random` is in [0, 1). Throws StatusError. */
+export function serviceUrl(objects: ObjectReader, namespace: string, text: string, random: number): URL {
+  const { scheme, name, port } = parseProxiedName(text);
+  const chosen = serviceEndpoint(objects, namespace, { name, port }, random);
   checkProxyable(chosen.address);
   return new URL(`${scheme}://${bracketed(chosen.address)}:${chosen.port}`);
 }
