@@ -2,6 +2,7 @@
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
+import { methodNotAllowed } from '../registry/status-errors.ts';
 import type { ResourceHandler } from './api-context.ts';
 import type { Routes } from './dispatch.ts';
 import { componentStatuses } from './handlers/component-statuses.ts';
@@ -24,13 +25,16 @@ export interface RouteDeps {
   proxies: ProxyHandlers;
 }
 
-/** Proxied subresources take every verb that their discovery entry lists. */
+/** Proxied subresources take every verb that their discovery entry lists, and proxies OPTIONS, which has no verb. */
 function proxyRoutes(proxies: ProxyHandlers): Record<string, Record<string, ResourceHandler>> {
   return Object.fromEntries(
-    Object.entries(proxies.plain).map(([key, handler]) => [
-      key,
-      { get: handler, create: handler, update: handler, patch: handler, delete: handler },
-    ]),
+    Object.entries(proxies.plain).map(([key, handler]) => {
+      const options: ResourceHandler = async (api, exchange, served) => {
+        if (exchange.request.method !== 'OPTIONS' || !key.endsWith('/proxy')) throw methodNotAllowed();
+        await handler(api, exchange, served);
+      };
+      return [key, { get: handler, create: handler, update: handler, patch: handler, delete: handler, '': options }];
+    }),
   );
 }
 

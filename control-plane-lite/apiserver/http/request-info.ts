@@ -5,7 +5,7 @@ export interface RequestInfo {
   path: string;
   query: URLSearchParams;
   isResource: boolean;
-  /** get, list, watch, create, update, patch, delete, deletecollection; the lower-case method for other paths. */
+  /** get, list, watch, create, update, patch, delete, deletecollection, or empty; the lower-case method for other paths. */
   verb: string;
   group: string;
   version: string;
@@ -65,7 +65,7 @@ export function parseRequestInfo(method: string, url: string): RequestInfo {
   info.isResource = true;
   info.group = root === 'api' ? '' : (segments[1] ?? '');
   info.version = segments[base - 1] ?? '';
-  info.verb = verbs[method] ?? method.toLowerCase();
+  info.verb = verbs[method] ?? '';
   let parts = segments.slice(base);
   const isLegacyWatch = parts[0] === 'watch' && parts.length > 1;
   if (isLegacyWatch) {

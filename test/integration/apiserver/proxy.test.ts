@@ -216,6 +216,10 @@ describe('proxying to an agent', () => {
       assert.equal(redirect.headers.location, `${base}/?a=b%20c`);
     }
     assert.equal((await server.call('POST', base)).text, 'answer to POST /');
+    assert.equal((await server.call('OPTIONS', `${base}/x`)).text, 'answer to OPTIONS /x');
+    assert.equal((await server.call('OPTIONS', '/api/v1/nodes/proxy')).status, 405);
+    const reader = await server.user('somebody');
+    assert.equal((await server.call('OPTIONS', `${base}/x`, { as: reader })).status, 403);
   });
 
   it('lets pages and redirects of a proxied server lead through the proxy', async () => {

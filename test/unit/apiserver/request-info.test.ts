@@ -20,6 +20,8 @@ const cases: [string, string, object][] = [
   ['DELETE', '/api/v1/namespaces/a/pods', { verb: 'deletecollection' }],
   ['POST', '/api/v1/namespaces/a/pods/p/eviction', { verb: 'create', subresource: 'eviction' }],
   ['GET', '/api/v1/nodes/n/proxy/stats/summary', { subresource: 'proxy', name: 'n', rest: 'stats/summary' }],
+  ['OPTIONS', '/api/v1/nodes/n/proxy/x', { verb: '', subresource: 'proxy' }],
+  ['OPTIONS', '/healthz', { isResource: false, verb: 'options' }],
   ['GET', '/healthz', { isResource: false, verb: 'get', path: '/healthz' }],
   ['GET', '/apis/apps/v1', { isResource: false }],
   ['GET', '/apis', { isResource: false }],
