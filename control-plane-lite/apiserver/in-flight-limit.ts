@@ -1,10 +1,10 @@
 // How many requests are served at once. Beyond that, clients are told to come back: the reference's limits.
 import { failure } from '#kube/errors/status-error.ts';
 import type { Exchange } from './http/exchange.ts';
+import { isLongRunning } from './http/long-running.ts';
 
 const maxReadOnly = 400;
 const maxMutating = 200;
-const longRunning = new Set(['exec', 'attach', 'portforward', 'proxy', 'log']);
 
 export interface InFlightLimit {
   /** Counts a request in; call the answer when it is done. Throws StatusError 429. */
@@ -15,11 +15,7 @@ export function createInFlightLimit(limits = { readOnly: maxReadOnly, mutating: 
   const inFlight = { readOnly: 0, mutating: 0 };
   return {
     enter: ({ info, request, user }) => {
-      const isUncounted =
-        info.verb === 'watch' ||
-        longRunning.has(info.subresource) ||
-        !info.isResource ||
-        user.groups.includes('system:masters');
+      const isUncounted = isLongRunning(info) || !info.isResource || user.groups.includes('system:masters');
       if (isUncounted) return () => undefined;
       const kind = request.method === 'GET' || request.method === 'HEAD' ? 'readOnly' : 'mutating';
       if (inFlight[kind] >= limits[kind]) {

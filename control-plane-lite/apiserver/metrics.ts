@@ -1,6 +1,7 @@
 // The API server's own metrics, under the names of the reference.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Exchange } from './http/exchange.ts';
+import { isLongRunning } from './http/long-running.ts';
 
 export interface RequestMetrics {
   /** Counts a request; call the answer when it is done. */
@@ -72,7 +73,7 @@ export function createRequestMetrics(
         subresource: info.subresource,
         scope: scopeOf(exchange),
       };
-      const isLong = info.verb === 'watch' || ['exec', 'attach', 'portforward', 'proxy'].includes(info.subresource);
+      const isLong = isLongRunning(info);
       const isRead = exchange.request.method === 'GET';
       const startedMs = performance.now();
       const kind = { request_kind: isRead ? 'readOnly' : 'mutating' };

@@ -7,6 +7,7 @@ import type { ApiContext } from './api-context.ts';
 import { dispatch, type Routes } from './dispatch.ts';
 import { forbiddenAccess } from './forbidden-access.ts';
 import type { Exchange } from './http/exchange.ts';
+import { beginDeadline } from './http/request-deadline.ts';
 import { parseRequestInfo, type RequestInfo } from './http/request-info.ts';
 import { sendError } from './http/send-error.ts';
 import type { InFlightLimit } from './in-flight-limit.ts';
@@ -64,7 +65,9 @@ export function createRequestHandler(
     const exchange = newExchange(request, response, api);
     const finish = metrics.begin(exchange);
     let leave = (): void => undefined;
+    let stopDeadline = leave;
     try {
+      stopDeadline = beginDeadline(exchange, api.logger);
       await admit(deps, exchange);
       leave = deps.limit.enter(exchange);
       if (exchange.info.isResource) await dispatch(api, deps.routes, exchange);
@@ -72,6 +75,7 @@ export function createRequestHandler(
     } catch (error) {
       sendError(exchange, error, api.logger);
     } finally {
+      stopDeadline();
       leave();
       finish();
     }

@@ -6,10 +6,12 @@ import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Component } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import type { KeyPair } from '../pki/certificate-authority.ts';
+import { createHttp2Requests, type Http2Requests } from './http/http2-requests.ts';
 
 export interface ServerOptions {
   bindAddress: string;
@@ -27,6 +29,9 @@ export interface ServerOptions {
 
 const drainMs = 3000;
 const sweepMs = 20;
+const maxHeaderBytes = 64 * 1024;
+/** A peer that is gone without a word is noticed, and its watches end. */
+const keepAliveProbeMs = 30_000;
 
 function listen(server: Server, options: ServerOptions): Promise<number> {
   const { bindAddress, port } = options;
@@ -51,6 +56,17 @@ function untilAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
+/** Connections whose client chose HTTP/2 go to its own server; all others stay. */
+function divideByProtocol(server: Server, http2: Http2Requests): void {
+  const http1 = server.listeners('secureConnection') as ((socket: TLSSocket) => void)[];
+  server.removeAllListeners('secureConnection');
+  server.on('secureConnection', (socket: TLSSocket) => {
+    socket.setKeepAlive(true, keepAliveProbeMs);
+    if (socket.alpnProtocol === 'h2') http2.take(socket);
+    else for (const listener of http1) listener.call(server, socket);
+  });
+}
+
 /** The server as a component: ready when it listens, done when its connections are closed. */
 export function createHttpsServer(options: ServerOptions): Component {
   const ready = Promise.withResolvers<void>();
@@ -66,16 +82,18 @@ export function createHttpsServer(options: ServerOptions): Component {
           requestCert: true,
           rejectUnauthorized: false,
           minVersion: 'TLSv1.2',
-          ALPNProtocols: ['http/1.1'],
+          ALPNProtocols: ['h2', 'http/1.1'],
           // A resumed session would lose the verdict on the client's certificate.
           secureOptions: constants.SSL_OP_NO_TICKET,
           keepAliveTimeout: 90_000,
           headersTimeout: 30_000,
           requestTimeout: 60_000,
-          maxHeaderSize: 64 * 1024,
+          maxHeaderSize: maxHeaderBytes,
         },
         (request, response) => void options.handle(request, response),
       );
+      const http2 = createHttp2Requests(options.handle, maxHeaderBytes);
+      divideByProtocol(server, http2);
       server.on('upgrade', options.upgrade);
       server.on('tlsClientError', (error) => options.logger.debug({ err: error }, 'a TLS handshake failed'));
       try {
@@ -88,8 +106,12 @@ export function createHttpsServer(options: ServerOptions): Component {
       await untilAborted(signal);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       // Streams end by themselves when the server stops; their connections are idle a moment later.
+      http2.drain();
       const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
-      const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+      const cut = setTimeout(() => {
+        server.closeAllConnections();
+        http2.cut();
+      }, drainMs);
       await closed;
       clearInterval(sweep);
       clearTimeout(cut);

@@ -3,11 +3,15 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure } from '#kube/errors/status-error.ts';
+import { isWebSocketRequest } from '#kube/websocket/accept-websocket.ts';
+import { methodNotAllowed } from '../registry/status-errors.ts';
 import { forbiddenAccess } from './forbidden-access.ts';
+import { serveWatch } from './handlers/watch.ts';
 import type { Exchange } from './http/exchange.ts';
 import { sendError } from './http/send-error.ts';
 import type { ProxyHandlers } from './proxy/proxy-handlers.ts';
 import { accessOf, admit, newExchange, type RequestHandlerDeps } from './request-handler.ts';
+import { createWebSocketSink } from './watch/watch-sink.ts';
 
 /** Subresources of pods that run things: who may only read must not get there with a WebSocket, which is a GET. */
 const running = ['exec', 'attach', 'portforward'];
@@ -39,6 +43,11 @@ export function createUpgradeHandler(
       admitStream(deps, exchange);
       const { info } = exchange;
       const served = info.isResource ? api.registry.table.find(info.group, info.version, info.plural) : undefined;
+      if (served !== undefined && info.verb === 'watch' && info.subresource === '' && isWebSocketRequest(request)) {
+        if (!served.verbs.has('watch')) throw methodNotAllowed();
+        await serveWatch(api, exchange, served, createWebSocketSink(exchange, socket, head));
+        return;
+      }
       const isServed = served?.subresources.has(info.subresource) === true;
       const proxied = isServed ? proxies.upgrade(api, exchange, socket, head) : undefined;
       if (proxied === undefined) throw failure(400, 'BadRequest', 'this path does not upgrade connections');

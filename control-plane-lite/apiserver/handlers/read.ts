@@ -5,7 +5,7 @@ import { objectKeyIn } from '../../registry/object-reader.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
 import { notFound } from '../../registry/status-errors.ts';
-import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
+import { CompactedError } from '../../storage/backend.ts';
 import type { CacheList } from '../../storage/cache/resource-cache.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
 import type { Exchange } from '../http/exchange.ts';
@@ -19,8 +19,9 @@ import {
 } from '../http/list-options.ts';
 import { negotiate } from '../http/negotiate.ts';
 import { representerFor } from '../representation.ts';
+import { reachRevision } from './reach-revision.ts';
 
-export const getObject: ResourceHandler = (api, exchange, served) => {
+export const getObject: ResourceHandler = async (api, exchange, served) => {
   const { info } = exchange;
   const representer = representerFor(negotiate(exchange.request.headers.accept, served), served, info.query, {
     ...api,
@@ -28,7 +29,7 @@ export const getObject: ResourceHandler = (api, exchange, served) => {
   });
   const wanted = parseResourceVersion(info.query.get('resourceVersion') ?? '');
   const cache = cacheOf(api.registry, served);
-  if (wanted !== undefined && wanted > cache.revision) throw new FutureRevisionError(wanted, cache.revision);
+  if (wanted !== undefined) await reachRevision(api, cache, wanted);
   const entry = cache.get(objectKeyIn(served.storagePrefix, namespaceOf(exchange, served), info.name));
   if (entry === undefined) throw notFound(served.resource, info.name);
   sendBytes(exchange, 200, representer.contentType, representer.one(entry));
@@ -58,7 +59,7 @@ export async function selectEntries(
   const cache = cacheOf(api.registry, served);
   const exact = options.resourceVersionMatch === 'Exact' ? options.resourceVersion : undefined;
   const atLeast = options.resourceVersion ?? 0;
-  if (exact === undefined && atLeast > cache.revision) throw new FutureRevisionError(atLeast, cache.revision);
+  await reachRevision(api, cache, atLeast);
   try {
     return await cache.list({
       prefix: prefixOf(exchange, served),

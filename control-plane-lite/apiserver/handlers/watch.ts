@@ -1,24 +1,26 @@
 // GET with watch: initial state where wanted, then events as they become durable, bookmarks, and an orderly end.
 import { randomInt } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
 import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
-import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
+import { CompactedError } from '../../storage/backend.ts';
 import type { ResourceCache } from '../../storage/cache/resource-cache.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
-import { type Exchange, warningHeaders } from '../http/exchange.ts';
+import type { Exchange } from '../http/exchange.ts';
 import { type ParsedListOptions, parseListOptions } from '../http/list-options.ts';
 import { type Negotiated, negotiate } from '../http/negotiate.ts';
 import { asStatusError } from '../http/send-error.ts';
 import { representerFor } from '../representation.ts';
 import type { Representer } from '../representer.ts';
+import { createResponseSink, type WatchSink } from '../watch/watch-sink.ts';
+import { reachRevision } from './reach-revision.ts';
 import { prefixOf } from './read.ts';
 
 const bookmarkEveryMs = 60_000;
 const minTimeoutSeconds = 1800;
-/** A client that reads this much slower than the cluster changes is cut off and lists again. */
-const maxBufferedBytes = 64 * 1024 * 1024;
+const lastBookmarkMs = 2000;
+/** Timers run out at once beyond this. */
+const longestTimerMs = 2 ** 31 - 1;
 
 function bookmarkFrame(
   served: ServedResource,
@@ -55,14 +57,6 @@ function named(options: ParsedListOptions, name: string): ParsedListOptions {
   };
 }
 
-function writer(response: ServerResponse): (frames: Buffer) => void {
-  return (frames) => {
-    if (response.destroyed || response.writableEnded) return;
-    response.write(frames);
-    if (response.writableLength > maxBufferedBytes) response.destroy();
-  };
-}
-
 /** Writes the current state as ADDED events. Returns its revision. */
 async function sendInitialState(
   cache: ResourceCache,
@@ -82,18 +76,17 @@ function isShared(negotiated: Negotiated): boolean {
 }
 
 /** Resolves when the stream is over: timed out, left by the client, or the server stops. */
-function untilOver(api: ApiContext, response: ServerResponse, timeoutMs: number): Promise<void> {
+function untilOver(api: ApiContext, sink: WatchSink, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(end, timeoutMs);
+    const timer = setTimeout(end, Math.min(timeoutMs, longestTimerMs));
     function end(): void {
       clearTimeout(timer);
-      response.off('close', end);
       api.stopping.removeEventListener('abort', end);
       resolve();
     }
-    response.on('close', end);
+    sink.onClose(end);
     api.stopping.addEventListener('abort', end);
-    if (api.stopping.aborted || response.destroyed) end();
+    if (api.stopping.aborted || sink.isClosed) end();
   });
 }
 
@@ -103,26 +96,35 @@ function watchFailure(error: unknown): StatusError {
   return failure(410, 'Expired', `too old resource version: ${requested} (${compactedRevision})`);
 }
 
-export const watchObjects: ResourceHandler = async (api, exchange, served) => {
-  const { info, response } = exchange;
+/** Bookmarks now and then, and one before the stream ends: the client resumes from there. Returns how to stop. */
+function sendBookmarks(send: () => void, timeoutMs: number): () => void {
+  const regular = setInterval(send, bookmarkEveryMs);
+  const lastMs = timeoutMs - lastBookmarkMs;
+  const last = lastMs > 0 && lastMs < longestTimerMs ? setTimeout(send, lastMs) : undefined;
+  return () => {
+    clearInterval(regular);
+    clearTimeout(last);
+  };
+}
+
+/** Serves a watch into a sink. Throws StatusError before the stream has begun; later failures travel in it. */
+export async function serveWatch(
+  api: ApiContext,
+  exchange: Exchange,
+  served: ServedResource,
+  sink: WatchSink,
+): Promise<void> {
+  const { info } = exchange;
   const negotiated = negotiate(exchange.request.headers.accept, { isCustom: served.isCustom, isStream: true });
   const deps = { ...api, parse: api.registry.parse };
   const representer = representerFor(negotiated, served, info.query, deps);
-  const options = named(parseListOptions(info.query, served), info.name);
+  const options = named(parseListOptions(info.query, served, true), info.name);
   const cache = cacheOf(api.registry, served);
   const from = options.resourceVersion ?? 0;
-  if (from > cache.revision) throw new FutureRevisionError(from, cache.revision);
+  await reachRevision(api, cache, from);
   const wantsInitial = options.sendInitialEvents ?? from === 0;
-  const write = writer(response);
-  const begin = () => {
-    response.writeHead(200, {
-      'Content-Type': representer.streamType,
-      'Cache-Control': 'no-cache, private',
-      ...(exchange.warnings.length > 0 ? { Warning: warningHeaders(exchange.warnings) } : {}),
-    });
-    response.flushHeaders();
-  };
-  begin();
+  const { write } = sink;
+  await sink.begin(representer.streamType);
   let stop = (): void => undefined;
   try {
     const after = wantsInitial
@@ -141,16 +143,20 @@ export const watchObjects: ResourceHandler = async (api, exchange, served) => {
     stop = await api.watches.open(selection, after, write);
   } catch (error) {
     // The stream has begun: failures travel in it, as events.
-    response.end(representer.frame('ERROR', watchFailure(error).status));
+    write(representer.frame('ERROR', watchFailure(error).status));
+    sink.end();
     return;
   }
-  const bookmarks = options.allowBookmarks
-    ? setInterval(() => write(bookmarkFrame(served, negotiated, representer, cache.revision, false)), bookmarkEveryMs)
-    : undefined;
+  exchange.initialised?.();
   const seconds =
     options.timeoutSeconds > 0 ? options.timeoutSeconds : randomInt(minTimeoutSeconds, 2 * minTimeoutSeconds);
-  await untilOver(api, response, seconds * 1000);
-  clearInterval(bookmarks);
+  const bookmark = () => write(bookmarkFrame(served, negotiated, representer, cache.revision, false));
+  const stopBookmarks = options.allowBookmarks ? sendBookmarks(bookmark, seconds * 1000) : undefined;
+  await untilOver(api, sink, seconds * 1000);
+  stopBookmarks?.();
   stop();
-  response.end();
-};
+  sink.end();
+}
+
+export const watchObjects: ResourceHandler = (api, exchange, served) =>
+  serveWatch(api, exchange, served, createResponseSink(exchange));

@@ -1,5 +1,6 @@
 // One request and its answer, as every handler sees them.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { constants, gzip } from 'node:zlib';
 import { stringify } from 'yaml';
 import type { UserInfo } from '../../registry/request-context.ts';
 import type { ProtobufCodec } from '../protobuf/protobuf-codec.ts';
@@ -15,9 +16,13 @@ export interface Exchange {
   warnings: string[];
   nowMs: number;
   protobuf: ProtobufCodec;
+  /** To be called when a watch has sent its initial state: what follows costs little. */
+  initialised?: () => void;
 }
 
 const maxWarningBytes = 4096;
+/** The reference's threshold: below it, compressing costs more than sending. */
+const gzipFromBytes = 128 * 1024;
 
 /** A Warning header's value: printable ASCII, whatever the text. */
 function warningHeader(text: string): string {
@@ -53,17 +58,44 @@ function wantsIndented({ info, request }: Exchange): boolean {
 /** Sends bytes and ends the exchange. */
 export function sendBytes(exchange: Exchange, code: number, contentType: string, body: Buffer | string): void {
   const { response, warnings } = exchange;
+  // The deadline has passed, and the client knows.
+  if (response.headersSent) return;
   const isIndented = contentType.startsWith('application/json') && wantsIndented(exchange);
   const plain = typeof body === 'string' ? Buffer.from(body) : body;
   const bytes = isIndented ? Buffer.from(JSON.stringify(JSON.parse(plain.toString()), undefined, 2)) : plain;
-  const headers: Record<string, string | number | string[]> = {
+  const headers: OutgoingHttpHeaders = {
     'Content-Type': contentType,
     'Content-Length': bytes.length,
     'Cache-Control': 'no-cache, private',
   };
   if (warnings.length > 0) headers['Warning'] = warningHeaders(warnings);
+  if (bytes.length >= gzipFromBytes && takesGzip(exchange)) {
+    sendZipped(response, code, headers, bytes);
+    return;
+  }
   response.writeHead(code, headers);
   response.end(exchange.request.method === 'HEAD' ? undefined : bytes);
+}
+
+function takesGzip({ request }: Exchange): boolean {
+  const encodings = String(request.headers['accept-encoding'] ?? '').split(',');
+  return request.method !== 'HEAD' && encodings.some((each) => each.split(';')[0]?.trim() === 'gzip');
+}
+
+/** Compresses away from the event loop, then sends. */
+function sendZipped(response: ServerResponse, code: number, headers: OutgoingHttpHeaders, bytes: Buffer): void {
+  response.statusCode = code;
+  gzip(bytes, { level: constants.Z_BEST_SPEED }, (error, zipped) => {
+    if (response.headersSent) return;
+    if (error === null) {
+      const encoding = { 'Content-Encoding': 'gzip', Vary: 'Accept-Encoding', 'Content-Length': zipped.length };
+      response.writeHead(code, { ...headers, ...encoding });
+      response.end(zipped);
+    } else {
+      response.writeHead(code, headers);
+      response.end(bytes);
+    }
+  });
 }
 
 export function sendJson(exchange: Exchange, code: number, body: Buffer | object): void {

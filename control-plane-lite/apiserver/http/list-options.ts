@@ -86,11 +86,13 @@ const parseFlag = (value: string | null): boolean => value !== null && value !==
 export function parseListOptions(
   query: URLSearchParams,
   { resource, selectableFields = [] }: Pick<ServedResource, 'resource' | 'selectableFields'>,
+  isWatch = false,
 ): ParsedListOptions {
   const token = query.get('continue') ?? '';
   const resourceVersion = parseResourceVersion(query.get('resourceVersion') ?? '');
   const resourceVersionMatch = query.get('resourceVersionMatch') ?? '';
-  if (resourceVersionMatch !== '') checkMatch(resourceVersionMatch, resourceVersion, query);
+  const problems = findProblems(query, isWatch || parseFlag(query.get('watch')));
+  if (problems.length > 0) throw invalidListOptions(problems);
   if (token !== '' && resourceVersion !== undefined && resourceVersion !== 0) {
     throw badRequest('specifying resource version is not allowed when using continue');
   }
@@ -110,34 +112,73 @@ export function parseListOptions(
   };
 }
 
-function invalidOption(field: string, reason: string, message: string): StatusError {
-  return failure(422, 'Invalid', `ListOptions.meta.k8s.io "" is invalid: ${field}: ${message}`, {
-    group: 'meta.k8s.io',
-    kind: 'ListOptions',
-    causes: [{ reason, message, field }],
-  });
+interface Problem {
+  field: string;
+  reason: string;
+  message: string;
 }
 
-function checkMatch(match: string, resourceVersion: number | undefined, query: URLSearchParams): void {
-  const isWatch = parseFlag(query.get('watch'));
-  const invalid = (detail: string) => invalidOption('resourceVersionMatch', 'FieldValueForbidden', detail);
-  if (match !== 'Exact' && match !== 'NotOlderThan') {
-    const detail = `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`;
-    throw invalidOption('resourceVersionMatch', 'FieldValueNotSupported', detail);
+const match = 'resourceVersionMatch';
+
+const forbidden = (field: string, detail: string): Problem => ({
+  field,
+  reason: 'FieldValueForbidden',
+  message: `Forbidden: ${detail}`,
+});
+
+function unsupported(value: string, supported: readonly string[]): Problem {
+  const listed = supported.map((name) => JSON.stringify(name)).join(', ');
+  const message = `Unsupported value: ${JSON.stringify(value)}: supported values: ${listed}`;
+  return { field: match, reason: 'FieldValueNotSupported', message };
+}
+
+/** All that is wrong with the combination (apimachinery: internalversion/validation). */
+function findProblems(query: URLSearchParams, isWatch: boolean): Problem[] {
+  const wanted = query.get(match) ?? '';
+  const hasInitial = query.get('sendInitialEvents') !== null;
+  const continued = (query.get('continue') ?? '') !== '';
+  return isWatch ? watchProblems(wanted, hasInitial, continued) : listProblems(query, wanted, hasInitial, continued);
+}
+
+function watchProblems(wanted: string, hasInitial: boolean, continued: boolean): Problem[] {
+  const problems: Problem[] = [];
+  if (hasInitial && wanted !== 'NotOlderThan') {
+    problems.push(forbidden(match, 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'));
   }
-  if (isWatch) {
-    if (query.get('sendInitialEvents') === null) {
-      throw invalid('Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+  if (wanted === '') return problems;
+  if (!hasInitial) {
+    problems.push(forbidden(match, 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided'));
+  }
+  if (wanted !== 'NotOlderThan') problems.push(unsupported(wanted, ['NotOlderThan']));
+  if (continued) problems.push(forbidden(match, 'resourceVersionMatch is forbidden when continue is provided'));
+  return problems;
+}
+
+function listProblems(query: URLSearchParams, wanted: string, hasInitial: boolean, continued: boolean): Problem[] {
+  const problems: Problem[] = [];
+  const resourceVersion = query.get('resourceVersion') ?? '';
+  if (wanted !== '') {
+    if (resourceVersion === '') {
+      problems.push(forbidden(match, 'resourceVersionMatch is forbidden unless resourceVersion is provided'));
     }
-    return;
+    if (continued) problems.push(forbidden(match, 'resourceVersionMatch is forbidden when continue is provided'));
+    if (wanted !== 'Exact' && wanted !== 'NotOlderThan') {
+      problems.push(unsupported(wanted, ['Exact', 'NotOlderThan', '']));
+    }
+    if (wanted === 'Exact' && resourceVersion === '0') {
+      problems.push(forbidden(match, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'));
+    }
   }
-  if (resourceVersion === undefined) {
-    throw invalid('Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided');
-  }
-  if ((query.get('continue') ?? '') !== '') {
-    throw invalid('Forbidden: resourceVersionMatch is forbidden when continue is provided');
-  }
-  if (match === 'Exact' && resourceVersion === 0) {
-    throw invalid('Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
-  }
+  if (hasInitial) problems.push(forbidden('sendInitialEvents', 'sendInitialEvents is forbidden for list'));
+  return problems;
+}
+
+function invalidListOptions(problems: readonly Problem[]): StatusError {
+  const texts = problems.map(({ field, message }) => `${field}: ${message}`);
+  const why = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`;
+  return failure(422, 'Invalid', `ListOptions.meta.k8s.io "" is invalid: ${why}`, {
+    group: 'meta.k8s.io',
+    kind: 'ListOptions',
+    causes: problems.map(({ field, reason, message }) => ({ reason, message, field })),
+  });
 }

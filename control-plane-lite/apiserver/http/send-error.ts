@@ -39,12 +39,15 @@ function answerError(exchange: Exchange, error: unknown, logger: Logger): void {
   if (status.httpCode === 500 && status !== error) {
     logger.error({ err: error, method: exchange.request.method, url: exchange.request.url }, 'a request failed');
   }
+  // Answered already: what was still being done when the deadline passed has failed now.
+  if (exchange.response.writableEnded) return;
   if (exchange.response.headersSent) {
     exchange.response.destroy();
     return;
   }
   const retryAfter = status.retryAfterSeconds;
   if (retryAfter !== undefined) exchange.response.setHeader('Retry-After', retryAfter);
-  if (status.httpCode === 413) exchange.response.setHeader('Connection', 'close');
+  if (status.httpCode === 413 && exchange.request.httpVersionMajor === 1)
+    exchange.response.setHeader('Connection', 'close');
   sendObject(exchange, status.httpCode, status.status);
 }

@@ -83,12 +83,18 @@ export class WatchCache {
     for (const cache of this.#caches.values()) cache.trim(revision);
   }
 
-  /** Resolves when reads reflect the revision. */
-  async reached(revision: number): Promise<void> {
+  /** Resolves when reads reflect the revision, or when the signal says that nobody waits any more. */
+  async reached(revision: number, signal?: AbortSignal): Promise<void> {
     if (this.#revision >= revision) return;
     await new Promise<void>((resolve) => {
-      this.#waiters.push({ revision, resolve });
+      const waiter = { revision, resolve };
+      this.#waiters.push(waiter);
       this.#waiters.sort((a, b) => a.revision - b.revision);
+      signal?.addEventListener('abort', () => {
+        const at = this.#waiters.indexOf(waiter);
+        if (at >= 0) this.#waiters.splice(at, 1);
+        resolve();
+      });
     });
   }
 

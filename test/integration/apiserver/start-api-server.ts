@@ -126,7 +126,9 @@ export async function startApiServer(): Promise<TestServer> {
         headers: answer.headers,
         text,
         bytes,
-        body: (isJson && text !== '' ? JSON.parse(text) : {}) as T,
+        get body() {
+          return (isJson && text !== '' ? JSON.parse(text) : {}) as T;
+        },
       };
     },
     stream: async (path, until, options = {}) => {

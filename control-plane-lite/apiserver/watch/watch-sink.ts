@@ -1,0 +1,94 @@
+// Where the events of a watch go: an answer that goes on, or the messages of a WebSocket.
+import type { Duplex } from 'node:stream';
+import { acceptWebSocket, HandshakeError, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
+import { badRequest } from '../../registry/status-errors.ts';
+import { type Exchange, warningHeaders } from '../http/exchange.ts';
+import { protobufMediaType } from '../http/negotiate.ts';
+
+export interface WatchSink {
+  /** Begins the stream: from here on, failures travel in it. */
+  begin(contentType: string): Promise<void> | void;
+  /** Whole events. A client that reads far slower than the cluster changes is cut off. */
+  write(frames: Buffer): void;
+  end(): void;
+  readonly isClosed: boolean;
+  onClose(listener: () => void): void;
+}
+
+/** A client that reads this much slower than the cluster changes is cut off and lists again. */
+const maxBufferedBytes = 64 * 1024 * 1024;
+
+/** Events in the body of the answer. */
+export function createResponseSink({ response, warnings }: Exchange): WatchSink {
+  let isClosed = response.destroyed;
+  response.on('close', () => {
+    isClosed = true;
+  });
+  return {
+    begin: (contentType) => {
+      response.writeHead(200, {
+        'Content-Type': contentType,
+        'Cache-Control': 'no-cache, private',
+        ...(warnings.length > 0 ? { Warning: warningHeaders(warnings) } : {}),
+      });
+      response.flushHeaders();
+    },
+    write: (frames) => {
+      if (isClosed || response.writableEnded) return;
+      response.write(frames);
+      if (response.writableLength > maxBufferedBytes) response.destroy();
+    },
+    end: () => {
+      if (!isClosed) response.end();
+    },
+    get isClosed() {
+      return isClosed;
+    },
+    onClose: (listener) => void response.on('close', listener),
+  };
+}
+
+/** The events in some frames: lines of JSON, or protobuf after its length. */
+function* eventsOf(frames: Buffer, isBinary: boolean): Generator<Buffer> {
+  let at = 0;
+  while (at < frames.length) {
+    const start = isBinary ? at + 4 : at;
+    const end = isBinary ? start + frames.readUInt32BE(at) : frames.indexOf(0x0a, at) + 1 || frames.length;
+    yield frames.subarray(start, end);
+    at = end;
+  }
+}
+
+const bearerProtocol = /^base64url\.bearer\./;
+
+/** Events as messages: text for JSON, binary for protobuf (k8s.io/apiserver: endpoints/handlers/watch.go). */
+export function createWebSocketSink({ request }: Exchange, socket: Duplex, head: Buffer): WatchSink {
+  let isBinary = false;
+  let isClosed = false;
+  let websocket: Awaited<ReturnType<typeof acceptWebSocket>> | undefined;
+  const closed = Promise.withResolvers<void>();
+  return {
+    begin: async (contentType) => {
+      isBinary = contentType.startsWith(protobufMediaType);
+      const protocol = offeredProtocols(request).find((name) => !bearerProtocol.test(name)) ?? '';
+      websocket = await acceptWebSocket(request, socket, head, protocol).catch((error: unknown) => {
+        throw error instanceof HandshakeError ? badRequest(error.message) : error;
+      });
+      websocket.on('error', () => websocket?.terminate());
+      websocket.on('close', () => {
+        isClosed = true;
+        closed.resolve();
+      });
+    },
+    write: (frames) => {
+      if (isClosed || websocket === undefined) return;
+      for (const event of eventsOf(frames, isBinary)) websocket.send(event, { binary: isBinary });
+      if (websocket.bufferedAmount > maxBufferedBytes) websocket.terminate();
+    },
+    end: () => websocket?.close(1000),
+    get isClosed() {
+      return isClosed;
+    },
+    onClose: (listener) => void closed.promise.then(listener),
+  };
+}
