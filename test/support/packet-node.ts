@@ -7,6 +7,7 @@ import { applyConntrack } from '../../proxy/apply/conntrack.ts';
 import type { RuleApplier, ServiceState } from '../../proxy/apply/rule-applier.ts';
 import { loadProxyConfig, type ModeName, modeNames } from '../../proxy/config/proxy-config.ts';
 import { createModes } from '../../proxy/mode.ts';
+import type { DetectLocal } from '../../proxy/model/detect-local.ts';
 import type { IpFamily } from '../../proxy/model/service-port.ts';
 import { createNetworkNamespace, type NetworkNamespace } from './network-namespace.ts';
 import { createPacketPlace, type PacketPlace } from './packet-place.ts';
@@ -88,12 +89,14 @@ export interface PacketNodeOptions {
   flags?: readonly string[];
   /** Nobody sends or answers: only the rules are looked at. */
   isSilent?: boolean;
+  /** Whose traffic is of pods here; by the cluster's ranges where absent. */
+  detectLocal?: DetectLocal;
 }
 
 /** Makes the node with a proxy in a mode. Disposing it removes everything. */
 export async function createPacketNode(
   modeName: ModeName,
-  { flags = [], isSilent = false }: PacketNodeOptions = {},
+  { flags = [], isSilent = false, detectLocal }: PacketNodeOptions = {},
 ): Promise<PacketNode> {
   await using disposables = new AsyncDisposableStack();
   const make = async () => disposables.use(await createNetworkNamespace('berth-path'));
@@ -142,7 +145,7 @@ export async function createPacketNode(
     (['client', ...podNames] as const).map((name) => gatewayOf(name, family)),
   );
   const facts = {
-    detectLocal: { mode: 'ClusterCIDR' as const, cidrs: config.clusterCIDRs },
+    detectLocal: detectLocal ?? { mode: 'ClusterCIDR' as const, cidrs: config.clusterCIDRs },
     addresses: { nodeIPs: families.map((family) => gatewayOf('client', family)), interfaces: gateways },
     serviceCIDRs: () => ['10.96.0.0/16', 'fd00:96::/64'],
   };
