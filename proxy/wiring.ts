@@ -12,7 +12,7 @@ import { createMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
-import { applyConntrack } from './apply/conntrack.ts';
+import { applyConntrack, readFlows } from './apply/conntrack.ts';
 import { applyConntrackSysctls } from './apply/conntrack-sysctls.ts';
 import { createProgrammedServices } from './apply/programmed-services.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
@@ -34,6 +34,7 @@ import { computeServiceHealth } from './model/service-health.ts';
 import type { IpFamily } from './model/service-port.ts';
 import { computeServiceState } from './model/service-state.ts';
 import { dummyInterface } from './plan/ipvs/rules.ts';
+import { planStaleFlows } from './plan/plan-conntrack.ts';
 import { planConntrackSysctls } from './plan/plan-conntrack-sysctls.ts';
 import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
 
@@ -161,6 +162,11 @@ export async function createProxy({
       tracker,
       topology,
       deleteConntrack: (deletions) => applyConntrack(exec, deletions),
+      planStale: async (states) => {
+        const ports = [...states].flatMap((state) => [...state.values()]);
+        if (!ports.some(({ port }) => port.protocol === 'UDP')) return [];
+        return planStaleFlows(await readFlows(exec, family), ports, new Set(localAddresses()));
+      },
       minSyncPeriodMs: settings.minSyncPeriodMs,
       syncPeriodMs: settings.syncPeriodMs,
       metrics: syncMetrics,

@@ -1,6 +1,7 @@
 // Deletes connection tracking entries with conntrack(8).
 import { type Exec, ExecError, execOrThrow } from '#kube/process/exec.ts';
-import type { ConntrackDeletion } from '../plan/plan-conntrack.ts';
+import type { IpFamily } from '../model/service-port.ts';
+import type { ConntrackDeletion, Flow } from '../plan/plan-conntrack.ts';
 
 /** The arguments of conntrack for one deletion. */
 export function conntrackArguments(deletion: ConntrackDeletion): string[] {
@@ -20,13 +21,6 @@ async function deleteOne(exec: Exec, args: readonly string[]): Promise<void> {
   }
 }
 
-/** A flow that the kernel knows: what the client asked for, and who answers. */
-interface Flow {
-  destination: string;
-  port: number;
-  answeredFrom: string;
-}
-
 /** Output of `conntrack -L`. */
 export function parseFlows(text: string): Flow[] {
   return text.split('\n').flatMap((line) => {
@@ -43,6 +37,12 @@ function concerns({ originalDestination, destinationPort, endpointIP }: Conntrac
   return originalDestination === undefined || flow.answeredFrom === originalDestination;
 }
 
+/** The flows of UDP that the kernel knows. Throws ExecError. */
+export async function readFlows(exec: Exec, family: IpFamily): Promise<Flow[]> {
+  const args = ['-L', '-f', family === 'IPv6' ? 'ipv6' : 'ipv4', '-p', 'udp'];
+  return parseFlows(await execOrThrow(exec, 'conntrack', args));
+}
+
 /** Of many deletions those that have something to delete: each costs a walk over all flows, and so does one look. */
 async function selectNeeded(exec: Exec, deletions: readonly ConntrackDeletion[]): Promise<ConntrackDeletion[]> {
   const needed: ConntrackDeletion[] = [];
@@ -52,8 +52,7 @@ async function selectNeeded(exec: Exec, deletions: readonly ConntrackDeletion[])
       needed.push(...own);
       continue;
     }
-    const args = ['-L', '-f', family === 'IPv6' ? 'ipv6' : 'ipv4', '-p', 'udp'];
-    const flows = parseFlows(await execOrThrow(exec, 'conntrack', args));
+    const flows = await readFlows(exec, family);
     needed.push(...own.filter((deletion) => flows.some((flow) => concerns(deletion, flow))));
   }
   return needed;

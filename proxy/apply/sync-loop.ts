@@ -28,6 +28,8 @@ export interface SyncLoopOptions {
   /** Read again at every sync: labels of the node may change. */
   topology(): NodeTopology;
   deleteConntrack(deletions: readonly ConntrackDeletion[]): Promise<void>;
+  /** Finds what a proxy that was away has left to be deleted. Called after the first sync, with all services. */
+  planStale(states: Iterable<ServiceState>): Promise<readonly ConntrackDeletion[]>;
   /** Told of a service whose rules the kernel refused. */
   onRefused(serviceKey: string, error: unknown): void;
   minSyncPeriodMs: number;
@@ -59,6 +61,7 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
   let dirtySinceMs: number | undefined;
   let failures = 0;
   let forced = false;
+  let hasLookedForStale = false;
 
   function readStates(keys: Iterable<string>): Map<string, ServiceState> {
     const topology = options.topology();
@@ -109,6 +112,8 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
       failures = 0;
       firstSync.resolve();
       await options.deleteConntrack(result.conntrack);
+      if (!hasLookedForStale) await attempt('delete stale flows of UDP', () => deleteStale(states.values()));
+      hasLookedForStale = true;
     } catch (error) {
       failures += 1;
       metrics.failed(family);
@@ -116,6 +121,10 @@ export function createSyncLoop(options: SyncLoopOptions): SyncLoop {
       for (const key of keys) dirty.add(key);
       logger.error({ err: error, failures }, 'cannot apply rules; trying again');
     }
+  }
+
+  async function deleteStale(states: Iterable<ServiceState>): Promise<void> {
+    await options.deleteConntrack(await options.planStale(states));
   }
 
   /** Each by itself: what is refused again must not hold back a change of others. */

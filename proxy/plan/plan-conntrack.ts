@@ -1,5 +1,6 @@
 // Which connection tracking entries of UDP services are stale after a change. TCP needs none of this:
 // its peers notice. Flows to endpoints that still exist are never named.
+import { canonicalAddress } from '../model/cidr.ts';
 import type { PortState } from '../model/service-state.ts';
 
 /** Entries to delete, by original destination and, where given, by the endpoint they were sent to. */
@@ -43,4 +44,45 @@ export function planConntrackCleanup(before: PortState | undefined, after: PortS
   const gained = (before?.endpoints.reachable.length ?? 0) === 0 && kept.size > 0;
   if (gained && after !== undefined) add(after);
   return deletions;
+}
+
+/** A flow that the kernel knows: what the client asked for, and who answers. */
+export interface Flow {
+  destination: string;
+  port: number;
+  answeredFrom: string;
+}
+
+/**
+ * Flows of UDP services that go where no endpoint is: what a proxy finds that was away while endpoints changed.
+ * `nodeAddresses` are those that take node ports; flows to others that only have the same port are not the node's.
+ */
+export function planStaleFlows(
+  flows: readonly Flow[],
+  ports: Iterable<PortState>,
+  nodeAddresses: ReadonlySet<string>,
+): ConntrackDeletion[] {
+  const owners = new Map<string, PortState>();
+  for (const state of ports) {
+    if (state.port.protocol !== 'UDP') continue;
+    for (const { address = '', port } of frontends(state)) owners.set(`${canonicalAddress(address)} ${port}`, state);
+  }
+  const deletions = new Map<string, ConntrackDeletion>();
+  for (const { destination, port, answeredFrom } of flows) {
+    const owner =
+      owners.get(`${destination} ${port}`) ?? (nodeAddresses.has(destination) ? owners.get(` ${port}`) : undefined);
+    if (owner === undefined) continue;
+    const { reachable } = owner.endpoints;
+    if (reachable.some(({ ip }) => canonicalAddress(ip) === answeredFrom)) continue;
+    const isTranslated = answeredFrom !== destination;
+    // Without endpoints nothing is translated: such a flow is as it must be.
+    if (!isTranslated && reachable.length === 0) continue;
+    deletions.set(`${destination} ${port} ${answeredFrom}`, {
+      family: owner.port.family,
+      originalDestination: destination,
+      destinationPort: port,
+      ...(isTranslated ? { endpointIP: answeredFrom } : {}),
+    });
+  }
+  return [...deletions.values()];
 }

@@ -1,5 +1,8 @@
 // The whole proxy between a control plane and the rules of a namespace.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pino } from 'pino';
 import * as resources from '#kube/api/generated/resources.ts';
@@ -46,7 +49,7 @@ describe('the proxy', { skip }, () => {
   });
 
   /** Runs a proxy until `work` is done. */
-  async function withProxy(mode: string, work: () => Promise<void>): Promise<void> {
+  async function withProxy(mode: string, work: () => Promise<void>, flags: string[] = []): Promise<void> {
     const { config } = loadProxyConfig([
       `--kubeconfig=${plane.kubeconfig}`,
       `--proxy-mode=${mode}`,
@@ -57,6 +60,7 @@ describe('the proxy', { skip }, () => {
       '--conntrack-max-per-core=0',
       '--conntrack-tcp-timeout-established=0s',
       '--conntrack-tcp-timeout-close-wait=0s',
+      ...flags,
     ]);
     const { exec } = network;
     const stop = new AbortController();
@@ -112,10 +116,97 @@ describe('the proxy', { skip }, () => {
     });
   });
 
+  it('deletes flows of UDP that went stale while it was away, and no valid one', async () => {
+    const port = { name: 'dns', port: 53, protocol: 'UDP' };
+    const createService = async (name: string, clusterIP: string, addresses: string[]): Promise<void> => {
+      await plane.client.create(resources.services, namespace, {
+        metadata: { name },
+        spec: { clusterIP, ports: [port] },
+      });
+      await plane.client.create(resources.endpointslices, namespace, {
+        metadata: { name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } },
+        addressType: 'IPv4',
+        ports: [{ ...port, port: 5353 }],
+        endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+      });
+    };
+    await createService('dns', '10.96.77.53', ['10.244.9.53']);
+    await createService('empty', '10.96.77.54', []);
+    const track = (to: string, sourcePort: number, answeredFrom: string) =>
+      execOrThrow(network.exec, 'conntrack', [
+        ...['-I', '-p', 'udp', '-s', '192.0.2.2', '-d', to, '--sport', `${sourcePort}`, '--dport', '53'],
+        ...['--dst-nat', `${answeredFrom}:5353`, '-t', '600'],
+      ]);
+    await execOrThrow(network.exec, 'iptables', ['-t', 'nat', '-S']);
+    await track('10.96.77.53', 40001, '10.244.9.53');
+    await track('10.96.77.53', 40002, '10.244.9.99');
+    await track('10.96.77.54', 40003, '10.244.9.98');
+    await track('198.51.100.1', 40004, '198.51.100.2');
+    const tracked = async (): Promise<string[]> => {
+      const text = await execOrThrow(network.exec, 'conntrack', ['-L', '-p', 'udp', '-s', '192.0.2.2']);
+      return [...text.matchAll(/sport=(4000\d) dport=53/g)].map(([, sport = '']) => sport).sort();
+    };
+    assert.deepEqual(await tracked(), ['40001', '40002', '40003', '40004']);
+    await withProxy('iptables', async () => {
+      await eventually('stale flows are gone', async () => `${await tracked()}` === '40001,40004', 30_000);
+    });
+    assert.deepEqual(await tracked(), ['40001', '40004']);
+  });
+
+  it('tells load balancers to go elsewhere when its node is about to go, and stays alive', async () => {
+    const probe = createServer().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const address = probe.address();
+    const health = typeof address === 'object' && address !== null ? address.port : assert.fail();
+    probe.close();
+    await once(probe, 'close');
+    const status = async (path: string) => (await fetch(`http://127.0.0.1:${health}/${path}`)).status;
+    const setTaints = (...keys: string[]) =>
+      plane.client.patch(resources.nodes, { name: 'node' }, 'merge', {
+        spec: { taints: keys.map((key) => ({ key, effect: 'NoSchedule' })) },
+      });
+    const draining = async () => (await status('healthz')) === 503;
+    const check = async (): Promise<void> => {
+      await eventually('it is healthy', async () => (await status('healthz')) === 200, 30_000);
+      await setTaints('ToBeDeletedByClusterAutoscaler');
+      await eventually('it drains', draining, 30_000);
+      assert.equal(await status('livez'), 200);
+      await setTaints();
+      await eventually('it takes traffic again', async () => !(await draining()), 30_000);
+      await plane.client.patch(resources.nodes, { name: 'node' }, 'merge', { metadata: { finalizers: ['a.test/b'] } });
+      await plane.client.delete(resources.nodes, { name: 'node' });
+      await eventually('it drains when its node is being deleted', draining, 30_000);
+      await plane.client.patch(resources.nodes, { name: 'node' }, 'merge', { metadata: { finalizers: null } });
+    };
+    await withProxy('iptables', check, [`--healthz-bind-address=127.0.0.1:${health}`]);
+  });
+
   it('goes back to mode iptables and leaves no nftables table', async () => {
     await withProxy('iptables', async () => {
       assert.match(await saved(), /10\.96\.77\.1\/32.*REJECT/);
       await assert.rejects(listing());
     });
   });
+
+  for (const mode of ['iptables', 'nftables']) {
+    it(`removes all rules of mode ${mode} with --cleanup, and no others`, async () => {
+      await execOrThrow(network.exec, 'iptables', [
+        '-t',
+        'nat',
+        '-A',
+        'PREROUTING',
+        '-d',
+        '203.0.113.9',
+        '-j',
+        'ACCEPT',
+      ]);
+      await withProxy(mode, async () => undefined);
+      const cli = join(import.meta.dirname, '../../../cli/main.ts');
+      const args = ['proxy', '--cleanup'];
+      await execOrThrow(network.exec, process.execPath, [cli, ...args], { timeoutMs: 60_000 });
+      assert.doesNotMatch(await saved(), /KUBE-/);
+      assert.match(await saved(), /-A PREROUTING -d 203\.0\.113\.9\/32 -j ACCEPT/);
+      await assert.rejects(listing());
+    });
+  }
 });

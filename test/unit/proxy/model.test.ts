@@ -6,7 +6,7 @@ import { conntrackArguments } from '../../../proxy/apply/conntrack.ts';
 import { isHealthy } from '../../../proxy/health/health-server.ts';
 import { computeServicePorts } from '../../../proxy/model/service-port.ts';
 import { computeServiceState } from '../../../proxy/model/service-state.ts';
-import { planConntrackCleanup } from '../../../proxy/plan/plan-conntrack.ts';
+import { planConntrackCleanup, planStaleFlows } from '../../../proxy/plan/plan-conntrack.ts';
 
 const node = { nodeName: 'a', zone: 'z1' };
 
@@ -185,6 +185,32 @@ describe('planConntrackCleanup', () => {
     const tcp = { ports: [{ name: 'p', port: 53, protocol: 'TCP' }] };
     assert.deepEqual(planConntrackCleanup(stateOf(tcp, ['10.1.0.1']), undefined), []);
     assert.deepEqual(planConntrackCleanup(stateOf(udp, ['10.1.0.1']), stateOf(udp, ['10.1.0.1'])), []);
+  });
+
+  it('finds flows that go where no endpoint is, and no others, after an absence', () => {
+    const ports = [stateOf(udp, ['10.1.0.1'])].flatMap((state) => state ?? []);
+    const flow = (destination: string, port: number, answeredFrom: string) => ({ destination, port, answeredFrom });
+    const flows = [
+      flow('10.0.0.1', 53, '10.1.0.1'),
+      flow('10.0.0.1', 53, '10.1.0.9'),
+      flow('10.0.0.1', 53, '10.0.0.1'),
+      flow('10.0.0.1', 54, '10.1.0.9'),
+      flow('192.0.2.1', 30053, '10.1.0.8'),
+      flow('198.51.100.1', 30053, '198.51.100.1'),
+    ];
+    const stale = planStaleFlows(flows, ports, new Set(['192.0.2.1']));
+    assert.deepEqual(stale, [
+      { family: 'IPv4', originalDestination: '10.0.0.1', destinationPort: 53, endpointIP: '10.1.0.9' },
+      { family: 'IPv4', originalDestination: '10.0.0.1', destinationPort: 53 },
+      { family: 'IPv4', originalDestination: '192.0.2.1', destinationPort: 30053, endpointIP: '10.1.0.8' },
+    ]);
+    const empty = [stateOf(udp, [])].flatMap((state) => state ?? []);
+    const left = planStaleFlows(flows.slice(0, 3), empty, new Set());
+    assert.deepEqual(
+      left.map(({ endpointIP }) => endpointIP),
+      ['10.1.0.1', '10.1.0.9'],
+      'without endpoints translated ones are stale, and untranslated ones are as they must be',
+    );
   });
 
   it('names addresses so that only the stale flow matches', () => {

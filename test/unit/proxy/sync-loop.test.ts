@@ -122,6 +122,7 @@ function setup(refuses: string[] = []) {
     },
     topology: () => ({ nodeName: 'here', zone: undefined }),
     deleteConntrack: async () => undefined,
+    planStale: async () => [],
     onRefused: (key) => told.push(key),
     minSyncPeriodMs: 1000,
     syncPeriodMs: 30_000,
