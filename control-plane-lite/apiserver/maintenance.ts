@@ -1,5 +1,6 @@
 // What the API server does now and then: compacts history, trims the cache, lets old events go, and whatever
 // else it is given to repeat.
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Event } from '#kube/api/generated/core-v1.ts';
 import { events } from '#kube/api/generated/resources.ts';
@@ -16,6 +17,7 @@ export interface MaintenanceDeps {
 /** As the reference: what was said five minutes ago can still be continued from, older history goes. */
 const upkeepIntervalMs = 300_000;
 const maxExpiredAtOnce = 5000;
+const eventsPerSlice = 200;
 
 function lastSeenMs(event: Event): number {
   const times = [
@@ -27,14 +29,28 @@ function lastSeenMs(event: Event): number {
   return Math.max(...times.map((time) => (time === undefined || time === null ? 0 : Date.parse(time))));
 }
 
-/** Removes events that nothing was added to for the time to live. */
-async function expireEvents({ registry, clock, eventTtlMs }: MaintenanceDeps): Promise<void> {
+/** How far the store had come at a time. */
+interface Milestone {
+  atMs: number;
+  revision: number;
+}
+
+/**
+ * Removes events that nothing was added to for the time to live. Those written since `milestones` are younger: only what
+ * was written before the first that is, is read, in slices between which requests are served.
+ */
+async function expireEvents(
+  { registry, clock, eventTtlMs }: MaintenanceDeps,
+  milestones: readonly Milestone[],
+): Promise<void> {
   const served = registry.table.get(events);
   const deadline = clock.now() - eventTtlMs;
+  const youngSince = milestones.find(({ atMs }) => atMs >= deadline)?.revision ?? Number.POSITIVE_INFINITY;
+  const old = [...cacheOf(registry, served).walk()].filter(({ revision }) => revision <= youngSince);
   const expired: string[] = [];
-  for (const entry of cacheOf(registry, served).walk()) {
-    const event = JSON.parse(entry.value.toString()) as Event;
-    if (lastSeenMs(event) < deadline) expired.push(entry.key);
+  for (const [index, { key, value }] of old.entries()) {
+    if (index % eventsPerSlice === eventsPerSlice - 1) await setImmediate();
+    if (lastSeenMs(JSON.parse(value.toString()) as Event) < deadline) expired.push(key);
     if (expired.length >= maxExpiredAtOnce) break;
   }
   await Promise.all(expired.map((key) => registry.backend.transact(key, () => ({ type: 'delete' }))));
@@ -51,12 +67,15 @@ export interface PeriodicJob {
 export function createUpkeep(deps: MaintenanceDeps): PeriodicJob {
   const { registry } = deps;
   let keepFrom = registry.backend.revision;
+  let milestones: Milestone[] = [];
   return {
     name: 'upkeep of the store',
     intervalMs: upkeepIntervalMs,
     run: async () => {
-      await expireEvents(deps);
+      await expireEvents(deps, milestones);
       const revision = registry.backend.revision;
+      const atMs = deps.clock.now();
+      milestones = [...milestones.filter((each) => each.atMs >= atMs - deps.eventTtlMs), { atMs, revision }];
       await registry.backend.compact(keepFrom);
       registry.cache.trim(keepFrom);
       keepFrom = revision;
