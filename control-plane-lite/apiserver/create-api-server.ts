@@ -28,13 +28,15 @@ import type { PrinterFor } from '../registry/kind-rules.ts';
 import type { KindRules, Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import type { Backend, StoredEntry } from '../storage/backend.ts';
+import { createWebhookCaller } from '../webhooks/call-webhook.ts';
 import type { ApiContext } from './api-context.ts';
 import { createClusterIpObjects } from './cluster-ip-objects.ts';
 import { createRegistry } from './create-registry.ts';
 import { followDefinitions } from './custom-resources.ts';
 import { buildDiscovery } from './discovery/discovery-documents.ts';
+import { createFlowControl } from './flow-control/create-flow-control.ts';
+import { followFlowSchemas } from './flow-control/follow-flow-schemas.ts';
 import type { HealthCheck } from './health.ts';
-import { createInFlightLimit } from './in-flight-limit.ts';
 import { createUpkeep, runPeriodically } from './maintenance.ts';
 import { createRequestMetrics } from './metrics.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
@@ -101,6 +103,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     rules: kinds.withRules(builtIn.rules),
     strategyOf: kinds.withStrategies(clusterIps.withStrategies(builtIn.strategyOf)),
   };
+  const callWebhook = createWebhookCaller(parts.objects, Math.random);
   const rbac = createRbacAuthorizer(parts.objects);
   for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
     parts.cache.onChange(parts.table.get(resource).storagePrefix, () => rbac.invalidate());
@@ -128,6 +131,8 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       yield [name, registry.cache.resource(storagePrefix).size];
     }
   }, deps.metricsRegistry);
+  const { isFair, limits } = config.requests;
+  const flows = createFlowControl({ isFair, limits, registry, metricsRegistry: metrics.registry, nowMs: clock.now });
   let isBootstrapped = false;
   const checks: HealthCheck[] = [
     { name: 'ping', failing: () => undefined },
@@ -156,6 +161,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       handlers: [
         createOpenApiV3Handler(registry.schema, registry.table),
         createOpenApiV2Handler(registry.schema, registry.table),
+        ...flows.handlers,
         createOpenIdHandler(tokens, `https://${config.advertiseAddress}:${config.securePort}`),
       ],
     },
@@ -165,7 +171,8 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     ]),
     impersonate: createImpersonation(authorizer),
     metrics,
-    limit: createInFlightLimit(),
+    limit: flows.limit,
+    requestTimeoutMs: config.requests.timeoutMs,
   };
   /** The context of the server's own writes. */
   const ownContext = (): RequestContext => ({
@@ -182,7 +189,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       clientCaPem: pki.ca.certPem,
       localVolumes: config.localVolumeDir !== undefined,
     };
-    await followDefinitions({ registry, kinds, logger, context: ownContext });
+    await followDefinitions({ registry, kinds, callWebhook, logger, context: ownContext });
     await ensureBootstrapObjects(registry, ownContext(), options, logger);
     await ensureBootstrapStatuses(registry, ownContext());
     advertised.port = port;
@@ -216,6 +223,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       else signal.addEventListener('abort', stop, { once: true });
       ready.promise.catch(stop);
       const jobs = [
+        ...flows.jobs,
         createUpkeep({ registry, clock, logger, eventTtlMs: config.eventTtlMs }),
         {
           name: 'the service kubernetes',
@@ -228,6 +236,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       const maintenance = Promise.all(jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)));
       const stopStorage = followStorageProtection({ registry, logger, context: ownContext });
       const stopRoles = followAggregatedRoles({ registry, logger, context: ownContext });
+      const stopFlows = followFlowSchemas({ registry, logger, context: ownContext, changed: flows.invalidate });
       const stopQuotas = followQuotas({ registry, clock, logger, context: ownContext });
       try {
         await server.run(stopping.signal);
@@ -238,6 +247,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       } finally {
         stop();
         stopQuotas();
+        stopFlows();
         stopRoles();
         stopStorage();
         await maintenance;

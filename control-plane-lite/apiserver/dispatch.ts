@@ -80,7 +80,7 @@ export async function dispatch(api: ApiContext, routes: Routes, exchange: Exchan
     return;
   }
   if (!isPlausible(exchange, served)) throw methodNotAllowed();
-  const deprecation = deprecations[`${served.apiVersion}/${served.resource.plural}`];
+  const deprecation = served.deprecationWarning ?? deprecations[`${served.apiVersion}/${served.resource.plural}`];
   if (deprecation !== undefined) exchange.warnings.push(deprecation);
   const handler = handlerFor(routes, exchange, served);
   if (handler === undefined) {

@@ -44,6 +44,8 @@ export interface ServedResource {
   selectableFields?: readonly string[];
   /** Where a custom resource's version is not simply what is stored. */
   view?: CustomView;
+  /** Told to whoever uses this version of a custom resource. */
+  deprecationWarning?: string;
   /** The paths of a custom resource's scale. */
   scalePaths?: ScalePaths;
 }

@@ -105,6 +105,16 @@ export class Schema {
     this.#types.set(type.name, type);
   }
 
+  /** Forgets a custom kind. */
+  unregister(gvk: { group: string; version: string; kind: string }): void {
+    const key = `${gvk.group}/${gvk.version}/${gvk.kind}`;
+    const name = this.#names.get(key);
+    if (name === undefined) return;
+    this.#names.delete(key);
+    delete this.#definitions[name];
+    this.#types.delete(name);
+  }
+
   /** The definition's name of a kind, for example io.k8s.api.core.v1.Pod. */
   nameOf(gvk: { group: string; version: string; kind: string }): string | undefined {
     return this.#names.get(`${gvk.group}/${gvk.version}/${gvk.kind}`);

@@ -4,9 +4,11 @@ import { failure, StatusError } from '#kube/errors/status-error.ts';
 import { objectKeyIn } from '../../registry/object-reader.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
+import { attributesReaderFor } from '../../registry/selectable-fields.ts';
+import { shownEntries } from '../../registry/shown-entries.ts';
 import { notFound } from '../../registry/status-errors.ts';
 import { CompactedError } from '../../storage/backend.ts';
-import type { CacheList } from '../../storage/cache/resource-cache.ts';
+import type { CacheList, CacheListOptions, ResourceCache } from '../../storage/cache/resource-cache.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { sendBytes } from '../http/exchange.ts';
@@ -19,6 +21,7 @@ import {
 } from '../http/list-options.ts';
 import { negotiate } from '../http/negotiate.ts';
 import { representerFor } from '../representation.ts';
+import { listViewed, type Viewed } from '../watch/viewed-entries.ts';
 import { reachRevision } from './reach-revision.ts';
 
 export const getObject: ResourceHandler = async (api, exchange, served) => {
@@ -32,7 +35,8 @@ export const getObject: ResourceHandler = async (api, exchange, served) => {
   if (wanted !== undefined) await reachRevision(api, cache, wanted);
   const entry = cache.get(objectKeyIn(served.storagePrefix, namespaceOf(exchange, served), info.name));
   if (entry === undefined) throw notFound(served.resource, info.name);
-  sendBytes(exchange, 200, representer.contentType, representer.one(entry));
+  const [shown = entry] = await shownEntries(served, [entry]);
+  sendBytes(exchange, 200, representer.contentType, representer.one(shown));
 };
 
 /** The key prefix that a request's namespace selects; an empty namespace selects all. */
@@ -61,7 +65,7 @@ export async function selectEntries(
   const atLeast = options.resourceVersion ?? 0;
   await reachRevision(api, cache, atLeast);
   try {
-    return await cache.list({
+    return await listOf(served, cache, {
       prefix: prefixOf(exchange, served),
       match: options.match,
       revision: options.continueRevision === currentRevision ? undefined : (options.continueRevision ?? exact),
@@ -73,6 +77,23 @@ export async function selectEntries(
       throw tooOldToContinue(options.startAfter);
     throw error;
   }
+}
+
+/** A list in the version that is served. */
+export async function listOf(
+  served: ServedResource,
+  cache: ResourceCache,
+  options: CacheListOptions,
+): Promise<CacheList> {
+  const viewed = viewedOf(served, cache);
+  return viewed === undefined ? await cache.list(options) : await listViewed(viewed, options);
+}
+
+/** How to show what is not shown as it is stored; undefined for all others. */
+export function viewedOf(served: ServedResource, cache: ResourceCache): Viewed | undefined {
+  const { view, resource, selectableFields } = served;
+  if (view?.converts !== true) return undefined;
+  return { cache, view, read: attributesReaderFor(resource, selectableFields) };
 }
 
 /** The JSON of a list's metadata. */

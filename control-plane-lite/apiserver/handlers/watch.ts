@@ -4,7 +4,7 @@ import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
 import { CompactedError } from '../../storage/backend.ts';
-import type { ResourceCache } from '../../storage/cache/resource-cache.ts';
+import type { ResourceCache, WatchNotice } from '../../storage/cache/resource-cache.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type ParsedListOptions, parseListOptions } from '../http/list-options.ts';
@@ -12,9 +12,10 @@ import { type Negotiated, negotiate } from '../http/negotiate.ts';
 import { asStatusError } from '../http/send-error.ts';
 import { representerFor } from '../representation.ts';
 import type { Representer } from '../representer.ts';
+import { watchViewed } from '../watch/viewed-entries.ts';
 import { createResponseSink, type WatchSink } from '../watch/watch-sink.ts';
 import { reachRevision } from './reach-revision.ts';
-import { prefixOf } from './read.ts';
+import { listOf, prefixOf, viewedOf } from './read.ts';
 
 const bookmarkEveryMs = 60_000;
 const minTimeoutSeconds = 1800;
@@ -66,7 +67,10 @@ async function sendInitialState(
   representer: Representer,
   write: (frames: Buffer) => void,
 ): Promise<number> {
-  const { revision, entries } = await cache.list({ prefix: prefixOf(exchange, served), match: options.match });
+  const { revision, entries } = await listOf(served, cache, {
+    prefix: prefixOf(exchange, served),
+    match: options.match,
+  });
   if (entries.length > 0) write(Buffer.concat(entries.map((entry) => representer.event('ADDED', entry))));
   return revision;
 }
@@ -126,6 +130,7 @@ export async function serveWatch(
   const { write } = sink;
   await sink.begin(representer.streamType);
   let stop = (): void => undefined;
+  let revisionNow = (): number => cache.revision;
   try {
     const after = wantsInitial
       ? await sendInitialState(cache, exchange, served, options, representer, write)
@@ -140,7 +145,19 @@ export async function serveWatch(
     if (wantsInitial && options.sendInitialEvents === true && options.allowBookmarks) {
       write(bookmarkFrame(served, negotiated, representer, after, true));
     }
-    stop = await api.watches.open(selection, after, write);
+    const viewed = viewedOf(served, cache);
+    if (viewed === undefined) stop = await api.watches.open(selection, after, write);
+    else {
+      const tell = (notices: readonly WatchNotice[]) =>
+        write(Buffer.concat(notices.map(({ type, entry }) => representer.event(type, entry))));
+      const fail = (error: unknown) => {
+        write(representer.frame('ERROR', watchFailure(error).status));
+        sink.end();
+      };
+      const watch = await watchViewed(viewed, selection, after, tell, fail);
+      stop = watch.stop;
+      revisionNow = watch.revision;
+    }
   } catch (error) {
     // The stream has begun: failures travel in it, as events.
     write(representer.frame('ERROR', watchFailure(error).status));
@@ -150,7 +167,7 @@ export async function serveWatch(
   exchange.initialised?.();
   const seconds =
     options.timeoutSeconds > 0 ? options.timeoutSeconds : randomInt(minTimeoutSeconds, 2 * minTimeoutSeconds);
-  const bookmark = () => write(bookmarkFrame(served, negotiated, representer, cache.revision, false));
+  const bookmark = () => write(bookmarkFrame(served, negotiated, representer, revisionNow(), false));
   const stopBookmarks = options.allowBookmarks ? sendBookmarks(bookmark, seconds * 1000) : undefined;
   await untilOver(api, sink, seconds * 1000);
   stopBookmarks?.();

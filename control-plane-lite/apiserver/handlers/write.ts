@@ -4,6 +4,7 @@ import type { KubeObject } from '#kube/api/resource.ts';
 import { objectKeyIn } from '../../registry/object-reader.ts';
 import { cacheOf, type Written } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
+import { shownEntries } from '../../registry/shown-entries.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import { fromStored, toStored } from '../../registry/stored-version.ts';
 import { createObject } from '../../registry/verbs/create.ts';
@@ -166,6 +167,6 @@ export const deleteMany: ResourceHandler = async (api, exchange, served) => {
     exchange,
     200,
     representer.contentType,
-    await representer.many(deleted, listMetaOf({ ...list, more: false })),
+    await representer.many(await shownEntries(served, deleted), listMetaOf({ ...list, more: false })),
   );
 };

@@ -4,9 +4,11 @@ import type { LabelSelector } from '#kube/api/generated/meta-v1.ts';
 import { formatSelector, requirementsOf, requirementsOfMap } from '#kube/api/label-selector.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { invalidObject } from '#kube/errors/field-error.ts';
+import { readPath, withPath } from '../../registry/custom/scale-paths.ts';
 import { objectKeyIn } from '../../registry/object-reader.ts';
 import { cacheOf } from '../../registry/registry.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
+import { shownEntries } from '../../registry/shown-entries.ts';
 import { badRequest, notFound } from '../../registry/status-errors.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
@@ -24,7 +26,6 @@ type Scalable = KubeObject & {
 const scaleKind = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
 
 function selectorText(object: Scalable, served: ServedResource): string {
-  if (served.isCustom === true) return object.status?.selector ?? '';
   const { selector } = object.spec ?? {};
   if (served.resource.kind === 'ReplicationController') {
     return formatSelector(requirementsOfMap(selector as Record<string, string> | undefined));
@@ -32,28 +33,45 @@ function selectorText(object: Scalable, served: ServedResource): string {
   return formatSelector(requirementsOf(selector as LabelSelector | undefined) ?? []);
 }
 
+/** The numbers and the selector, where the kind keeps them. */
+function shownScale(object: Scalable, served: ServedResource): { wanted: number; found: number; selector: string } {
+  const { scalePaths } = served;
+  if (scalePaths === undefined) {
+    const [wanted, found] = [object.spec?.replicas ?? 0, object.status?.replicas ?? 0];
+    return { wanted, found, selector: selectorText(object, served) };
+  }
+  const number = (path: readonly string[]) => Number(readPath(object, path) ?? 0);
+  const selector = scalePaths.labelSelector === undefined ? '' : readPath(object, scalePaths.labelSelector);
+  return {
+    wanted: number(scalePaths.specReplicas),
+    found: number(scalePaths.statusReplicas),
+    selector: typeof selector === 'string' ? selector : '',
+  };
+}
+
 function scaleOf(object: Scalable, served: ServedResource): Scale & KubeObject {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
-  const selector = selectorText(object, served);
+  const { wanted, found, selector } = shownScale(object, served);
   return {
     kind: 'Scale',
     apiVersion: 'autoscaling/v1',
     metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as KubeObject['metadata'],
-    spec: { replicas: object.spec?.replicas ?? 0 },
-    status: { replicas: object.status?.replicas ?? 0, ...(selector === '' ? {} : { selector }) },
+    spec: { replicas: wanted },
+    status: { replicas: found, ...(selector === '' ? {} : { selector }) },
   };
 }
 
-function current(api: ApiContext, exchange: Exchange, served: ServedResource): Scalable {
+async function current(api: ApiContext, exchange: Exchange, served: ServedResource): Promise<Scalable> {
   const { name } = exchange.info;
   const key = objectKeyIn(served.storagePrefix, namespaceOf(exchange, served), name);
   const entry = cacheOf(api.registry, served).get(key);
   if (entry === undefined) throw notFound(served.resource, name);
-  return api.registry.parse(entry) as Scalable;
+  const [shown = entry] = await shownEntries(served, [entry]);
+  return api.registry.parse(shown) as Scalable;
 }
 
-const getScale: ResourceHandler = (api, exchange, served) => {
-  sendObject(exchange, 200, scaleOf(current(api, exchange, served), served));
+const getScale: ResourceHandler = async (api, exchange, served) => {
+  sendObject(exchange, 200, scaleOf(await current(api, exchange, served), served));
 };
 
 /** Sets the replicas that `change` makes of the current scale. */
@@ -87,7 +105,8 @@ async function changeScale(
         );
       const { resourceVersion = object.metadata.resourceVersion } = scale.metadata;
       const metadata = { ...object.metadata, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
-      return { ...object, metadata, spec: { ...(object as Scalable).spec, replicas } } as KubeObject;
+      const path = served.scalePaths?.specReplicas ?? ['spec', 'replicas'];
+      return withPath({ ...object, metadata }, path, replicas);
     },
   };
   const { object, entry } = await updateObject(api.registry, served, request, requestContext(exchange));

@@ -1,12 +1,15 @@
 // The custom kinds that are served now, and what the write path and the printers do for them.
 import type { Resource } from '#kube/api/resource.ts';
+import type { FieldError } from '#kube/errors/field-error.ts';
 import type { PrinterFor, TablePrinter } from '../kind-rules.ts';
 import type { KindRules } from '../registry.ts';
 import type { Strategy } from '../strategy.ts';
 import type { Definition } from './custom-definition.ts';
+import { defaultCustom } from './default-custom.ts';
+import type { JsonSchema } from './json-schema.ts';
 import { customPrinter } from './printer-columns.ts';
-import type { JsonSchema } from './structural-type.ts';
-import { defaultCustom, validateCustom } from './validate-custom.ts';
+import { validateCustom } from './validate-custom.ts';
+import { validateRules } from './validate-rules.ts';
 
 interface CustomKind {
   schema: JsonSchema;
@@ -28,6 +31,12 @@ const customStrategy: Strategy = { allowCreateOnUpdate: false, countsGenerations
 export function schemaOf(version: Definition['spec']['versions'][number]): JsonSchema {
   const schema = version.schema?.openAPIV3Schema as JsonSchema | undefined;
   return schema ?? { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+}
+
+/** Rules are only for objects whose values have the types that the rules were compiled for. */
+function checkCustom(object: object, schema: JsonSchema, previous?: object): FieldError[] {
+  const errors = validateCustom(object, schema, previous);
+  return errors.length > 0 ? errors : validateRules(object, schema, previous);
 }
 
 export function createCustomKinds(): CustomKinds {
@@ -53,12 +62,12 @@ export function createCustomKinds(): CustomKinds {
       validateCreate: (resource, object) => {
         const kind = find(resource);
         const errors = rules.validateCreate(resource, object);
-        return kind === undefined ? errors : [...errors, ...validateCustom(object, kind.schema)];
+        return kind === undefined ? errors : [...errors, ...checkCustom(object, kind.schema)];
       },
       validateUpdate: (resource, object, previous, subresource) => {
         const kind = find(resource);
         const errors = rules.validateUpdate(resource, object, previous, subresource);
-        return kind === undefined ? errors : [...errors, ...validateCustom(object, kind.schema)];
+        return kind === undefined ? errors : [...errors, ...checkCustom(object, kind.schema, previous)];
       },
     }),
     withPrinters: (printerFor) => (resource) => find(resource)?.printer ?? printerFor(resource),

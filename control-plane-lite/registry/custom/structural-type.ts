@@ -1,37 +1,7 @@
 // The schema of a custom resource definition as a type of the schema graph, so that pruning, server-side apply and
 // OpenAPI treat custom objects like all others. Pure.
 import type { Field, ObjectType, Schema, Type } from '../schema.ts';
-
-/** The part of JSON schema that structural schemas use. */
-export interface JsonSchema {
-  type?: string;
-  format?: string;
-  nullable?: boolean;
-  default?: unknown;
-  enum?: unknown[];
-  required?: string[];
-  properties?: Record<string, JsonSchema>;
-  additionalProperties?: JsonSchema | boolean;
-  items?: JsonSchema;
-  minimum?: number;
-  maximum?: number;
-  exclusiveMinimum?: boolean;
-  exclusiveMaximum?: boolean;
-  minLength?: number;
-  maxLength?: number;
-  pattern?: string;
-  minItems?: number;
-  maxItems?: number;
-  uniqueItems?: boolean;
-  minProperties?: number;
-  maxProperties?: number;
-  'x-kubernetes-preserve-unknown-fields'?: boolean;
-  'x-kubernetes-int-or-string'?: boolean;
-  'x-kubernetes-embedded-resource'?: boolean;
-  'x-kubernetes-list-type'?: string;
-  'x-kubernetes-list-map-keys'?: string[];
-  'x-kubernetes-map-type'?: string;
-}
+import type { JsonSchema } from './json-schema.ts';
 
 const anyType: Type = { kind: 'any' };
 
@@ -54,8 +24,13 @@ function convert(schema: JsonSchema, name: string): Type {
   return schema.type === 'object' && !isOpen ? objectType(schema, name, new Map()) : anyType;
 }
 
+const open = (): Field => ({ type: anyType, patchStrategies: [], patchMergeKey: undefined });
+
 function objectType(schema: JsonSchema, name: string, more: ReadonlyMap<string, Field>): ObjectType {
   const fields = new Map<string, Field>();
+  if (schema['x-kubernetes-embedded-resource'] === true) {
+    for (const field of ['apiVersion', 'kind', 'metadata']) fields.set(field, open());
+  }
   for (const [field, property] of Object.entries(schema.properties ?? {})) {
     fields.set(field, { type: convert(property, `${name}.${field}`), patchStrategies: [], patchMergeKey: undefined });
   }

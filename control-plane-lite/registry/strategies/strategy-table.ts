@@ -49,6 +49,13 @@ export function createStrategyTable(services: ServiceAllocator): (resource: Reso
           storedVersions: stored,
         } as unknown as NonNullable<CustomResourceDefinition['status']>;
       },
+      prepareUpdate: ({ spec, status }, _previous, _context, subresource) => {
+        const stored = spec.versions.find(({ storage }) => storage)?.name;
+        if (subresource !== '' || status === undefined || stored === undefined) return;
+        if (!(status.storedVersions ?? []).includes(stored)) {
+          status.storedVersions = [...(status.storedVersions ?? []), stored];
+        }
+      },
     }),
   };
   return ({ group, kind }) => table[`${group}/${kind}`] ?? plain;

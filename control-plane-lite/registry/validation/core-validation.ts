@@ -1,12 +1,6 @@
-// Rules of config maps, secrets, namespaces, nodes, events and custom resource definitions.
-import type { CustomResourceDefinition } from '#kube/api/generated/apiextensions-v1.ts';
+// Rules of config maps, secrets, namespaces, nodes and events.
 import type { ConfigMap, Event, Node, Secret } from '#kube/api/generated/core-v1.ts';
-import {
-  configMapKeyFaults,
-  dns1035LabelFaults,
-  dns1123SubdomainFaults,
-  qualifiedNameFaults,
-} from '#kube/api/names.ts';
+import { configMapKeyFaults, qualifiedNameFaults } from '#kube/api/names.ts';
 import {
   type FieldError,
   forbiddenField,
@@ -148,27 +142,4 @@ export function validateEvent(event: Event): FieldError[] {
   const { namespace } = event.metadata;
   const matches = involved === '' ? namespace === 'default' || namespace === 'kube-system' : involved === namespace;
   return matches ? [] : [invalidField('involvedObject.namespace', involved, 'does not match event.namespace')];
-}
-
-export function validateCustomResourceDefinition({ metadata, spec }: CustomResourceDefinition): FieldError[] {
-  const errors: FieldError[] = [];
-  if (metadata.name !== `${spec.names.plural}.${spec.group}`) {
-    errors.push(invalidField('metadata.name', metadata.name, 'must be spec.names.plural+"."+spec.group'));
-  }
-  errors.push(...requiredSyntax('spec.group', spec.group, dns1123SubdomainFaults));
-  errors.push(...oneOf('spec.scope', spec.scope, ['Cluster', 'Namespaced']));
-  for (const [i, version] of spec.versions.entries()) {
-    const at = `spec.versions[${i}]`;
-    errors.push(...requiredSyntax(`${at}.name`, version.name, dns1035LabelFaults));
-    if (version.schema?.openAPIV3Schema === undefined) errors.push(requiredField(`${at}.schema.openAPIV3Schema`));
-  }
-  const stored = spec.versions.filter((version) => version.storage).length;
-  if (stored !== 1) {
-    errors.push(
-      invalidField('spec.versions', spec.versions, 'must have exactly one version marked as storage version'),
-    );
-  }
-  errors.push(...requiredSyntax('spec.names.plural', spec.names.plural, dns1035LabelFaults));
-  errors.push(...requiredSyntax('spec.names.kind', spec.names.kind.toLowerCase(), dns1035LabelFaults));
-  return errors;
 }

@@ -3,6 +3,11 @@
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import type { FieldError } from '#kube/errors/field-error.ts';
+import {
+  validateDefinition,
+  validateDefinitionStatus,
+  validateDefinitionUpdate,
+} from '../custom/validate-definition.ts';
 import type { ValidateCreate, ValidateUpdate } from '../kind-rules.ts';
 import * as core from './core-validation.ts';
 import { validateObjectMeta, validateObjectMetaUpdate } from './object-meta-validation.ts';
@@ -64,7 +69,7 @@ const tables: Record<string, Rules> = {
   'certificates.k8s.io/CertificateSigningRequest': rules(policy.validateCertificateSigningRequest, () => []),
   'storage.k8s.io/StorageClass': rules(storage.validateStorageClass, storage.validateStorageClassUpdate),
   'storage.k8s.io/CSIDriver': rules(storage.validateCsiDriver, storage.validateCsiDriverUpdate),
-  'apiextensions.k8s.io/CustomResourceDefinition': rules(core.validateCustomResourceDefinition),
+  'apiextensions.k8s.io/CustomResourceDefinition': rules(validateDefinition, validateDefinitionUpdate),
 };
 
 function rulesOf({ group, version, kind }: Resource): Rules | undefined {
@@ -81,6 +86,9 @@ export const validateCreate: ValidateCreate = (resource, object) => [
 export const validateUpdate: ValidateUpdate = (resource, object, previous, subresource) => {
   const metadata = validateObjectMetaUpdate(object, previous);
   if (subresource === '') return [...metadata, ...(rulesOf(resource)?.update(object, previous) ?? [])];
+  if (resource.kind === 'CustomResourceDefinition') {
+    return [...metadata, ...validateDefinitionStatus(object as Parameters<typeof validateDefinitionStatus>[0])];
+  }
   if (resource.kind === 'Pod' && resource.group === '') {
     if (subresource === 'resize') return [...metadata, ...validatePodResize(object as Pod, previous as Pod)];
     if (subresource === 'ephemeralcontainers') {

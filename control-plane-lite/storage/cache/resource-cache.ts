@@ -28,6 +28,8 @@ export interface CacheList {
 export interface WatchNotice {
   type: 'ADDED' | 'MODIFIED' | 'DELETED';
   entry: StoredEntry;
+  /** What the change replaced. */
+  previous?: StoredEntry | undefined;
 }
 
 export type WatchListener = (notices: readonly WatchNotice[], revision: number) => void;
@@ -213,8 +215,8 @@ export class ResourceCache {
       const { match } = watcher;
       const was = previous !== undefined && (match === undefined || match(this.attributes(previous)));
       const is = type === 'put' && (match === undefined || match(this.attributes(entry)));
-      if (is) notices.push({ type: was ? 'MODIFIED' : 'ADDED', entry });
-      else if (was) notices.push({ type: 'DELETED', entry });
+      if (is) notices.push({ type: was ? 'MODIFIED' : 'ADDED', entry, previous });
+      else if (was) notices.push({ type: 'DELETED', entry, previous });
     }
     return notices;
   }

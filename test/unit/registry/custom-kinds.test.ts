@@ -1,9 +1,10 @@
 // Schemas, defaults and columns of custom resource definitions.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { defaultCustom } from '../../../control-plane-lite/registry/custom/default-custom.ts';
+import type { JsonSchema } from '../../../control-plane-lite/registry/custom/json-schema.ts';
 import { customPrinter, parseJsonPath } from '../../../control-plane-lite/registry/custom/printer-columns.ts';
-import type { JsonSchema } from '../../../control-plane-lite/registry/custom/structural-type.ts';
-import { defaultCustom, validateCustom } from '../../../control-plane-lite/registry/custom/validate-custom.ts';
+import { validateCustom } from '../../../control-plane-lite/registry/custom/validate-custom.ts';
 
 const spec = (properties: Record<string, JsonSchema>): JsonSchema => ({
   type: 'object',
