@@ -1,4 +1,4 @@
-// Flags of kube-proxy v1.36. A flag given on the command line wins over the configuration file.
+// Flags of kube-proxy v1.36. As there, most of them count only where no configuration file is given.
 import type { FlagDefinition } from '#kube/process/flags.ts';
 
 /** Flags that are honoured. */
@@ -85,3 +85,13 @@ export const acceptedFlags: readonly FlagDefinition[] = notHonoured.map(([name, 
   type,
   description: 'accepted, without effect',
 }));
+
+/** Flags that are for the program and not for what a file has, and hostname-override, which wins over the file. */
+const besideFile = new Set(
+  'boot-id-file cleanup config dns-bind-address dns-domain help hostname-override init-only machine-id-file master v version vmodule write-config-to'.split(
+    ' ',
+  ),
+);
+
+/** Whether a configuration file takes the place of the flag. Logging flags win over it. */
+export const fileDecides = (name: string): boolean => !besideFile.has(name) && !name.startsWith('log');

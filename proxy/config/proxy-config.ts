@@ -1,10 +1,10 @@
-// The proxy's configuration: KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1) with flags on top.
+// The proxy's configuration: KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1) or flags.
 import { type ConfigShape, loadConfigFile } from '#kube/process/config-file.ts';
 import { type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/process/flags.ts';
-import { isCidr } from '../model/cidr.ts';
 import type { DetectLocal } from '../model/detect-local.ts';
 import type { ConntrackSettings } from '../plan/plan-conntrack-sysctls.ts';
-import { acceptedFlags, honouredFlags } from './flags.ts';
+import { acceptedFlags, fileDecides, honouredFlags } from './flags.ts';
+import { splitHostPort, validateConfig } from './validate-config.ts';
 
 /** Address and port of a server; port 0 switches it off. */
 export interface BindAddress {
@@ -117,10 +117,10 @@ const shape: { [field: string]: ConfigShape } = {
 const schedulers = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'sh', 'mh', 'dh', 'sed', 'nq', 'fo', 'ovf', 'twos'];
 const localModes = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'] as const;
 
-function parseBindAddress(name: string, text: string): BindAddress {
-  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text);
-  if (match === null) throw new UsageError(`${name} takes ADDRESS:PORT, not "${text}"`);
-  return { host: match[1] ?? match[2] ?? '', port: Number(match[3]) };
+/** Of a text that was checked before. */
+function parseBindAddress(text: string): BindAddress {
+  const { host = '', port = '' } = splitHostPort(text) ?? {};
+  return { host, port: Number(port) };
 }
 
 /** Reads a nested field of the file; the shape was checked before. */
@@ -145,26 +145,8 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
     const value = flags[flag] ?? fileValue(file, path) ?? [];
     return typeof value === 'string' ? value.split(',').filter((part) => part !== '') : (value as string[]);
   };
-  const wantedMode = text('proxy-mode', 'mode', '');
-  const mode = modeNames.find((name) => name === wantedMode);
-  if (mode === undefined && wantedMode !== '') {
-    throw new UsageError(
-      `proxy mode "${wantedMode}" is not available in this version of berth; allowed: ${modeNames.join(', ')}`,
-    );
-  }
-  const detectLocalMode = localModes.find(
-    (name) => name === text('detect-local-mode', 'detectLocalMode', 'ClusterCIDR'),
-  );
-  if (detectLocalMode === undefined) {
-    throw new UsageError(
-      `detectLocalMode "${text('detect-local-mode', 'detectLocalMode', '')}" is unknown; allowed: ${localModes.join(', ')}`,
-    );
-  }
   const clusterCIDRs = list('cluster-cidr', 'clusterCIDR');
   const nodePortAddresses = list('nodeport-addresses', 'nodePortAddresses');
-  for (const cidr of [...clusterCIDRs, ...nodePortAddresses.filter((value) => value !== 'primary')]) {
-    if (!isCidr(cidr)) throw new UsageError(`"${cidr}" is not an address range such as 10.244.0.0/16`);
-  }
   const modeSettings = (name: ModeName): ModeSettings => {
     // Node ports on loopback need iptables; in nftables mode the addresses the cluster knows are enough.
     const addresses = nodePortAddresses.length > 0 || name !== 'nftables' ? nodePortAddresses : ['primary'];
@@ -172,8 +154,6 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
     const masquerading = name === 'ipvs' ? 'iptables' : name;
     const bitFlag = masquerading === 'iptables' ? flags['iptables-masquerade-bit'] : undefined;
     const masqueradeBit = Number(bitFlag ?? fileValue(file, `${masquerading}.masqueradeBit`) ?? 14);
-    if (masqueradeBit < 0 || masqueradeBit > 31)
-      throw new UsageError(`${masquerading}.masqueradeBit must be between 0 and 31, not ${masqueradeBit}`);
     const periods = name === 'ipvs' ? 'ipvs' : 'iptables';
     return {
       masqueradeAll: truth('masquerade-all', `${masquerading}.masqueradeAll`, false),
@@ -201,42 +181,80 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
   if (!schedulers.includes(ipvs.scheduler)) {
     throw new UsageError(`ipvs.scheduler "${ipvs.scheduler}" is unknown; allowed: ${schedulers.join(', ')}`);
   }
-  for (const cidr of ipvs.excludeCIDRs) {
-    if (!isCidr(cidr)) throw new UsageError(`"${cidr}" in ipvs.excludeCIDRs is not an address range`);
+  const wantedMode = text('proxy-mode', 'mode', '');
+  const wantedLocalMode = text('detect-local-mode', 'detectLocalMode', 'ClusterCIDR');
+  const mode = modeNames.find((name) => name === wantedMode);
+  const detectLocalMode = localModes.find((name) => name === wantedLocalMode) ?? 'ClusterCIDR';
+  const modes = { iptables: modeSettings('iptables'), nftables: modeSettings('nftables'), ipvs: modeSettings('ipvs') };
+  const conntrack: ConntrackSettings = {
+    maxPerCore: Number(flags['conntrack-max-per-core'] ?? fileValue(file, 'conntrack.maxPerCore') ?? 32_768),
+    min: Number(flags['conntrack-min'] ?? fileValue(file, 'conntrack.min') ?? 131_072),
+    tcpBeLiberal: truth('conntrack-tcp-be-liberal', 'conntrack.tcpBeLiberal', false),
+    tcpEstablishedMs: timeout('conntrack-tcp-timeout-established', 'conntrack.tcpEstablishedTimeout', 86_400_000),
+    tcpCloseWaitMs: timeout('conntrack-tcp-timeout-close-wait', 'conntrack.tcpCloseWaitTimeout', 3_600_000),
+    udpMs: timeout('conntrack-udp-timeout', 'conntrack.udpTimeout', 0),
+    udpStreamMs: timeout('conntrack-udp-timeout-stream', 'conntrack.udpStreamTimeout', 0),
+  };
+  // A flag that is given and empty switches a server off.
+  const off = '0.0.0.0:0';
+  const healthzBindAddress = text('healthz-bind-address', 'healthzBindAddress', '0.0.0.0:10256') || off;
+  const metricsBindAddress = text('metrics-bind-address', 'metricsBindAddress', '127.0.0.1:10249') || off;
+  const bridgeInterface = text('pod-bridge-interface', 'detectLocal.bridgeInterface', '');
+  const interfaceNamePrefix = text('pod-interface-name-prefix', 'detectLocal.interfaceNamePrefix', '');
+  const { syncPeriodMs, minSyncPeriodMs } = modes[mode ?? 'iptables'];
+  const wrong = validateConfig({
+    mode: wantedMode,
+    detectLocalMode: wantedLocalMode,
+    bridgeInterface,
+    interfaceNamePrefix,
+    clusterCIDRs,
+    nodePortAddresses,
+    excludeCIDRs: ipvs.excludeCIDRs,
+    iptablesMasqueradeBit: modes.iptables.masqueradeBit,
+    nftablesMasqueradeBit: modes.nftables.masqueradeBit,
+    syncPeriodMs,
+    minSyncPeriodMs,
+    configSyncPeriodMs: duration('config-sync-period', 'configSyncPeriod', 900_000),
+    maxPerCore: conntrack.maxPerCore,
+    conntrackMin: conntrack.min,
+    conntrackTimeouts: {
+      TCPEstablishedTimeout: conntrack.tcpEstablishedMs,
+      TCPCloseWaitTimeout: conntrack.tcpCloseWaitMs,
+      UDPTimeout: conntrack.udpMs,
+      UDPStreamTimeout: conntrack.udpStreamMs,
+    },
+    ipvsTimeouts: {
+      TCPTimeout: ipvs.timeouts.tcp * 1000,
+      TCPFinTimeout: ipvs.timeouts.tcpFin * 1000,
+      UDPTimeout: ipvs.timeouts.udp * 1000,
+    },
+    oomScoreAdj: Number(flags['oom-score-adj'] ?? fileValue(file, 'oomScoreAdj') ?? -999),
+    burst: Number(flags['kube-api-burst'] ?? fileValue(file, 'clientConnection.burst') ?? 0),
+    bindAddress: text('bind-address', 'bindAddress', '0.0.0.0'),
+    healthzBindAddress,
+    metricsBindAddress,
+  });
+  if (wrong !== undefined) throw new UsageError(wrong);
+  const dnsAddress = flags['dns-bind-address'] === undefined ? undefined : String(flags['dns-bind-address']);
+  if (dnsAddress !== undefined && !/:\d+$/.test(dnsAddress)) {
+    throw new UsageError(`--dns-bind-address takes ADDRESS:PORT, not "${dnsAddress}"`);
   }
   return {
     kubeconfig: text('kubeconfig', 'clientConnection.kubeconfig', '') || undefined,
     master: text('master', 'master', '') || undefined,
     hostnameOverride: text('hostname-override', 'hostnameOverride', '') || undefined,
     mode,
-    modes: { iptables: modeSettings('iptables'), nftables: modeSettings('nftables'), ipvs: modeSettings('ipvs') },
+    modes,
     ipvs,
     detectLocalMode,
     clusterCIDRs,
-    bridgeInterface: text('pod-bridge-interface', 'detectLocal.bridgeInterface', ''),
-    interfaceNamePrefix: text('pod-interface-name-prefix', 'detectLocal.interfaceNamePrefix', ''),
+    bridgeInterface,
+    interfaceNamePrefix,
     localhostNodePorts: truth('iptables-localhost-nodeports', 'iptables.localhostNodePorts', true),
-    conntrack: {
-      maxPerCore: Number(flags['conntrack-max-per-core'] ?? fileValue(file, 'conntrack.maxPerCore') ?? 32_768),
-      min: Number(flags['conntrack-min'] ?? fileValue(file, 'conntrack.min') ?? 131_072),
-      tcpBeLiberal: truth('conntrack-tcp-be-liberal', 'conntrack.tcpBeLiberal', false),
-      tcpEstablishedMs: timeout('conntrack-tcp-timeout-established', 'conntrack.tcpEstablishedTimeout', 86_400_000),
-      tcpCloseWaitMs: timeout('conntrack-tcp-timeout-close-wait', 'conntrack.tcpCloseWaitTimeout', 3_600_000),
-      udpMs: timeout('conntrack-udp-timeout', 'conntrack.udpTimeout', 0),
-      udpStreamMs: timeout('conntrack-udp-timeout-stream', 'conntrack.udpStreamTimeout', 0),
-    },
-    healthzBindAddress: parseBindAddress(
-      'healthzBindAddress',
-      text('healthz-bind-address', 'healthzBindAddress', '0.0.0.0:10256'),
-    ),
-    metricsBindAddress: parseBindAddress(
-      'metricsBindAddress',
-      text('metrics-bind-address', 'metricsBindAddress', '127.0.0.1:10249'),
-    ),
-    dnsBindAddress:
-      flags['dns-bind-address'] === undefined
-        ? undefined
-        : parseBindAddress('--dns-bind-address', String(flags['dns-bind-address'])),
+    conntrack,
+    healthzBindAddress: parseBindAddress(healthzBindAddress),
+    metricsBindAddress: parseBindAddress(metricsBindAddress),
+    dnsBindAddress: dnsAddress === undefined ? undefined : parseBindAddress(dnsAddress),
     dnsDomain: String(flags['dns-domain'] ?? 'cluster.local'),
     verbosity: Number(flags['v'] ?? 0),
   };
@@ -264,7 +282,7 @@ const withoutEffect = [
 /** True for what a generated file writes where nothing was asked for. */
 function isUnset(value: unknown): boolean {
   if (typeof value === 'object' && value !== null) return Object.values(value).every(isUnset);
-  return value === undefined || value === null || value === '' || value === 0 || value === false || value === '0s';
+  return value === undefined || value === null || ['', 0, false, '0', '0s', '0.0.0.0'].some((none) => none === value);
 }
 
 export interface LoadedConfig {
@@ -285,6 +303,13 @@ export function loadProxyConfig(argv: readonly string[]): LoadedConfig {
     typeof path === 'string' && path !== ''
       ? loadConfigFile(path, { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration', shape })
       : {};
+  if (typeof path === 'string' && path !== '') {
+    // As kube-proxy: with a file, flags for what is in files count for nothing.
+    for (const name of Object.keys(values).filter(fileDecides)) {
+      warnings.push(`flag --${name} is ignored: the file of --config decides`);
+      delete values[name];
+    }
+  }
   for (const field of withoutEffect) {
     if (!isUnset(fileValue(file, field))) warnings.push(`field ${field} of ${path} is accepted but has no effect`);
   }
