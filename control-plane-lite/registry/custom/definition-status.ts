@@ -47,7 +47,7 @@ function takenBy(definitions: readonly Definition[], self: Definition): TakenNam
   return { resources, kinds };
 }
 
-/** The names that a definition gets, and the first reason why it does not get all it asks for. */
+/** The names that a definition gets, and the last reason why it does not get all it asks for. */
 function acceptNames(
   definition: Definition,
   taken: TakenNames,
@@ -56,7 +56,7 @@ function acceptNames(
   const accepted: Names = { ...(definition.status?.acceptedNames ?? { plural: '', kind: '' }) };
   let conflict: { reason: string; message: string } | undefined;
   const refuse = (reason: string, name: string) => {
-    conflict ??= { reason, message: `${JSON.stringify(name)} is already in use` };
+    conflict = { reason, message: `${JSON.stringify(name)} is already in use` };
   };
   const isFree = (name: string, among: ReadonlySet<string>) => name === '' || !among.has(name);
   if (isFree(wanted.plural, taken.resources)) accepted.plural = wanted.plural;
