@@ -1,6 +1,5 @@
 // Builds the proxy from its configuration. The only place that constructs its parts.
-import { writeFile } from 'node:fs/promises';
-import { availableParallelism, networkInterfaces } from 'node:os';
+import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
 import type { Node } from '#kube/api/generated/core-v1.ts';
 import * as resources from '#kube/api/generated/resources.ts';
@@ -13,7 +12,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import { applyConntrack, readFlows } from './apply/conntrack.ts';
-import { applyConntrackSysctls } from './apply/conntrack-sysctls.ts';
+import { prepareNode } from './apply/prepare-node.ts';
 import { createProgrammedServices } from './apply/programmed-services.ts';
 import { createSyncLoop, type SyncLoop } from './apply/sync-loop.ts';
 import { createSyncMetrics } from './apply/sync-metrics.ts';
@@ -35,7 +34,6 @@ import type { IpFamily } from './model/service-port.ts';
 import { computeServiceState } from './model/service-state.ts';
 import { dummyInterface } from './plan/ipvs/rules.ts';
 import { planStaleFlows } from './plan/plan-conntrack.ts';
-import { planConntrackSysctls } from './plan/plan-conntrack-sysctls.ts';
 import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
 
 const notOurs = '!service.kubernetes.io/service-proxy-name';
@@ -65,11 +63,6 @@ function localAddresses(): string[] {
     .map(({ address }) => address);
 }
 
-/** Node ports on loopback need the kernel to route loopback addresses. */
-async function allowLocalhostNodePorts(config: ProxyConfig): Promise<void> {
-  if (config.localhostNodePorts) await writeFile('/proc/sys/net/ipv4/conf/all/route_localnet', '1');
-}
-
 /** The proxy for the families this machine has. Rejects when it can use none. */
 export async function createProxy({
   config,
@@ -81,7 +74,8 @@ export async function createProxy({
 }: ProxyDependencies): Promise<Component> {
   const clientConfig = loadClientConfig({ exec, clock, env }, config.kubeconfig);
   const modes = createModes({ config, exec, clock, logger });
-  const { mode, families } = await chooseMode(modes, config.mode, logger);
+  const chosen = await chooseMode(modes, config.mode, logger);
+  const { mode, families } = chosen;
   const settings = config.modes[mode.name];
   logger.info({ mode: mode.name, families }, 'the proxy programs rules in this mode');
   const metrics = createMetrics();
@@ -212,8 +206,7 @@ export async function createProxy({
     run: async (signal) => {
       await Promise.race([Promise.all([services.synced, slices.synced, nodes.synced]), aborted(signal)]);
       if (signal.aborted) return;
-      if (families.includes('IPv4') && mode.name === 'iptables') await allowLocalhostNodePorts(config);
-      await applyConntrackSysctls(planConntrackSysctls(config.conntrack, availableParallelism()), '/', logger);
+      await prepareNode(config, chosen, '/', logger);
       let loops = families.map(createLoop);
       let round = new AbortController();
       /** What rules take from the node and the machine, to compare. */

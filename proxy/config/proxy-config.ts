@@ -288,8 +288,10 @@ function isUnset(value: unknown): boolean {
 export interface LoadedConfig {
   config: ProxyConfig;
   /** What `main` does instead of running. */
-  action: 'run' | 'cleanup' | 'version' | 'help';
+  action: 'run' | 'init' | 'cleanup' | 'version' | 'help';
   warnings: string[];
+  /** The configuration file. */
+  path: string | undefined;
 }
 
 /** Decodes the command line and the file it names. Throws UsageError with one line that says what is wrong. */
@@ -313,6 +315,19 @@ export function loadProxyConfig(argv: readonly string[]): LoadedConfig {
   for (const field of withoutEffect) {
     if (!isUnset(fileValue(file, field))) warnings.push(`field ${field} of ${path} is accepted but has no effect`);
   }
-  const action = values['help'] ? 'help' : values['version'] ? 'version' : values['cleanup'] ? 'cleanup' : 'run';
-  return { config: decode(values, file), action, warnings };
+  const action = values['help']
+    ? 'help'
+    : values['version']
+      ? 'version'
+      : values['cleanup']
+        ? 'cleanup'
+        : values['init-only']
+          ? 'init'
+          : 'run';
+  return {
+    config: decode(values, file),
+    action,
+    warnings,
+    path: typeof path === 'string' && path !== '' ? path : undefined,
+  };
 }

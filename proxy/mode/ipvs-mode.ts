@@ -46,6 +46,7 @@ export function createIpvsMode(dependencies: ModeDependencies): ProxyMode {
     keptChains: (family) => computeKeptChains(planBase(base(family)), undefined),
     refusal: async (family) =>
       (await createIpvs(exec, family).refusal(scheduler)) ?? (await iptablesRefusal(createIptables(exec, family))),
+    prepare: (family) => createIpvs(exec, family).prepare({ strictArp, timeouts }),
     createApplier: (family, { detectLocal, addresses }) =>
       createIpvsApplier(
         createIpvs(exec, family),

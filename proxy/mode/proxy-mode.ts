@@ -22,6 +22,8 @@ export interface ProxyMode {
   name: ModeName;
   /** Why the mode cannot be used for a family here; undefined when it can. */
   refusal(family: IpFamily): Promise<string | undefined>;
+  /** Makes what takes more rights than rules do. A proxy that runs does it by itself; absent: there is nothing. */
+  prepare?(family: IpFamily): Promise<void>;
   createApplier(family: IpFamily, node: NodeFacts): RuleApplier;
   /** iptables chains that a mode which leaves must not remove; undefined for a mode without any. */
   keptChains(family: IpFamily): KeptChains | undefined;

@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { pino } from 'pino';
 import type { Exec } from '#kube/process/exec.ts';
 import { applyConntrackSysctls } from '../../../proxy/apply/conntrack-sysctls.ts';
+import { prepareNode } from '../../../proxy/apply/prepare-node.ts';
 import { loadProxyConfig } from '../../../proxy/config/proxy-config.ts';
+import { createConfigFileWatch } from '../../../proxy/config/watch-config-file.ts';
 import { chooseMode, createModes } from '../../../proxy/mode.ts';
 import { computeListenAddresses, computeNodePortAddresses } from '../../../proxy/model/node-port-addresses.ts';
 import { computeServiceHealth } from '../../../proxy/model/service-health.ts';
+import type { IpFamily } from '../../../proxy/model/service-port.ts';
+import { eventually } from '../../support/eventually.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { recordedStates } from '../../support/proxy-recordings.ts';
 
@@ -104,6 +108,71 @@ describe('applyConntrackSysctls', () => {
       assert.equal(readFileSync(join(sysctls, 'nf_conntrack_max'), 'utf8'), '131072');
       assert.equal(readFileSync(join(module, 'hashsize'), 'utf8'), '32768');
     } finally {
+      rmSync(root, { recursive: true });
+    }
+  });
+});
+
+describe('prepareNode', () => {
+  const { config } = loadProxyConfig(['--conntrack-max-per-core=0']);
+  const chosen = (name: 'iptables' | 'nftables') => ({
+    mode: createModes({ config, exec: assert.fail, clock: createFakeClock(), logger })[name],
+    families: ['IPv4'] as IpFamily[],
+  });
+
+  it('lets loopback be routed where mode iptables has node ports there, and writes nothing that is right', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'berth-prepare-'));
+    try {
+      const settings = join(root, 'proc/sys/net/ipv4/conf/all');
+      mkdirSync(settings, { recursive: true });
+      const path = join(settings, 'route_localnet');
+      writeFileSync(path, '0\n');
+      await prepareNode(config, chosen('nftables'), root, logger);
+      assert.equal(readFileSync(path, 'utf8'), '0\n');
+      const { config: without } = loadProxyConfig([
+        '--iptables-localhost-nodeports=false',
+        '--conntrack-max-per-core=0',
+      ]);
+      await prepareNode(without, chosen('iptables'), root, logger);
+      assert.equal(readFileSync(path, 'utf8'), '0\n');
+      await prepareNode(config, chosen('iptables'), root, logger);
+      assert.equal(readFileSync(path, 'utf8'), '1');
+      const { mtimeMs } = statSync(path);
+      await prepareNode(config, chosen('iptables'), root, logger);
+      assert.equal(statSync(path).mtimeMs, mtimeMs);
+    } finally {
+      rmSync(root, { recursive: true });
+    }
+  });
+});
+
+describe('the configuration file', () => {
+  it('ends the proxy when it becomes another one, and not while it is away', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'berth-watched-'));
+    const stop = new AbortController();
+    try {
+      const path = join(root, 'config.conf');
+      writeFileSync(path, 'a: 1\n');
+      const clock = createFakeClock();
+      let end: unknown = 'none';
+      const running = createConfigFileWatch(path, 'a: 1\n', clock)
+        .run(stop.signal)
+        .catch((error: unknown) => {
+          end = error;
+        });
+      const look = () => eventually('it waits again or has ended', async () => clock.pending > 0 || end !== 'none');
+      await clock.advance(10_000);
+      await look();
+      rmSync(path);
+      await clock.advance(10_000);
+      await look();
+      assert.equal(end, 'none');
+      writeFileSync(path, 'a: 2\n');
+      await clock.advance(10_000);
+      await running;
+      assert.match(String(end), /content of the proxy server's configuration file was updated/);
+    } finally {
+      stop.abort();
       rmSync(root, { recursive: true });
     }
   });
