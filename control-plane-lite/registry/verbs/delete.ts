@@ -121,7 +121,10 @@ export async function deleteObject(
   const written = await transactPlanned(registry.backend, key, plan);
   if (result === undefined) throw notFound(stored, name);
   if (written !== undefined && !context.dryRun) await registry.cache.reached(written.revision);
-  if (isGone && !context.dryRun) strategy.released?.(result);
+  if (isGone && !context.dryRun) {
+    strategy.released?.(result);
+    await strategy.settle?.(result);
+  }
   const hasEntry = written !== undefined && !context.dryRun;
   return { object: result, entry: hasEntry ? writtenEntry(served, written, result) : undefined, isGone };
 }

@@ -92,6 +92,7 @@ export async function updateObject(
   if (entry === undefined || result === undefined) throw notFound(stored, request.name);
   if (wasDeleted) registry.strategyOf(stored).released?.(result);
   await registry.cache.reached(entry.revision);
+  if (!context.dryRun) await registry.strategyOf(stored).settle?.(result);
   return { object: result, entry: context.dryRun ? undefined : writtenEntry(served, entry, result) };
 }
 
