@@ -4,6 +4,7 @@ import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { type FlagDefinition, type FlagValue, parseFlags, UsageError } from '#kube/process/flags.ts';
+import { parseRequestConfig, type RequestConfig, requestFlags } from './request-config.ts';
 
 /** Where objects are kept: in the data folder, or on etcd. */
 export type StoreConfig =
@@ -36,6 +37,7 @@ export interface ControlPlaneConfig {
   eventTtlMs: number;
   /** Folder of every node for volumes of the local class; absent: there is no such class. */
   localVolumeDir: string | undefined;
+  requests: RequestConfig;
   verbosity: number;
 }
 
@@ -64,6 +66,7 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   { name: 'node-monitor-grace-period', type: 'duration', description: 'silence after which a node is not ready' },
   { name: 'event-ttl', type: 'duration', description: 'how long events are kept' },
   { name: 'local-volume-dir', type: 'string', description: 'folder of the nodes for volumes of the default class' },
+  ...requestFlags,
   { name: 'v', type: 'int', description: 'verbosity of the log; 4 and more is debug' },
 ];
 
@@ -140,6 +143,7 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       nodeMonitorGraceMs: number('node-monitor-grace-period', 50_000),
       eventTtlMs: number('event-ttl', hourMs),
       localVolumeDir: values['local-volume-dir'] === undefined ? undefined : text('local-volume-dir', ''),
+      requests: parseRequestConfig(values),
       verbosity: number('v', 0),
     },
   };

@@ -6,6 +6,8 @@ import { isLongRunning } from './http/long-running.ts';
 export interface RequestMetrics {
   /** Counts a request; call the answer when it is done. */
   begin(exchange: Exchange): () => void;
+  /** Where further metrics of the server are registered. */
+  registry: Registry;
   text(): Promise<{ contentType: string; text: string }>;
 }
 
@@ -88,6 +90,7 @@ export function createRequestMetrics(
         }
       };
     },
+    registry,
     text: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };
 }

@@ -5,12 +5,12 @@ import type { AccessAttributes } from '../authz/authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
 import type { ApiContext } from './api-context.ts';
 import { dispatch, type Routes } from './dispatch.ts';
+import type { Leave, RequestLimit } from './flow-control/request-limit.ts';
 import { forbiddenAccess } from './forbidden-access.ts';
 import type { Exchange } from './http/exchange.ts';
 import { beginDeadline } from './http/request-deadline.ts';
 import { parseRequestInfo, type RequestInfo } from './http/request-info.ts';
 import { sendError } from './http/send-error.ts';
-import type { InFlightLimit } from './in-flight-limit.ts';
 import type { RequestMetrics } from './metrics.ts';
 import { type NonResourceDeps, serveNonResource } from './non-resource.ts';
 
@@ -22,7 +22,8 @@ export interface RequestHandlerDeps {
   /** The user to act as, when the request asks for that. Throws StatusError. */
   impersonate(request: IncomingMessage, user: UserInfo): UserInfo;
   metrics: RequestMetrics;
-  limit: InFlightLimit;
+  limit: RequestLimit;
+  requestTimeoutMs: number;
 }
 
 /** What a request wants access to. */
@@ -40,14 +41,38 @@ export function accessOf(info: RequestInfo): AccessAttributes {
   };
 }
 
-/** Identifies and authorizes. Throws StatusError 401 or 403. */
-export async function admit(deps: RequestHandlerDeps, exchange: Exchange): Promise<void> {
+/** Throws StatusError 401. */
+async function identify(deps: RequestHandlerDeps, exchange: Exchange): Promise<void> {
   const user = await deps.authenticate(exchange.request);
   exchange.user = user;
   exchange.user = deps.impersonate(exchange.request, user);
-  const access = accessOf(exchange.info);
-  const decision = deps.api.authorizer.authorize(exchange.user, access);
-  if (decision.verdict !== 'allow') throw forbiddenAccess(exchange.user, access, decision.reason);
+}
+
+/** Throws StatusError 403. */
+function authorize({ api }: RequestHandlerDeps, { info, user }: Exchange): void {
+  const access = accessOf(info);
+  const decision = api.authorizer.authorize(user, access);
+  if (decision.verdict !== 'allow') throw forbiddenAccess(user, access, decision.reason);
+}
+
+/**
+ * Identifies, waits for room, and authorizes. What is answered is to be called when the request is over.
+ * Throws StatusError 401, 403 or 429.
+ */
+export async function admit(deps: RequestHandlerDeps, exchange: Exchange): Promise<void> {
+  await identify(deps, exchange);
+  const entered = deps.limit.enter(exchange);
+  const leave = entered instanceof Promise ? await entered : entered;
+  leaveWhenAnswered(exchange, leave);
+  authorize(deps, exchange);
+}
+
+/** A request has its seats until its answer is with the client: what waits to be sent takes memory. */
+function leaveWhenAnswered(exchange: Exchange, leave: Leave): void {
+  const { response, info } = exchange;
+  if (info.verb === 'watch') exchange.initialised = leave;
+  if (response.destroyed || response.writableFinished) leave();
+  else response.once('close', leave);
 }
 
 export function newExchange(request: IncomingMessage, response: ServerResponse, api: ApiContext): Exchange {
@@ -64,19 +89,16 @@ export function createRequestHandler(
   return async (request, response) => {
     const exchange = newExchange(request, response, api);
     const finish = metrics.begin(exchange);
-    let leave = (): void => undefined;
-    let stopDeadline = leave;
+    let stopDeadline = (): void => undefined;
     try {
-      stopDeadline = beginDeadline(exchange, api.logger);
+      stopDeadline = beginDeadline(exchange, deps.requestTimeoutMs, api.logger);
       await admit(deps, exchange);
-      leave = deps.limit.enter(exchange);
       if (exchange.info.isResource) await dispatch(api, deps.routes, exchange);
       else await serveNonResource(deps.nonResource, exchange);
     } catch (error) {
       sendError(exchange, error, api.logger);
     } finally {
       stopDeadline();
-      leave();
       finish();
     }
   };

@@ -7,10 +7,7 @@ import type { Exchange } from './exchange.ts';
 import { isLongRunning } from './long-running.ts';
 import { sendError } from './send-error.ts';
 
-/** The most that a request may ask for, and what it gets when it does not ask. */
-const longestMs = 60_000;
-
-function deadlineMs({ info }: Exchange): number {
+function deadlineMs({ info }: Exchange, longestMs: number): number {
   const text = info.query.get('timeout') ?? '';
   if (text === '') return longestMs;
   let asked: number;
@@ -22,12 +19,17 @@ function deadlineMs({ info }: Exchange): number {
   return asked <= 0 ? longestMs : Math.min(asked, longestMs);
 }
 
-/** Starts the clock of a request. Call the answer when it is served. Throws StatusError 400 for a timeout that is none. */
-export function beginDeadline(exchange: Exchange, logger: Logger): () => void {
+/**
+ * Starts the clock of a request; `longestMs` is the most that it may ask for, and what it gets when it does not ask. Call  the answer when it is served. Throws StatusError 400 for a timeout that is none.
+ */
+export function beginDeadline(exchange: Exchange, longestMs: number, logger: Logger): () => void {
   if (isLongRunning(exchange.info)) return () => undefined;
-  const timer = setTimeout(() => {
-    const message = 'Timeout: request did not complete within the allotted timeout';
-    sendError(exchange, failure(504, 'Timeout', message, {}), logger);
-  }, deadlineMs(exchange));
+  const timer = setTimeout(
+    () => {
+      const message = 'Timeout: request did not complete within the allotted timeout';
+      sendError(exchange, failure(504, 'Timeout', message, {}), logger);
+    },
+    deadlineMs(exchange, longestMs),
+  );
   return () => clearTimeout(timer);
 }

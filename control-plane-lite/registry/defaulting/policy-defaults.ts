@@ -86,6 +86,11 @@ export function defaultPriorityLevel(level: PriorityLevelConfiguration): void {
   if (level.spec.limited !== undefined) {
     level.spec.limited.nominalConcurrencyShares ??= 30;
     level.spec.limited.lendablePercent ??= 0;
+    level.spec.limited.limitResponse ??= { type: 'Queue' };
+    const response = level.spec.limited.limitResponse;
+    if (response.type === 'Queue') {
+      response.queuing = { queues: 64, handSize: 8, queueLengthLimit: 50, ...response.queuing };
+    }
   }
   if (level.spec.exempt !== undefined) {
     level.spec.exempt.nominalConcurrencyShares ??= 0;
