@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { pino } from 'pino';
 import * as resources from '#kube/api/generated/resources.ts';
 import { systemClock } from '#kube/process/clock.ts';
-import { execOrThrow } from '#kube/process/exec.ts';
+import { type Exec, execOrThrow } from '#kube/process/exec.ts';
 import { loadProxyConfig } from '../../../proxy/config/proxy-config.ts';
 import { createProxy } from '../../../proxy/wiring.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -49,7 +49,12 @@ describe('the proxy', { skip }, () => {
   });
 
   /** Runs a proxy until `work` is done. */
-  async function withProxy(mode: string, work: () => Promise<void>, flags: string[] = []): Promise<void> {
+  async function withProxy(
+    mode: string,
+    work: () => Promise<void>,
+    flags: string[] = [],
+    exec: Exec = network.exec,
+  ): Promise<void> {
     const { config } = loadProxyConfig([
       `--kubeconfig=${plane.kubeconfig}`,
       `--proxy-mode=${mode}`,
@@ -62,7 +67,6 @@ describe('the proxy', { skip }, () => {
       '--conntrack-tcp-timeout-close-wait=0s',
       ...flags,
     ]);
-    const { exec } = network;
     const stop = new AbortController();
     const proxy = await createProxy({ config, nodeName: 'node', clock: systemClock, exec, env: {}, logger });
     const running = proxy.run(stop.signal);
@@ -152,6 +156,45 @@ describe('the proxy', { skip }, () => {
     });
     assert.deepEqual(await tracked(), ['40001', '40004']);
   });
+
+  for (const mode of ['iptables', 'nftables']) {
+    it(`names a service that the kernel refuses in an Event in mode ${mode}, and serves the others`, async () => {
+      const names = [`bad-${mode}`, `good-${mode}`];
+      const address = (index: number): string => `10.96.77.${mode === 'iptables' ? 60 + index : 70 + index}`;
+      for (const [index, name] of names.entries()) {
+        await plane.client.create(resources.services, namespace, {
+          metadata: { name },
+          spec: { type: 'LoadBalancer', clusterIP: address(index), ports: [{ name: 'p', port: 80, protocol: 'TCP' }] },
+        });
+        await plane.client.create(resources.endpointslices, namespace, {
+          metadata: { name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } },
+          addressType: 'IPv4',
+          ports: [{ name: 'p', port: 8080, protocol: 'TCP' }],
+          endpoints: [{ addresses: ['10.244.9.60'], conditions: { ready: true } }],
+        });
+      }
+      const refusing: Exec = async (file, args, options) => {
+        const isRefused = String(options?.input ?? '').includes(address(0));
+        if (isRefused) return { exitCode: 1, stdout: '', stderr: 'the kernel of the test refuses it' };
+        return network.exec(file, args, options);
+      };
+      const check = async (): Promise<void> => {
+        await eventually(
+          'an Event names it',
+          async () => {
+            const { items } = await plane.client.list(resources.events, { namespace });
+            return items.some((e) => e.reason === 'FailedToProgramService' && e.involvedObject.name === names[0]);
+          },
+          30_000,
+        );
+        const text = mode === 'iptables' ? await saved() : await listing();
+        assert.match(text, new RegExp(`${address(1).replaceAll('.', '\\.')}\\b`));
+        assert.doesNotMatch(text, new RegExp(`${address(0).replaceAll('.', '\\.')}\\b`));
+      };
+      await withProxy(mode, check, [], refusing);
+      for (const name of names) await plane.client.delete(resources.services, { namespace, name });
+    });
+  }
 
   it('tells load balancers to go elsewhere when its node is about to go, and stays alive', async () => {
     const probe = createServer().listen(0, '127.0.0.1');
