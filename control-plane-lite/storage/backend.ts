@@ -45,7 +45,7 @@ export type StoreListener = (events: readonly StoreEvent[]) => void;
 export interface Backend {
   /** Newest revision that is durable. */
   readonly revision: number;
-  /** Why nothing can be written or followed any more; undefined while all is well. */
+  /** Why nothing could be written at the last try, or followed any more; undefined while all is well. */
   readonly failure: Error | undefined;
   /** History at or before this revision is gone. */
   readonly compactedRevision: number;
@@ -93,5 +93,16 @@ export class FutureRevisionError extends Error {
     this.name = 'FutureRevisionError';
     this.requested = requested;
     this.current = current;
+  }
+}
+
+/** The store cannot take a write. Nothing of it happened; what is there can be read. */
+export class StoreWriteError extends Error {
+  readonly code = 'STORE_WRITE';
+
+  constructor(place: string, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(`the store ${place} cannot be written (${reason}): look for a full disk`, { cause });
+    this.name = 'StoreWriteError';
   }
 }

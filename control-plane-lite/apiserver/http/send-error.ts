@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { SelectorError } from '#kube/api/label-selector.ts';
 import { failure, StatusError } from '#kube/errors/status-error.ts';
 import { badRequest } from '../../registry/status-errors.ts';
-import { CompactedError, FutureRevisionError } from '../../storage/backend.ts';
+import { CompactedError, FutureRevisionError, StoreWriteError } from '../../storage/backend.ts';
 import { type Exchange, sendObject } from './exchange.ts';
 
 /** The StatusError for any failure. */
@@ -18,6 +18,11 @@ export function asStatusError(error: unknown): StatusError {
     const message = `Timeout: Too large resource version: ${error.requested}, current: ${error.current}`;
     const causes = [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }];
     return failure(504, 'Timeout', message, { causes, retryAfterSeconds: 1 });
+  }
+  if (error instanceof StoreWriteError) {
+    return failure(500, 'InternalError', `Internal error occurred: ${error.message}`, {
+      causes: [{ message: error.message }],
+    });
   }
   return failure(500, 'InternalError', 'Internal error occurred: see the log of the API server', {
     causes: [{ message: 'unexpected failure' }],

@@ -1,6 +1,8 @@
 // The embedded store: one LMDB table that is a log of writes, and in memory the newest state of each key.
-// Revisions are handed out at once, writes are committed in groups, and nothing is seen before it is on disk.
+// Revisions are handed out at once, writes are committed in groups, and nothing is seen before it is on disk. A group
+// that cannot be written, on a full disk for example, never happened: its writers are told and reading goes on.
 import { mkdir } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import {
   type Backend,
   CompactedError,
@@ -10,20 +12,29 @@ import {
   type StoredEntry,
   type StoreEvent,
   type StoreListener,
+  StoreWriteError,
   type Write,
 } from '../backend.ts';
 import { objectBytes, withRevision } from '../object-bytes.ts';
 import { rangeAt } from '../range-at.ts';
 import { lockDataDir } from './data-dir-lock.ts';
 import { encodeRecord } from './log-record.ts';
-import { type Log, openLog, readLog } from './open-log.ts';
+import { type Log, openLog, readLog, readLogHeaders } from './open-log.ts';
 
 const compactedMark = 'compacted';
-const removalsPerTurn = 2000;
+/** Of the log, looked at by compaction before others have their turn. */
+const revisionsPerSlice = 500;
 const maxRecordsAtStart = 100_000;
 const historyKeptAtStart = 10_000;
 
+/** Writes that become durable together. */
+interface WriteGroup {
+  events: StoreEvent[];
+  outcome: PromiseWithResolvers<void>;
+}
+
 class LmdbBackend implements Backend {
+  readonly #dir: string;
   readonly #log: Log;
   readonly #unlock: () => Promise<void>;
   /** The newest state of each key, writes under way included. */
@@ -32,16 +43,21 @@ class LmdbBackend implements Backend {
   #headRevision: number;
   #durableRevision: number;
   #compactedRevision: number;
-  #pending: StoreEvent[] = [];
-  #commit: Promise<void> | undefined;
+  /** What no longer is in the log because of compaction. */
+  #removedTo: number;
+  /** Collects writes while another group is being written. */
+  #pending: WriteGroup | undefined;
+  #writing: Promise<void> | undefined;
   #failure: Error | undefined;
   /** Records found when the log was opened. */
   readonly recordCount: number;
 
-  constructor(log: Log, unlock: () => Promise<void>) {
+  constructor(dir: string, log: Log, unlock: () => Promise<void>) {
+    this.#dir = dir;
     this.#log = log;
     this.#unlock = unlock;
     this.#compactedRevision = log.marks.get(compactedMark) ?? 0;
+    this.#removedTo = this.#compactedRevision;
     let last = this.#compactedRevision;
     let count = 0;
     for (const [revision, record] of readLog(log, 1)) {
@@ -80,7 +96,6 @@ class LmdbBackend implements Backend {
   }
 
   async transact(key: string, decide: (current: StoredEntry | undefined) => Write): Promise<StoredEntry | undefined> {
-    if (this.#failure !== undefined) throw this.#failure;
     const previous = this.#head.get(key);
     const write = decide(previous);
     if (write.type === 'none' || (write.type === 'delete' && previous === undefined)) {
@@ -97,8 +112,11 @@ class LmdbBackend implements Backend {
     this.#headRevision = revision;
     if (write.type === 'put') this.#head.set(key, entry);
     else this.#head.delete(key);
-    this.#pending.push({ type: write.type, revision, entry, previous });
-    await this.#committed(revision);
+    this.#pending ??= { events: [], outcome: Promise.withResolvers() };
+    const { events, outcome } = this.#pending;
+    events.push({ type: write.type, revision, entry, previous });
+    this.#writing ??= this.#writeGroups();
+    await outcome.promise;
     return entry;
   }
 
@@ -114,14 +132,17 @@ class LmdbBackend implements Backend {
 
   async compact(revision: number): Promise<void> {
     await this.#settled();
-    const target = Math.min(revision, this.#durableRevision);
-    if (target <= this.#compactedRevision) return;
-    const obsolete = this.#obsoleteAt(target);
-    this.#compactedRevision = target;
-    await this.#log.marks.put(compactedMark, target);
-    for (let at = 0; at < obsolete.length; at += removalsPerTurn) {
-      const removals = obsolete.slice(at, at + removalsPerTurn).map((old) => this.#log.records.remove(old));
-      await Promise.all(removals);
+    // Not read any more from now on, however long the removal takes.
+    this.#compactedRevision = Math.max(this.#compactedRevision, Math.min(revision, this.#durableRevision));
+    const target = this.#compactedRevision;
+    while (this.#removedTo < target) {
+      const end = Math.min(target, this.#removedTo + revisionsPerSlice);
+      const removals = this.#obsoleteIn(this.#removedTo + 1, end).map((old) => this.#log.records.remove(old));
+      // In one transaction: what is marked as compacted is compacted.
+      await committed(this.#log, [...removals, this.#log.marks.put(compactedMark, end)]);
+      this.#removedTo = Math.max(this.#removedTo, end);
+      // Requests are served between the slices.
+      await setImmediate();
     }
     await this.#log.root.flushed;
   }
@@ -145,19 +166,12 @@ class LmdbBackend implements Backend {
     return events;
   }
 
-  /** Records that no reader of `revision` or later needs: each key keeps its newest state up to there. */
-  #obsoleteAt(revision: number): number[] {
+  /** Records that nobody needs who reads after `to`: what the ones from `from` on replaced, and deletions. */
+  #obsoleteIn(from: number, to: number): number[] {
     const obsolete: number[] = [];
-    const newest = new Map<string, number>();
-    for (const [at, record] of readLog(this.#log, 1, revision)) {
-      const older = newest.get(record.key);
-      if (older !== undefined) obsolete.push(older);
-      if (record.type === 'put') {
-        newest.set(record.key, at);
-      } else {
-        newest.delete(record.key);
-        obsolete.push(at);
-      }
+    for (const [at, { type, previousRevision }] of readLogHeaders(this.#log, from, to)) {
+      if (previousRevision > 0) obsolete.push(previousRevision);
+      if (type === 'delete') obsolete.push(at);
     }
     return obsolete;
   }
@@ -170,42 +184,81 @@ class LmdbBackend implements Backend {
     return undefined;
   }
 
-  /** Waits until everything decided so far is durable. */
+  /** Waits until everything decided so far is durable, or has failed. */
   async #settled(): Promise<void> {
-    if (this.#durableRevision < this.#headRevision) await this.#committed(this.#headRevision);
-    if (this.#failure !== undefined) throw this.#failure;
+    while (this.#writing !== undefined) await this.#writing;
   }
 
-  async #committed(revision: number): Promise<void> {
-    while (this.#durableRevision < revision) {
-      this.#commit ??= this.#commitPending();
-      await this.#commit;
-      if (this.#failure !== undefined) throw this.#failure;
-    }
-  }
-
-  /** Writes one group: all that is pending when it starts. A failed write ends the store: memory and disk differ. */
-  async #commitPending(): Promise<void> {
+  async #writeGroups(): Promise<void> {
     await null;
-    const events = this.#pending;
-    this.#pending = [];
-    try {
-      const writes = events.map(({ type, revision, entry, previous }) =>
-        this.#log.records.put(
-          revision,
-          encodeRecord({ type, previousRevision: previous?.revision ?? 0, key: entry.key, value: entry.value }),
-        ),
-      );
-      await writes.at(-1);
-      await this.#log.root.flushed;
-    } catch (error) {
-      this.#failure = new Error('the store can no longer write: restart the control plane', { cause: error });
-      return;
+    for (let group = this.#pending; group !== undefined; group = this.#pending) {
+      this.#pending = undefined;
+      await this.#writeGroup(group);
     }
-    this.#commit = undefined;
-    this.#durableRevision = events.at(-1)?.revision ?? this.#durableRevision;
-    for (const listener of this.#listeners) listener(events);
+    this.#writing = undefined;
   }
+
+  /** Writes one group: all that was pending when it starts. */
+  async #writeGroup({ events, outcome }: WriteGroup): Promise<void> {
+    try {
+      await this.#put(events);
+      this.#failure = undefined;
+      this.#durableRevision = events.at(-1)?.revision ?? this.#durableRevision;
+      outcome.resolve();
+    } catch (error) {
+      const failure = new StoreWriteError(this.#dir, error);
+      this.#failure = failure;
+      const written = this.#writtenOf(events);
+      this.#durableRevision = written.at(-1)?.revision ?? this.#durableRevision;
+      const waiting = this.#pending;
+      this.#pending = undefined;
+      this.#undo([...events.slice(written.length), ...(waiting?.events ?? [])]);
+      outcome.reject(failure);
+      waiting?.outcome.promise.catch(() => undefined);
+      waiting?.outcome.reject(failure);
+      events = written;
+    }
+    if (events.length > 0) for (const listener of this.#listeners) listener(events);
+  }
+
+  async #put(events: readonly StoreEvent[]): Promise<void> {
+    const writes = events.map(({ type, revision, entry, previous }) =>
+      this.#log.records.put(
+        revision,
+        encodeRecord({ type, previousRevision: previous?.revision ?? 0, key: entry.key, value: entry.value }),
+      ),
+    );
+    await committed(this.#log, writes);
+    await this.#log.root.flushed;
+  }
+
+  /** How many of the events are in the log in spite of a failure: a group may be written in more than one piece. */
+  #writtenOf(events: readonly StoreEvent[]): StoreEvent[] {
+    const end = events.findIndex(({ revision }) => !this.#log.records.doesExist(revision));
+    return events.slice(0, end < 0 ? events.length : end);
+  }
+
+  /** Takes the newest writes back in memory. */
+  #undo(events: readonly StoreEvent[]): void {
+    for (const { entry, previous } of events.toReversed()) {
+      if (previous === undefined) this.#head.delete(entry.key);
+      else this.#head.set(entry.key, previous);
+    }
+    this.#headRevision = this.#durableRevision;
+  }
+}
+
+/** Resolves when all are committed. Throws LMDB's own error. */
+async function committed({ root }: Log, writes: readonly Promise<unknown>[]): Promise<void> {
+  // For the start of a batch the package has a promise of its own, made later; its failure would be nobody's.
+  void setImmediate()
+    .then(() => root.committed)
+    .catch(() => undefined);
+  const outcomes = await Promise.allSettled(writes);
+  const failed = outcomes.find((each) => each.status === 'rejected');
+  if (failed === undefined) return;
+  const { commitError } = failed.reason as { commitError?: Promise<never> };
+  throw await Promise.resolve(commitError ?? failed.reason).catch((error: unknown) => error);
 }
 
 /** Opens the embedded store in `dir`, alone. Throws when another process has it or it cannot be written. */
@@ -213,7 +266,7 @@ export async function openLmdbBackend(dir: string): Promise<Backend> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const unlock = await lockDataDir(dir);
   try {
-    const backend = new LmdbBackend(openLog(dir), unlock);
+    const backend = new LmdbBackend(dir, openLog(dir), unlock);
     // A control plane that never ran long enough to compact must not grow for ever.
     if (backend.recordCount > maxRecordsAtStart) await backend.compact(backend.revision - historyKeptAtStart);
     return backend;

@@ -22,15 +22,17 @@ export function encodeRecord(record: LogRecord): Buffer {
   return bytes;
 }
 
+/** Decodes what comes before the key. Throws for bytes that are no record. */
+export function decodeHeader(bytes: Buffer): Pick<LogRecord, 'type' | 'previousRevision'> {
+  const type = bytes.length < headerBytes ? 0 : bytes.readUInt8(0);
+  if (type !== 1 && type !== 2) throw new Error(`a log record has the unknown type ${type}: the store is damaged`);
+  return { type: type === 1 ? 'put' : 'delete', previousRevision: bytes.readUIntBE(1, 6) };
+}
+
 /** Decodes a record; `value` shares memory with `bytes`. Throws for bytes that are no record. */
 export function decodeRecord(bytes: Buffer): LogRecord {
-  const type = bytes.readUInt8(0);
-  if (type !== 1 && type !== 2) throw new Error(`a log record has the unknown type ${type}: the store is damaged`);
+  const header = decodeHeader(bytes);
   const keyEnd = headerBytes + bytes.readUInt16BE(7);
-  return {
-    type: type === 1 ? 'put' : 'delete',
-    previousRevision: bytes.readUIntBE(1, 6),
-    key: bytes.toString('utf8', headerBytes, keyEnd),
-    value: bytes.subarray(keyEnd),
-  };
+  if (keyEnd > bytes.length) throw new Error('a log record ends within its key: the store is damaged');
+  return { ...header, key: bytes.toString('utf8', headerBytes, keyEnd), value: bytes.subarray(keyEnd) };
 }
