@@ -154,14 +154,13 @@ export function createFlowController(deps: FlowControllerDeps): FlowController {
 
   return {
     enter: (exchange) => {
-      const { info, user, response } = exchange;
+      const { info, user } = exchange;
       const isWatch = info.verb === 'watch';
       if (isLongRunning(info) && !isWatch) return () => undefined;
       const classified = classify(info, user);
       if (classified === undefined) return () => undefined;
       const { schema, level } = classified;
-      response.setHeader('X-Kubernetes-PF-FlowSchema-UID', schema.metadata.uid ?? '');
-      response.setHeader('X-Kubernetes-PF-PriorityLevel-UID', level.config.uid);
+      exchange.flow = { schemaUid: schema.metadata.uid ?? '', levelUid: level.config.uid };
       const seats = info.isResource ? estimateSeats(info, () => deps.storedObjects(info)) : 1;
       return level.config.isExempt ? enterExempt(level, schema, seats) : enterLimited(exchange, classified, seats);
     },

@@ -16,6 +16,8 @@ export interface Exchange {
   warnings: string[];
   nowMs: number;
   protobuf: ProtobufCodec;
+  /** Where priority and fairness took the request: headers of the answer say so. */
+  flow?: { schemaUid: string; levelUid: string };
   /** To be called when a watch has sent its initial state: what follows costs little. */
   initialised?: () => void;
 }
@@ -68,6 +70,7 @@ export function sendBytes(exchange: Exchange, code: number, contentType: string,
     'Content-Length': bytes.length,
     'Cache-Control': 'no-cache, private',
   };
+  addFlowHeaders(exchange, headers);
   if (warnings.length > 0) headers['Warning'] = warningHeaders(warnings);
   if (bytes.length >= gzipFromBytes && takesGzip(exchange)) {
     sendZipped(response, code, headers, bytes);
@@ -75,6 +78,13 @@ export function sendBytes(exchange: Exchange, code: number, contentType: string,
   }
   response.writeHead(code, headers);
   response.end(exchange.request.method === 'HEAD' ? undefined : bytes);
+}
+
+/** Sent with the other headers: setting them one by one is slower. */
+export function addFlowHeaders({ flow }: Exchange, headers: OutgoingHttpHeaders): void {
+  if (flow === undefined) return;
+  headers['X-Kubernetes-PF-FlowSchema-UID'] = flow.schemaUid;
+  headers['X-Kubernetes-PF-PriorityLevel-UID'] = flow.levelUid;
 }
 
 function takesGzip({ request }: Exchange): boolean {

@@ -1,8 +1,9 @@
 // Where the events of a watch go: an answer that goes on, or the messages of a WebSocket.
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { acceptWebSocket, HandshakeError, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
 import { badRequest } from '../../registry/status-errors.ts';
-import { type Exchange, warningHeaders } from '../http/exchange.ts';
+import { addFlowHeaders, type Exchange, warningHeaders } from '../http/exchange.ts';
 import { protobufMediaType } from '../http/negotiate.ts';
 
 export interface WatchSink {
@@ -19,18 +20,21 @@ export interface WatchSink {
 const maxBufferedBytes = 64 * 1024 * 1024;
 
 /** Events in the body of the answer. */
-export function createResponseSink({ response, warnings }: Exchange): WatchSink {
+export function createResponseSink(exchange: Exchange): WatchSink {
+  const { response, warnings } = exchange;
   let isClosed = response.destroyed;
   response.on('close', () => {
     isClosed = true;
   });
   return {
     begin: (contentType) => {
-      response.writeHead(200, {
+      const headers: OutgoingHttpHeaders = {
         'Content-Type': contentType,
         'Cache-Control': 'no-cache, private',
         ...(warnings.length > 0 ? { Warning: warningHeaders(warnings) } : {}),
-      });
+      };
+      addFlowHeaders(exchange, headers);
+      response.writeHead(200, headers);
       response.flushHeaders();
     },
     write: (frames) => {
