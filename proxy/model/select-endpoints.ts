@@ -16,6 +16,8 @@ export interface SelectedEndpoints {
   local: Endpoint[];
   /** Every endpoint that some traffic of this node may reach. */
   reachable: Endpoint[];
+  /** Addresses of UDP endpoints that answer, draining ones too, wherever they are: flows to them are not stale. */
+  serving: readonly string[];
   /** False when the Service has no usable endpoint on any node: traffic is rejected rather than dropped. */
   any: boolean;
 }
@@ -59,10 +61,11 @@ export function selectEndpoints(
   node: NodeTopology,
 ): SelectedEndpoints {
   const cluster = usesClusterEndpoints(port) ? selectCluster(endpoints, node) : [];
-  if (!usesLocalEndpoints(port)) return { cluster, local: [], reachable: cluster, any: cluster.length > 0 };
+  const serving = port.protocol === 'UDP' ? endpoints.filter((each) => each.serving).map(({ ip }) => ip) : [];
+  if (!usesLocalEndpoints(port)) return { cluster, local: [], reachable: cluster, serving, any: cluster.length > 0 };
   const local = selectLocal(endpoints);
   const seen = new Set(cluster);
   const reachable = [...cluster, ...local.filter((endpoint) => !seen.has(endpoint))];
   const any = cluster.length > 0 || endpoints.some((endpoint) => endpoint.ready || isDraining(endpoint));
-  return { cluster, local, reachable, any };
+  return { cluster, local, reachable, serving, any };
 }

@@ -1,5 +1,5 @@
 // Which connection tracking entries of UDP services are stale after a change. TCP needs none of this:
-// its peers notice. Flows to endpoints that still exist are never named.
+// its peers notice. Flows to endpoints that still answer are never named, also where new ones go elsewhere.
 import { canonicalAddress } from '../model/cidr.ts';
 import type { PortState } from '../model/service-state.ts';
 
@@ -25,7 +25,7 @@ export function planConntrackCleanup(before: PortState | undefined, after: PortS
   const state = after ?? before;
   if (state === undefined || state.port.protocol !== 'UDP') return [];
   const { family } = state.port;
-  const kept = new Set((after?.endpoints.reachable ?? []).map((endpoint) => endpoint.ip));
+  const kept = new Set(after?.endpoints.serving ?? []);
   const deletions: ConntrackDeletion[] = [];
   const add = (from: PortState, endpointIP?: string): void => {
     for (const { address, port } of frontends(from)) {
@@ -38,10 +38,10 @@ export function planConntrackCleanup(before: PortState | undefined, after: PortS
     }
   };
   if (before !== undefined) {
-    for (const endpoint of before.endpoints.reachable) if (!kept.has(endpoint.ip)) add(before, endpoint.ip);
+    for (const ip of before.endpoints.serving) if (!kept.has(ip)) add(before, ip);
   }
   // Flows from before there were endpoints were not translated and would stay so.
-  const gained = (before?.endpoints.reachable.length ?? 0) === 0 && kept.size > 0;
+  const gained = (before?.endpoints.reachable.length ?? 0) === 0 && (after?.endpoints.reachable.length ?? 0) > 0;
   if (gained && after !== undefined) add(after);
   return deletions;
 }
@@ -72,8 +72,8 @@ export function planStaleFlows(
     const owner =
       owners.get(`${destination} ${port}`) ?? (nodeAddresses.has(destination) ? owners.get(` ${port}`) : undefined);
     if (owner === undefined) continue;
-    const { reachable } = owner.endpoints;
-    if (reachable.some(({ ip }) => canonicalAddress(ip) === answeredFrom)) continue;
+    const { reachable, serving } = owner.endpoints;
+    if (serving.some((ip) => canonicalAddress(ip) === answeredFrom)) continue;
     const isTranslated = answeredFrom !== destination;
     // Without endpoints nothing is translated: such a flow is as it must be.
     if (!isTranslated && reachable.length === 0) continue;

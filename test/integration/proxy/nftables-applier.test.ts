@@ -44,7 +44,7 @@ describe('the nftables applier on the kernel', { skip }, () => {
     const variants = states.map(([key, ports]): [string, ServiceState[]] => {
       const none = new Map(
         [...ports].map(([id, { port }]) => {
-          return [id, { port, endpoints: { cluster: [], local: [], reachable: [], any: false } }] as const;
+          return [id, { port, endpoints: { cluster: [], local: [], reachable: [], serving: [], any: false } }] as const;
         }),
       );
       const sticky = (seconds: number): ServiceState =>

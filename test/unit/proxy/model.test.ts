@@ -169,6 +169,26 @@ describe('planConntrackCleanup', () => {
     ]);
   });
 
+  it('leaves flows to an endpoint that is draining, until it no longer answers', () => {
+    const draining = { ...ready('10.1.0.1'), conditions: { ready: false, serving: true, terminating: true } };
+    const ended = { ...ready('10.1.0.1'), conditions: { ready: false, serving: false, terminating: true } };
+    const both = (first: ReturnType<typeof ready>) =>
+      [
+        ...computeServiceState(
+          service(udp),
+          [slice([first, ready('10.1.0.2')], [{ name: 'p', port: 53, protocol: 'UDP' }])],
+          'IPv4',
+          node,
+        ).values(),
+      ][0];
+    const before = both(ready('10.1.0.1'));
+    assert.deepEqual(planConntrackCleanup(before, both(draining)), []);
+    assert.deepEqual(
+      planConntrackCleanup(both(draining), both(ended)).map(({ endpointIP }) => endpointIP),
+      ['10.1.0.1', '10.1.0.1'],
+    );
+  });
+
   it('deletes flows of a service that is gone', () => {
     assert.equal(planConntrackCleanup(stateOf(udp, ['10.1.0.1']), undefined).length, 2);
   });
