@@ -34,11 +34,19 @@ const gauges: readonly [string, string, (level: Level) => number][] = [
 export function createFlowMetrics(registry: Registry, levels: () => readonly Level[]): FlowMetrics {
   const registers = [registry];
   const name = (rest: string) => `apiserver_flowcontrol_${rest}`;
-  const dispatched = new Counter({
+  /** Counted for every request, and told only when somebody asks. */
+  const dispatched = new Map<string, { level: string; schema: string; count: number }>();
+  new Counter({
     name: name('dispatched_requests_total'),
     help: 'Requests that were let in.',
     labelNames: byFlow,
     registers,
+    collect() {
+      this.reset();
+      for (const { level, schema, count } of dispatched.values()) {
+        this.inc({ priority_level: level, flow_schema: schema }, count);
+      }
+    },
   });
   const rejected = new Counter({
     name: name('rejected_requests_total'),
@@ -74,7 +82,10 @@ export function createFlowMetrics(registry: Registry, levels: () => readonly Lev
   }
   return {
     dispatched: (level, schema, waitedMs) => {
-      dispatched.inc({ priority_level: level, flow_schema: schema });
+      const key = `${level} ${schema}`;
+      const known = dispatched.get(key);
+      if (known === undefined) dispatched.set(key, { level, schema, count: 1 });
+      else known.count += 1;
       if (waitedMs === undefined) return;
       waited.observe({ priority_level: level, flow_schema: schema, execute: 'true' }, waitedMs / 1000);
     },
