@@ -16,15 +16,19 @@ import { runtimeClassAdmission } from './runtime-class.ts';
 import { serviceAccountAdmission } from './service-account.ts';
 import { defaultIngressClass, defaultStorageClass, storageObjectInUseProtection } from './storage-defaults.ts';
 import { taintNodesByCondition } from './taint-nodes-by-condition.ts';
+import type { WebhookDeps } from './webhook/ask-webhook.ts';
+import { createMutatingWebhooks } from './webhook/mutating-webhooks.ts';
+import { createValidatingWebhooks } from './webhook/validating-webhooks.ts';
 
 export interface DefaultPluginDeps extends QuotaDeps {
   authorizer: Authorizer;
   rbac: RbacAuthorizer;
+  webhooks: WebhookDeps;
 }
 
 /** Every plugin that is on. */
 export function defaultPlugins(deps: DefaultPluginDeps): AdmissionPlugin[] {
-  const { authorizer, rbac } = deps;
+  const { authorizer, rbac, webhooks } = deps;
   return [
     namespaceLifecycle,
     limitRanger,
@@ -41,6 +45,8 @@ export function defaultPlugins(deps: DefaultPluginDeps): AdmissionPlugin[] {
     defaultIngressClass,
     createCertificateApproval(authorizer),
     createRbacEscalation(authorizer, rbac),
+    createMutatingWebhooks(webhooks),
+    createValidatingWebhooks(webhooks),
     createQuotaAdmission(deps),
   ];
 }

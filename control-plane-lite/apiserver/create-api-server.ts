@@ -8,6 +8,7 @@ import type { Component } from '#kube/process/component.ts';
 import { defaultPlugins } from '../admission/default-plugins.ts';
 import { chainAdmission } from '../admission/plugin.ts';
 import { followQuotas } from '../admission/quota/quota-status.ts';
+import { createWebhookMetrics } from '../admission/webhook/webhook-metrics.ts';
 import { chainAuthenticators } from '../authn/authenticator.ts';
 import { createBearerTokenAuthenticator } from '../authn/bearer-token.ts';
 import { createBootstrapTokens } from '../authn/bootstrap-token.ts';
@@ -111,7 +112,16 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const nodeAuthorizer = createNodeAuthorizer(parts.objects);
   followPods(parts, nodeAuthorizer);
   const authorizer = unionAuthorizer([nodeAuthorizer, rbac]);
-  const registry: Registry = { ...parts, admission: chainAdmission(defaultPlugins({ ...parts, authorizer, rbac })) };
+  const metrics = createRequestMetrics(function* () {
+    for (const { resource, storagePrefix } of parts.table.all) {
+      if (storagePrefix === '') continue;
+      const name = resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
+      yield [name, parts.cache.resource(storagePrefix).size];
+    }
+  }, deps.metricsRegistry);
+  const webhooks = { ...parts, authorizer, callWebhook, metrics: createWebhookMetrics(metrics.registry), logger };
+  const plugins = defaultPlugins({ ...parts, authorizer, rbac, webhooks });
+  const registry: Registry = { ...parts, admission: chainAdmission(plugins) };
   const tokens = await createServiceAccountTokens(pki.serviceAccount, config.issuer, registry.objects);
   const bootstrapTokens = createBootstrapTokens(registry.objects);
   const api: ApiContext = {
@@ -124,13 +134,6 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     nowMs: clock.now,
     stopping: stopping.signal,
   };
-  const metrics = createRequestMetrics(function* () {
-    for (const { resource, storagePrefix } of registry.table.all) {
-      if (storagePrefix === '') continue;
-      const name = resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
-      yield [name, registry.cache.resource(storagePrefix).size];
-    }
-  }, deps.metricsRegistry);
   const { isFair, limits } = config.requests;
   const flows = createFlowControl({ isFair, limits, registry, metricsRegistry: metrics.registry, nowMs: clock.now });
   let isBootstrapped = false;

@@ -8,6 +8,7 @@ import { watchObjects } from './handlers/watch.ts';
 import { deleteMany, deleteOne, postObject, putObject } from './handlers/write.ts';
 import { type Exchange, sendText } from './http/exchange.ts';
 import { requireObject } from './http/negotiate.ts';
+import { admitConnect } from './subresources/admit-connect.ts';
 
 const verbHandlers: Record<string, ResourceHandler> = {
   get: getObject,
@@ -87,5 +88,6 @@ export async function dispatch(api: ApiContext, routes: Routes, exchange: Exchan
     if (served.isCustom !== true) throw methodNotAllowed();
     throw methodNotSupported(served.resource, actions[info.verb] ?? info.verb);
   }
+  await admitConnect(api, exchange, served);
   await handler(api, exchange, served);
 }

@@ -11,6 +11,7 @@ import type { Exchange } from './http/exchange.ts';
 import { sendError } from './http/send-error.ts';
 import type { ProxyHandlers } from './proxy/proxy-handlers.ts';
 import { accessOf, admit, newExchange, type RequestHandlerDeps } from './request-handler.ts';
+import { admitConnect } from './subresources/admit-connect.ts';
 import { createWebSocketSink } from './watch/watch-sink.ts';
 
 /** Subresources of pods that run things: who may only read must not get there with a WebSocket, which is a GET. */
@@ -49,6 +50,7 @@ export function createUpgradeHandler(
         return;
       }
       const isServed = served?.subresources.has(info.subresource) === true;
+      if (served !== undefined && isServed) await admitConnect(api, exchange, served);
       const proxied = isServed ? proxies.upgrade(api, exchange, socket, head) : undefined;
       if (proxied === undefined) throw failure(400, 'BadRequest', 'this path does not upgrade connections');
       await proxied;

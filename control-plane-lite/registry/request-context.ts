@@ -17,4 +17,6 @@ export interface RequestContext {
   fieldManager: string;
   /** Sent to the client as Warning headers. */
   warn(text: string): void;
+  /** Noted beside the request in the audit log. */
+  annotate?(key: string, value: string): void;
 }

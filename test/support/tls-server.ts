@@ -16,6 +16,8 @@ export interface TlsServer {
 export interface TlsServerOptions {
   /** Names of the certificate beside 127.0.0.1 and localhost. */
   names?: readonly string[];
+  /** Address to listen on; absent: 127.0.0.1. */
+  host?: string;
   /** Authority that clients' certificates are asked to be of. */
   clientCaPem?: string;
   handle(request: IncomingMessage, response: ServerResponse, body: string): void | Promise<void>;
@@ -58,7 +60,7 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
       });
     },
   );
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, options.host ?? '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
     caBundle: Buffer.from(authority.certPem).toString('base64'),

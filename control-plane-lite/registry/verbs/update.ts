@@ -84,7 +84,7 @@ export async function updateObject(
       wasDeleted = true;
       return { write: { type: 'delete' }, undo };
     }
-    const isCurrent = served.view?.isCurrent(current) ?? true;
+    const isCurrent = current.isStale !== true && (served.view?.isCurrent(current) ?? true);
     if (isCurrent && isUnchanged(object, previous)) return { write: { type: 'none' }, undo };
     return { write: yield* writeOf(registry, served, object), undo };
   }
