@@ -34,7 +34,7 @@ describe('wrong use of the berth command', () => {
     [
       'a proxy mode there is not',
       ['proxy', '--proxy-mode=magic'],
-      /proxy mode "magic" is not available.*allowed: iptables/,
+      /^berth: KubeProxyConfiguration\.Mode\.ProxyMode: Invalid value: "magic": must be iptables, ipvs, nftables or blank/,
     ],
     ['a bad duration', ['proxy', '--iptables-sync-period=soon'], /"soon" is not a duration/],
     [
