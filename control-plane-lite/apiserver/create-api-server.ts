@@ -5,6 +5,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#kube/api/generated/resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
+import { withConfigurationRules } from '../admission/configuration-rules.ts';
 import { defaultPlugins } from '../admission/default-plugins.ts';
 import { chainAdmission } from '../admission/plugin.ts';
 import { followQuotas } from '../admission/quota/quota-status.ts';
@@ -101,7 +102,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const clusterIps = createClusterIpObjects({ logger, clock });
   const parts = {
     ...builtIn,
-    rules: kinds.withRules(builtIn.rules),
+    rules: kinds.withRules(withConfigurationRules(builtIn.rules)),
     strategyOf: kinds.withStrategies(clusterIps.withStrategies(builtIn.strategyOf)),
   };
   const callWebhook = createWebhookCaller(parts.objects, Math.random);

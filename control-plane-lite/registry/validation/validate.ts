@@ -18,7 +18,6 @@ import * as policy from './policy-validation.ts';
 import * as network from './service-network-validation.ts';
 import * as service from './service-validation.ts';
 import * as storage from './storage-validation.ts';
-import { validateWebhookConfiguration } from './webhook-validation.ts';
 import * as workload from './workload-validation.ts';
 
 interface Rules {
@@ -70,8 +69,6 @@ const tables: Record<string, Rules> = {
   'certificates.k8s.io/CertificateSigningRequest': rules(policy.validateCertificateSigningRequest, () => []),
   'storage.k8s.io/StorageClass': rules(storage.validateStorageClass, storage.validateStorageClassUpdate),
   'storage.k8s.io/CSIDriver': rules(storage.validateCsiDriver, storage.validateCsiDriverUpdate),
-  'admissionregistration.k8s.io/ValidatingWebhookConfiguration': rules(validateWebhookConfiguration),
-  'admissionregistration.k8s.io/MutatingWebhookConfiguration': rules(validateWebhookConfiguration),
   'apiextensions.k8s.io/CustomResourceDefinition': rules(validateDefinition, validateDefinitionUpdate),
 };
 

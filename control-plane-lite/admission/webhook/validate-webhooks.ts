@@ -13,9 +13,9 @@ import {
   requiredField,
   unsupportedField,
 } from '#kube/errors/field-error.ts';
-import { conditionNames } from '../../admission/matching/condition-names.ts';
-import { labelSelector, oneOf } from './field-checks.ts';
-import { validateClientConfig, validateMatchConditions, validateRules } from './match-condition-validation.ts';
+import { labelSelector, oneOf } from '../../registry/validation/field-checks.ts';
+import { conditionNames } from '../matching/condition-names.ts';
+import { validateClientConfig, validateMatchConditions, validateRules } from '../matching/validate-matching.ts';
 
 function validateName(name: string, path: string): FieldError[] {
   if (name === '') return [requiredField(path)];

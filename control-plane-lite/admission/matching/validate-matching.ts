@@ -9,7 +9,7 @@ import {
   tooManyField,
 } from '#kube/errors/field-error.ts';
 import { compileExpression, type Declarations } from '../../cel/compile-expression.ts';
-import { oneOf } from './field-checks.ts';
+import { oneOf } from '../../registry/validation/field-checks.ts';
 
 const maxConditions = 64;
 const operations = ['CREATE', 'UPDATE', 'DELETE', 'CONNECT', '*'];
