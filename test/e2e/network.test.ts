@@ -1,7 +1,7 @@
 // Services and cluster DNS as pods on a real cluster meet them, by the names of the behaviours they prove.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { endpoints, endpointslices, services } from '#kube/api/generated/resources.ts';
+import { endpoints, endpointslices, servicecidrs, services } from '#kube/api/generated/resources.ts';
 import { clustersUnavailable } from '../support/e2e-cluster.ts';
 import { askUdpFromNode, createCertificate, startEchoClient, startEchoPod } from '../support/echo-pods.ts';
 import { eventually } from '../support/eventually.ts';
@@ -217,6 +217,16 @@ describe('the network of a cluster', { skip: clustersUnavailable() ?? false, con
     await waitAnswers(`http://${spec.clusterIP}/`, ['b']);
     await node.cluster.kubectl('delete', 'pod', '-n', namespace, 'b');
     await waitEndpoints('svc', []);
+  });
+
+  behaviour('serves a service whose address is of a range that was added', async ({ serve, create, waitAnswers }) => {
+    await serve(['a']);
+    const range = { metadata: { name: 'more' }, spec: { cidrs: ['203.0.113.0/24'] } };
+    await node.client.create(servicecidrs, undefined, range);
+    const clusterIP = '203.0.113.10';
+    const { spec } = await create('svc', { clusterIP, selector, ports });
+    assert.equal(spec.clusterIP, clusterIP);
+    await waitAnswers(`http://${clusterIP}/`, ['a']);
   });
 
   behaviour('Services should serve multiport endpoints from pods', async (tests) => {
