@@ -6,9 +6,11 @@ import { systemClock } from '#kube/process/clock.ts';
 import { runGroup } from '#kube/process/component.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { describeFlags } from '#kube/process/flags.ts';
+import { replaceFile } from '#kube/process/replace-file.ts';
 import { createServiceNotifier } from '#kube/process/service-notifier.ts';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
 import { prepareNode } from './apply/prepare-node.ts';
+import { renderDefaultConfig } from './config/default-config.ts';
 import { honouredFlags } from './config/flags.ts';
 import { loadProxyConfig } from './config/proxy-config.ts';
 import { createConfigFileWatch } from './config/watch-config-file.ts';
@@ -17,7 +19,7 @@ import { createProxy } from './wiring.ts';
 
 /** Runs the proxy until the signal is aborted. Throws UsageError for a wrong command line. */
 export async function main(argv: readonly string[], signal: AbortSignal): Promise<void> {
-  const { config, action, warnings, path } = loadProxyConfig(argv);
+  const { config, action, warnings, path, writeTo } = loadProxyConfig(argv);
   const loaded = path === undefined ? '' : readFileSync(path, 'utf8');
   if (action === 'help') {
     process.stdout.write(describeFlags('proxy', honouredFlags));
@@ -30,6 +32,11 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   const level = config.verbosity >= 4 ? 'debug' : 'info';
   const logger = pino({ level, base: { component: 'proxy' } }, pino.destination({ dest: 2, sync: true }));
   for (const warning of warnings) logger.warn(warning);
+  if (writeTo !== undefined) {
+    await replaceFile(writeTo, renderDefaultConfig(), { mode: 0o644 });
+    logger.info({ path: writeTo }, 'wrote the default configuration');
+    return;
+  }
   if (action === 'cleanup') {
     const modes = Object.values(createModes({ config, exec: systemExec, clock: systemClock, logger }));
     for (const mode of modes) for (const family of ['IPv4', 'IPv6'] as const) await mode.cleanup(family);

@@ -51,6 +51,7 @@ export const honouredFlags: readonly FlagDefinition[] = [
   { name: 'dns-domain', type: 'string', description: 'the cluster domain, cluster.local where absent; berth only' },
   { name: 'cleanup', type: 'boolean', description: 'remove all rules of the proxy and exit' },
   { name: 'init-only', type: 'boolean', description: 'change what takes full rights to change, and exit' },
+  { name: 'write-config-to', type: 'string', description: 'write the default configuration to this file, and exit' },
   { name: 'v', type: 'int', description: 'log verbosity' },
   { name: 'version', type: 'boolean', description: 'print the version and exit' },
   { name: 'help', type: 'boolean', description: 'print this text' },
@@ -76,7 +77,6 @@ const notHonoured: [string, FlagDefinition['type']][] = [
   ['profiling', 'boolean'],
   ['show-hidden-metrics-for-version', 'string'],
   ['vmodule', 'string'],
-  ['write-config-to', 'string'],
 ];
 
 /** Flags that are accepted so that a kube-proxy command line works, and warned about when given. */

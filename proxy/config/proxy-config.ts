@@ -292,6 +292,8 @@ export interface LoadedConfig {
   warnings: string[];
   /** The configuration file. */
   path: string | undefined;
+  /** Where the default configuration is to be written instead of anything else. */
+  writeTo: string | undefined;
 }
 
 /** Decodes the command line and the file it names. Throws UsageError with one line that says what is wrong. */
@@ -315,19 +317,17 @@ export function loadProxyConfig(argv: readonly string[]): LoadedConfig {
   for (const field of withoutEffect) {
     if (!isUnset(fileValue(file, field))) warnings.push(`field ${field} of ${path} is accepted but has no effect`);
   }
-  const action = values['help']
-    ? 'help'
-    : values['version']
-      ? 'version'
-      : values['cleanup']
-        ? 'cleanup'
-        : values['init-only']
-          ? 'init'
-          : 'run';
-  return {
-    config: decode(values, file),
-    action,
-    warnings,
-    path: typeof path === 'string' && path !== '' ? path : undefined,
+  const given = (name: string): string | undefined => {
+    const value = values[name];
+    return typeof value === 'string' && value !== '' ? value : undefined;
   };
+  const writeTo = given('write-config-to');
+  const actions: [string, LoadedConfig['action']][] = [
+    ['help', 'help'],
+    ['version', 'version'],
+    ['cleanup', 'cleanup'],
+    ['init-only', 'init'],
+  ];
+  const action = actions.find(([flag]) => values[flag] === true)?.[1] ?? 'run';
+  return { config: decode(values, file), action, warnings, path: given('config'), writeTo };
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { renderDefaultConfig } from '../../../proxy/config/default-config.ts';
 import { loadProxyConfig } from '../../../proxy/config/proxy-config.ts';
 import { planConntrackSysctls } from '../../../proxy/plan/plan-conntrack-sysctls.ts';
 
@@ -71,6 +72,18 @@ describe('loadProxyConfig', () => {
     const { config: defaults } = loadProxyConfig(['--hostname-override=node-1']);
     assert.deepEqual(config, { ...defaults, kubeconfig: '/var/lib/kube-proxy/kubeconfig.conf' });
     assert.deepEqual([warnings, action], [[], 'run']);
+  });
+
+  it('writes a file that stands for no configuration', () => {
+    assert.equal(loadProxyConfig(['--write-config-to=/x']).writeTo, '/x');
+    const path = join(dir, 'defaults.yaml');
+    writeFileSync(path, renderDefaultConfig());
+    const { config, warnings } = loadProxyConfig([`--config=${path}`]);
+    assert.deepEqual(config, loadProxyConfig([]).config);
+    assert.deepEqual(
+      warnings.filter((text) => !/configSyncPeriod/.test(text)),
+      [],
+    );
   });
 
   it('switches a server off whose address is given as empty', () => {
