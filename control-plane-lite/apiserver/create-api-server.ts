@@ -32,6 +32,7 @@ import type { RequestContext } from '../registry/request-context.ts';
 import type { Backend, StoredEntry } from '../storage/backend.ts';
 import { createWebhookCaller } from '../webhooks/call-webhook.ts';
 import type { ApiContext } from './api-context.ts';
+import { openAuditor } from './audit/open-auditor.ts';
 import { createClusterIpObjects } from './cluster-ip-objects.ts';
 import { createRegistry } from './create-registry.ts';
 import { followDefinitions } from './custom-resources.ts';
@@ -137,6 +138,11 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   };
   const { isFair, limits } = config.requests;
   const flows = createFlowControl({ isFair, limits, registry, metricsRegistry: metrics.registry, nowMs: clock.now });
+  const auditor = await openAuditor(config.requests.audit, {
+    logger,
+    metricsRegistry: metrics.registry,
+    nowMs: clock.now,
+  });
   let isBootstrapped = false;
   const checks: HealthCheck[] = [
     { name: 'ping', failing: () => undefined },
@@ -175,6 +181,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     ]),
     impersonate: createImpersonation(authorizer),
     metrics,
+    auditor,
     limit: flows.limit,
     requestTimeoutMs: config.requests.timeoutMs,
   };
@@ -255,6 +262,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
         stopRoles();
         stopStorage();
         await maintenance;
+        await auditor.close();
         open.close();
       }
     },

@@ -4,6 +4,8 @@ import { anonymousUser } from '../authn/authenticator.ts';
 import type { AccessAttributes } from '../authz/authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
 import type { ApiContext } from './api-context.ts';
+import { auditIdOf } from './audit/audit-id.ts';
+import type { Auditor } from './audit/create-auditor.ts';
 import { dispatch, type Routes } from './dispatch.ts';
 import type { Leave, RequestLimit } from './flow-control/request-limit.ts';
 import { forbiddenAccess } from './forbidden-access.ts';
@@ -22,6 +24,7 @@ export interface RequestHandlerDeps {
   /** The user to act as, when the request asks for that. Throws StatusError. */
   impersonate(request: IncomingMessage, user: UserInfo): UserInfo;
   metrics: RequestMetrics;
+  auditor: Auditor;
   limit: RequestLimit;
   requestTimeoutMs: number;
 }
@@ -41,17 +44,29 @@ export function accessOf(info: RequestInfo): AccessAttributes {
   };
 }
 
+/** Of requests whose user could not be found out. */
+const unknownUser: UserInfo = { username: '', groups: [] };
+
 /** Throws StatusError 401. */
 async function identify(deps: RequestHandlerDeps, exchange: Exchange): Promise<void> {
-  const user = await deps.authenticate(exchange.request);
+  const user = await deps.authenticate(exchange.request).catch((error: unknown) => {
+    exchange.audit = deps.auditor.begin(exchange, unknownUser);
+    throw error;
+  });
   exchange.user = user;
+  exchange.audit = deps.auditor.begin(exchange, user);
   exchange.user = deps.impersonate(exchange.request, user);
+  if (exchange.audit !== undefined && exchange.user !== user) exchange.audit.impersonated = exchange.user;
 }
 
 /** Throws StatusError 403. */
-function authorize({ api }: RequestHandlerDeps, { info, user }: Exchange): void {
+function authorize({ api }: RequestHandlerDeps, { info, user, audit }: Exchange): void {
   const access = accessOf(info);
   const decision = api.authorizer.authorize(user, access);
+  if (audit !== undefined) {
+    audit.annotations['authorization.k8s.io/decision'] = decision.verdict === 'allow' ? 'allow' : 'forbid';
+    audit.annotations['authorization.k8s.io/reason'] = decision.reason;
+  }
   if (decision.verdict !== 'allow') throw forbiddenAccess(user, access, decision.reason);
 }
 
@@ -78,7 +93,16 @@ function leaveWhenAnswered(exchange: Exchange, leave: Leave): void {
 export function newExchange(request: IncomingMessage, response: ServerResponse, api: ApiContext): Exchange {
   const info = parseRequestInfo(request.method ?? 'GET', request.url ?? '/');
   const nowMs = api.nowMs();
-  return { request, response, info, user: anonymousUser, warnings: [], nowMs, protobuf: api.protobuf };
+  return {
+    request,
+    response,
+    info,
+    user: anonymousUser,
+    warnings: [],
+    nowMs,
+    protobuf: api.protobuf,
+    auditId: auditIdOf(request),
+  };
 }
 
 /** Serves one request; never rejects. */

@@ -34,6 +34,8 @@ export function createUpgradeHandler(
   return (request, socket, head) => {
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
+    // What the audit log says of a request that was upgraded; answers say otherwise themselves.
+    response.statusCode = 101;
     response.assignSocket(socket as Socket);
     response.on('finish', () => socket.end());
     socket.on('error', (error) => api.logger.debug({ err: error }, 'an upgraded connection broke'));

@@ -34,5 +34,8 @@ export function requestContext(exchange: Exchange): RequestContext {
     dryRun: parseDryRun(query, exchange.info.verb),
     fieldManager: manager === '' ? managerFromAgent(exchange.request.headers['user-agent']) : manager,
     warn: (text) => exchange.warnings.push(text),
+    annotate: (key, value) => {
+      if (exchange.audit !== undefined) exchange.audit.annotations[key] = value;
+    },
   };
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import { constants, gzip } from 'node:zlib';
 import { stringify } from 'yaml';
 import type { UserInfo } from '../../registry/request-context.ts';
+import { type AuditRecord, wantsResponse } from '../audit/audit-record.ts';
 import type { ProtobufCodec } from '../protobuf/protobuf-codec.ts';
 import { protobufMediaType, selectForm, yamlMediaType } from './negotiate.ts';
 import type { RequestInfo } from './request-info.ts';
@@ -16,6 +17,10 @@ export interface Exchange {
   warnings: string[];
   nowMs: number;
   protobuf: ProtobufCodec;
+  /** Names the request in the audit log and in the answer. */
+  auditId: string;
+  /** Set while the request is recorded. */
+  audit?: AuditRecord | undefined;
   /** Where priority and fairness took the request: headers of the answer say so. */
   flow?: { schemaUid: string; levelUid: string };
   /** To be called when a watch has sent its initial state: what follows costs little. */
@@ -70,7 +75,8 @@ export function sendBytes(exchange: Exchange, code: number, contentType: string,
     'Content-Length': bytes.length,
     'Cache-Control': 'no-cache, private',
   };
-  addFlowHeaders(exchange, headers);
+  addRequestHeaders(exchange, headers);
+  if (exchange.audit !== undefined && wantsResponse(exchange.audit)) exchange.audit.response = { contentType, bytes };
   if (warnings.length > 0) headers['Warning'] = warningHeaders(warnings);
   if (bytes.length >= gzipFromBytes && takesGzip(exchange)) {
     sendZipped(response, code, headers, bytes);
@@ -81,7 +87,8 @@ export function sendBytes(exchange: Exchange, code: number, contentType: string,
 }
 
 /** Sent with the other headers: setting them one by one is slower. */
-export function addFlowHeaders({ flow }: Exchange, headers: OutgoingHttpHeaders): void {
+export function addRequestHeaders({ flow, auditId }: Exchange, headers: OutgoingHttpHeaders): void {
+  headers['Audit-Id'] = auditId;
   if (flow === undefined) return;
   headers['X-Kubernetes-PF-FlowSchema-UID'] = flow.schemaUid;
   headers['X-Kubernetes-PF-PriorityLevel-UID'] = flow.levelUid;

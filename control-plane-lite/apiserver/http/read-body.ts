@@ -5,6 +5,17 @@ import { badRequest } from '../../registry/status-errors.ts';
 
 const limitBytes = 3 * 1024 * 1024;
 
+/** Bodies that are asked for again when the request is over. */
+const kept = new WeakMap<IncomingMessage, Buffer>();
+
+/** Has the body of a request kept once it is read. */
+export function keepBody(request: IncomingMessage): void {
+  kept.set(request, Buffer.alloc(0));
+}
+
+/** The body that was kept, if it was read. */
+export const bodyOf = (request: IncomingMessage): Buffer | undefined => kept.get(request);
+
 function tooLarge(): StatusError {
   return failure(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${limitBytes}`);
 }
@@ -14,6 +25,12 @@ function tooLarge(): StatusError {
  * closed after the answer.
  */
 export function readBody(request: IncomingMessage): Promise<Buffer> {
+  const read = receive(request);
+  if (kept.has(request)) read.then((body) => kept.set(request, body)).catch(() => undefined);
+  return read;
+}
+
+function receive(request: IncomingMessage): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;

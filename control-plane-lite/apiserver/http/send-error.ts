@@ -41,6 +41,7 @@ export function sendError(exchange: Exchange, error: unknown, logger: Logger): v
 
 function answerError(exchange: Exchange, error: unknown, logger: Logger): void {
   const status = asStatusError(error);
+  if (exchange.audit !== undefined) exchange.audit.failure = status.status;
   if (status.httpCode === 500 && status !== error) {
     logger.error({ err: error, method: exchange.request.method, url: exchange.request.url }, 'a request failed');
   }

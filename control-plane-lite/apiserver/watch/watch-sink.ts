@@ -3,7 +3,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { acceptWebSocket, HandshakeError, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
 import { badRequest } from '../../registry/status-errors.ts';
-import { addFlowHeaders, type Exchange, warningHeaders } from '../http/exchange.ts';
+import { addRequestHeaders, type Exchange, warningHeaders } from '../http/exchange.ts';
 import { protobufMediaType } from '../http/negotiate.ts';
 
 export interface WatchSink {
@@ -33,7 +33,7 @@ export function createResponseSink(exchange: Exchange): WatchSink {
         'Cache-Control': 'no-cache, private',
         ...(warnings.length > 0 ? { Warning: warningHeaders(warnings) } : {}),
       };
-      addFlowHeaders(exchange, headers);
+      addRequestHeaders(exchange, headers);
       response.writeHead(200, headers);
       response.flushHeaders();
     },

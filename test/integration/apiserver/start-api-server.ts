@@ -49,8 +49,8 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-/** Starts a server; close it in the test's end. */
-export async function startApiServer(): Promise<TestServer> {
+/** Starts a server, with further flags; close it in the test's end. */
+export async function startApiServer(flags: readonly string[] = []): Promise<TestServer> {
   const dir = await mkdtemp(join(tmpdir(), 'berth-apiserver-'));
   const { config } = parseControlPlaneConfig([
     `--data-dir=${dir}/data`,
@@ -59,6 +59,7 @@ export async function startApiServer(): Promise<TestServer> {
     '--bind-address=127.0.0.1',
     '--advertise-address=192.0.2.2',
     '--secure-port=0',
+    ...flags,
   ]);
   const pki = await ensureClusterPki({ dir: config.pkiDir, serverNames: ['10.96.0.1'], nowMs: Date.now() });
   const backend = await openLmdbBackend(config.dataDir);
