@@ -1,6 +1,6 @@
 // What the handlers of the API share. One per server, made by the wiring.
 import type { Logger } from 'pino';
-import type { Authorizer } from '../authz/authorizer.ts';
+import type { AskingAuthorizer } from '../authz/authorizer.ts';
 import type { PrinterFor } from '../registry/kind-rules.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServedResource } from '../registry/resource-table.ts';
@@ -10,7 +10,7 @@ import type { WatchHub } from './watch/watch-hub.ts';
 
 export interface ApiContext {
   registry: Registry;
-  authorizer: Authorizer;
+  authorizer: AskingAuthorizer;
   printerFor: PrinterFor;
   watches: WatchHub;
   protobuf: ProtobufCodec;

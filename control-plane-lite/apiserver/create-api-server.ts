@@ -16,7 +16,7 @@ import { createBootstrapTokens } from '../authn/bootstrap-token.ts';
 import { createClientCertificateAuthenticator } from '../authn/client-certificate.ts';
 import { createImpersonation } from '../authn/impersonation.ts';
 import { createServiceAccountTokens } from '../authn/service-account-tokens.ts';
-import { unionAuthorizer } from '../authz/authorizer.ts';
+import { createAuthorizer } from '../authz/create-authorizer.ts';
 import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
 import { followAggregatedRoles } from '../authz/rbac/aggregated-roles.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
@@ -113,7 +113,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   }
   const nodeAuthorizer = createNodeAuthorizer(parts.objects);
   followPods(parts, nodeAuthorizer);
-  const authorizer = unionAuthorizer([nodeAuthorizer, rbac]);
+  const authorizer = createAuthorizer(config.requests.authorization, { node: nodeAuthorizer, rbac, clock });
   const metrics = createRequestMetrics(function* () {
     for (const { resource, storagePrefix } of parts.table.all) {
       if (storagePrefix === '') continue;
@@ -263,6 +263,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
         stopStorage();
         await maintenance;
         await auditor.close();
+        await authorizer.close();
         open.close();
       }
     },

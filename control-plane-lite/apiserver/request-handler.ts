@@ -22,7 +22,7 @@ export interface RequestHandlerDeps {
   nonResource: NonResourceDeps;
   authenticate(request: IncomingMessage): Promise<UserInfo>;
   /** The user to act as, when the request asks for that. Throws StatusError. */
-  impersonate(request: IncomingMessage, user: UserInfo): UserInfo;
+  impersonate(request: IncomingMessage, user: UserInfo): Promise<UserInfo> | UserInfo;
   metrics: RequestMetrics;
   auditor: Auditor;
   limit: RequestLimit;
@@ -55,14 +55,15 @@ async function identify(deps: RequestHandlerDeps, exchange: Exchange): Promise<v
   });
   exchange.user = user;
   exchange.audit = deps.auditor.begin(exchange, user);
-  exchange.user = deps.impersonate(exchange.request, user);
+  exchange.user = await deps.impersonate(exchange.request, user);
   if (exchange.audit !== undefined && exchange.user !== user) exchange.audit.impersonated = exchange.user;
 }
 
 /** Throws StatusError 403. */
-function authorize({ api }: RequestHandlerDeps, { info, user, audit }: Exchange): void {
+async function authorize({ api }: RequestHandlerDeps, { info, user, audit }: Exchange): Promise<void> {
   const access = accessOf(info);
-  const decision = api.authorizer.authorize(user, access);
+  const asked = api.authorizer.decide(user, access);
+  const decision = asked instanceof Promise ? await asked : asked;
   if (audit !== undefined) {
     audit.annotations['authorization.k8s.io/decision'] = decision.verdict === 'allow' ? 'allow' : 'forbid';
     audit.annotations['authorization.k8s.io/reason'] = decision.reason;
@@ -79,7 +80,7 @@ export async function admit(deps: RequestHandlerDeps, exchange: Exchange): Promi
   const entered = deps.limit.enter(exchange);
   const leave = entered instanceof Promise ? await entered : entered;
   leaveWhenAnswered(exchange, leave);
-  authorize(deps, exchange);
+  await authorize(deps, exchange);
 }
 
 /** A request has its seats until its answer is with the client: what waits to be sent takes memory. */

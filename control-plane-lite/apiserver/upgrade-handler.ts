@@ -18,10 +18,10 @@ import { createWebSocketSink } from './watch/watch-sink.ts';
 const running = ['exec', 'attach', 'portforward'];
 
 /** Throws StatusError 403 for a stream into a pod whose caller may not create it (KEP-4006). */
-function admitStream({ api }: RequestHandlerDeps, { info, user }: Exchange): void {
+async function admitStream({ api }: RequestHandlerDeps, { info, user }: Exchange): Promise<void> {
   if (info.group !== '' || info.plural !== 'pods' || !running.includes(info.subresource)) return;
   const access = { ...accessOf(info), verb: 'create' };
-  const decision = api.authorizer.authorize(user, access);
+  const decision = await api.authorizer.decide(user, access);
   if (decision.verdict !== 'allow') throw forbiddenAccess(user, access, decision.reason);
 }
 
@@ -43,7 +43,7 @@ export function createUpgradeHandler(
     const finish = metrics.begin(exchange);
     const serve = async () => {
       await admit(deps, exchange);
-      admitStream(deps, exchange);
+      await admitStream(deps, exchange);
       const { info } = exchange;
       const served = info.isResource ? api.registry.table.find(info.group, info.version, info.plural) : undefined;
       if (served !== undefined && info.verb === 'watch' && info.subresource === '' && isWebSocketRequest(request)) {

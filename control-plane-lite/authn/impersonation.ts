@@ -1,6 +1,6 @@
 // Acting as another user by Impersonate headers, for those who may.
 import type { IncomingMessage } from 'node:http';
-import type { Authorizer } from '../authz/authorizer.ts';
+import type { AskingAuthorizer } from '../authz/authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
 import { badRequest, forbidden } from '../registry/status-errors.ts';
 import { authenticated } from './authenticator.ts';
@@ -22,9 +22,27 @@ export function serviceAccountGroups(namespace: string): string[] {
   return ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
 }
 
+/** Keys of further attributes come in the form of URLs. */
+function decodeKey(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw badRequest(`the header ${extraPrefix}${text} is not well encoded`);
+  }
+}
+
 /** Returns the user to act as. Throws StatusError 403 when that is not allowed. */
-export function createImpersonation(authorizer: Authorizer): (request: IncomingMessage, user: UserInfo) => UserInfo {
-  const check = (user: UserInfo, resource: string, name: string, namespace = '', group = '', subresource = '') => {
+export function createImpersonation(
+  authorizer: AskingAuthorizer,
+): (request: IncomingMessage, user: UserInfo) => Promise<UserInfo> | UserInfo {
+  const check = async (
+    user: UserInfo,
+    resource: string,
+    name: string,
+    namespace = '',
+    group = '',
+    subresource = '',
+  ) => {
     const access = {
       isResource: true,
       verb: 'impersonate',
@@ -35,11 +53,41 @@ export function createImpersonation(authorizer: Authorizer): (request: IncomingM
       namespace,
       name,
     } as const;
-    const { verdict, reason } = authorizer.authorize(user, access);
+    const { verdict, reason } = await authorizer.decide(user, access);
     if (verdict === 'allow') return;
     const action = `User ${JSON.stringify(user.username)} cannot impersonate resource ${JSON.stringify(resource)} in API group ${JSON.stringify(group)} at the cluster scope`;
     throw forbidden({ group, plural: resource }, name, reason === '' ? action : `${action}: ${reason}`);
   };
+  const actAs = async (
+    request: IncomingMessage,
+    user: UserInfo,
+    username: string,
+    uid: string | string[] | undefined,
+    extraHeaders: readonly string[],
+  ): Promise<UserInfo> => {
+    const groups = valuesOf(request, 'impersonate-group');
+    const account = serviceAccountUser.exec(username);
+    if (account !== null) await check(user, 'serviceaccounts', account[2] ?? '', account[1] ?? '');
+    else await check(user, 'users', username);
+    for (const group of groups) await check(user, 'groups', group);
+    const extra = new Map<string, string[]>();
+    for (const header of extraHeaders) {
+      const key = decodeKey(header.slice(extraPrefix.length));
+      const values = valuesOf(request, header);
+      for (const value of values) await check(user, 'userextras', value, '', 'authentication.k8s.io', key);
+      extra.set(key, values);
+    }
+    if (typeof uid === 'string') await check(user, 'uids', uid, '', 'authentication.k8s.io');
+    const implied = account === null ? [] : serviceAccountGroups(account[1] ?? '');
+    const acting: UserInfo = {
+      username,
+      groups: groups.length > 0 ? groups : implied,
+      ...(typeof uid === 'string' ? { uid } : {}),
+      ...(extra.size > 0 ? { extra: Object.fromEntries(extra) } : {}),
+    };
+    return username === 'system:anonymous' ? acting : authenticated(acting);
+  };
+
   return (request, user) => {
     const { headers } = request;
     const username = headers['impersonate-user'];
@@ -52,25 +100,6 @@ export function createImpersonation(authorizer: Authorizer): (request: IncomingM
       }
       return user;
     }
-    const account = serviceAccountUser.exec(username);
-    if (account !== null) check(user, 'serviceaccounts', account[2] ?? '', account[1] ?? '');
-    else check(user, 'users', username);
-    for (const group of groups) check(user, 'groups', group);
-    const extra: Record<string, string[]> = {};
-    for (const header of extraHeaders) {
-      const key = decodeURIComponent(header.slice(extraPrefix.length));
-      const values = valuesOf(request, header);
-      for (const value of values) check(user, 'userextras', value, '', 'authentication.k8s.io', key);
-      extra[key] = values;
-    }
-    if (typeof uid === 'string') check(user, 'uids', uid, '', 'authentication.k8s.io');
-    const implied = account === null ? [] : serviceAccountGroups(account[1] ?? '');
-    const acting: UserInfo = {
-      username,
-      groups: groups.length > 0 ? groups : implied,
-      ...(typeof uid === 'string' ? { uid } : {}),
-      ...(Object.keys(extra).length > 0 ? { extra } : {}),
-    };
-    return username === 'system:anonymous' ? acting : authenticated(acting);
+    return actAs(request, user, username, uid, extraHeaders);
   };
 }

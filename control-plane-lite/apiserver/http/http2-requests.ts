@@ -35,9 +35,8 @@ function withoutPseudo(request: Http2ServerRequest): IncomingMessage['headers'] 
 
 function shape(request: Http2ServerRequest, socket: TLSSocket): IncomingMessage {
   const headers = withoutPseudo(request);
-  const rawHeaders = Object.entries(headers).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value ?? '']).flatMap((each) => [name, each]),
-  );
+  const given = request.rawHeaders;
+  const rawHeaders = given.filter((_, index) => given[index - (index % 2)]?.startsWith(':') === false);
   Object.defineProperties(request, {
     headers: { value: headers },
     rawHeaders: { value: rawHeaders },

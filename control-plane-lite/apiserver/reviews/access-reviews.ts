@@ -60,8 +60,8 @@ function validate(spec: Partial<SubjectAccessReviewSpec>, hasSubject: boolean): 
   return errors;
 }
 
-function answer(api: ApiContext, user: UserInfo, asked: Asked): object {
-  const { verdict, reason } = api.authorizer.authorize(user, accessOf(asked));
+async function answer(api: ApiContext, user: UserInfo, asked: Asked): Promise<object> {
+  const { verdict, reason } = await api.authorizer.decide(user, accessOf(asked));
   return {
     allowed: verdict === 'allow',
     ...(verdict === 'deny' ? { denied: true } : {}),
@@ -92,7 +92,7 @@ function reviewHandler(kind: string, hasSubject: boolean, isLocal: boolean): Res
     if (isLocal && (spec.resourceAttributes?.namespace ?? '') !== namespace) {
       throw badRequest(`spec.resourceAttributes.namespace must match namespace: ${namespace}`);
     }
-    const status = answer(api, hasSubject ? subjectOf(spec) : exchange.user, spec);
+    const status = await answer(api, hasSubject ? subjectOf(spec) : exchange.user, spec);
     sendObject(exchange, 201, { ...review, status });
   };
 }

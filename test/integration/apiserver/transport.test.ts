@@ -60,6 +60,23 @@ describe('transport', () => {
       assert.equal((await ask('GET', `${maps}/by-h2`)).status, 404);
     });
 
+    it('keeps headers apart that come more than once', async () => {
+      const stream = session.request(
+        {
+          ':method': 'POST',
+          ':path': '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+          'content-type': 'application/json',
+          'impersonate-user': 'jane',
+          'impersonate-group': ['a', 'b,c', 'system:masters'],
+        },
+        { signal: AbortSignal.timeout(deadlineMs) },
+      );
+      stream.end('{}');
+      const text = Buffer.concat((await stream.toArray()) as Buffer[]).toString();
+      const { status } = JSON.parse(text) as { status: { userInfo: { groups: string[] } } };
+      assert.deepEqual(status.userInfo.groups, ['a', 'b,c', 'system:masters', 'system:authenticated']);
+    });
+
     it('serves hundreds of streams of one connection at once, watches beside them', async () => {
       const watch = session.request({ ':path': `${maps}?watch=1&resourceVersion=0` });
       watch.setEncoding('utf8');
