@@ -161,7 +161,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const proxies = createProxyHandlers({ client: pki.kubeletClient, caPem: deps.agentCaPem }, Math.random);
   const handlerDeps: RequestHandlerDeps = {
     api,
-    routes: createRoutes({ tokens, bootstrapTokens, rbac, proxies }),
+    routes: createRoutes({ tokens, bootstrapTokens, rulesOf: authorizer.rulesOf, proxies }),
     nonResource: {
       discovery: rebuilt(registry.table, () =>
         buildDiscovery(registry.table, `${config.advertiseAddress}:${config.securePort}`),

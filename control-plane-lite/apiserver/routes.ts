@@ -1,6 +1,6 @@
 // Which handler serves which subresource and which computed resource.
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
-import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
+import type { RulesOf } from '../authz/rules-of.ts';
 import type { UserInfo } from '../registry/request-context.ts';
 import { methodNotAllowed } from '../registry/status-errors.ts';
 import type { ResourceHandler } from './api-context.ts';
@@ -21,7 +21,7 @@ import { createTokenHandler } from './subresources/token.ts';
 export interface RouteDeps {
   tokens: ServiceAccountTokens;
   bootstrapTokens: (token: string, nowMs: number) => UserInfo | undefined;
-  rbac: RbacAuthorizer;
+  rulesOf: RulesOf;
   proxies: ProxyHandlers;
 }
 
@@ -38,7 +38,7 @@ function proxyRoutes(proxies: ProxyHandlers): Record<string, Record<string, Reso
   );
 }
 
-export const createRoutes = ({ tokens, bootstrapTokens, rbac, proxies }: RouteDeps): Routes => ({
+export const createRoutes = ({ tokens, bootstrapTokens, rulesOf, proxies }: RouteDeps): Routes => ({
   subresources: {
     status: mainObjectHandlers,
     scale: scaleHandlers,
@@ -55,7 +55,7 @@ export const createRoutes = ({ tokens, bootstrapTokens, rbac, proxies }: RouteDe
     '/bindings': postBinding,
     '/componentstatuses': componentStatuses,
     ...accessReviewHandlers,
-    'authorization.k8s.io/selfsubjectrulesreviews': createRulesReviewHandler(rbac),
+    'authorization.k8s.io/selfsubjectrulesreviews': createRulesReviewHandler(rulesOf),
     'authentication.k8s.io/selfsubjectreviews': selfSubjectReview,
     'authentication.k8s.io/tokenreviews': createTokenReviewHandler(tokens, bootstrapTokens),
   },

@@ -1,7 +1,7 @@
 // SelfSubjectRulesReview and SelfSubjectReview: what may I do here, and who am I.
 import type { PolicyRule } from '#kube/api/generated/rbac-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
-import type { RbacAuthorizer } from '../../authz/rbac/rbac-authorizer.ts';
+import type { RulesOf } from '../../authz/rules-of.ts';
 import { timestamp } from '../../registry/object-meta.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import type { ResourceHandler } from '../api-context.ts';
@@ -17,14 +17,14 @@ function resourceRule({ verbs, apiGroups, resources, resourceNames }: PolicyRule
   };
 }
 
-/** The rules that RBAC gives the caller in a namespace. */
-export function createRulesReviewHandler(rbac: RbacAuthorizer): ResourceHandler {
+/** The rules that the caller has in a namespace. */
+export function createRulesReviewHandler(rulesOf: RulesOf): ResourceHandler {
   return async (api, exchange) => {
     const kind = { group: 'authorization.k8s.io', version: 'v1', kind: 'SelfSubjectRulesReview' };
     const review = (await readPosted(api, exchange, kind)) as KubeObject & { spec: { namespace?: string } };
     const namespace = review.spec.namespace ?? '';
     if (namespace === '') throw badRequest('no namespace on request');
-    const rules = rbac.rulesFor(exchange.user, namespace);
+    const { rules, incomplete } = rulesOf(exchange.user, namespace);
     sendObject(exchange, 201, {
       ...review,
       status: {
@@ -32,7 +32,8 @@ export function createRulesReviewHandler(rbac: RbacAuthorizer): ResourceHandler 
         nonResourceRules: rules
           .filter(({ nonResourceURLs }) => (nonResourceURLs ?? []).length > 0)
           .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
-        incomplete: false,
+        incomplete: incomplete.length > 0,
+        ...(incomplete.length > 0 ? { evaluationError: incomplete.join(', ') } : {}),
       },
     });
   };

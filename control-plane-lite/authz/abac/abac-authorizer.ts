@@ -1,6 +1,7 @@
 // Attribute-based access control: a request is allowed when one line of the policy file matches it.
 import type { UserInfo } from '../../registry/request-context.ts';
 import type { AccessAttributes, Authorizer } from '../authorizer.ts';
+import type { RulesOf } from '../rules-of.ts';
 import type { AbacRule } from './abac-policy.ts';
 
 const all = '*';
@@ -21,6 +22,21 @@ function ruleMatches(rule: AbacRule, who: UserInfo, access: AccessAttributes): b
   if (rule.readonly && !reading.has(access.verb)) return false;
   if (!access.isResource) return rule.nonResourcePath !== '' && pathMatches(rule.nonResourcePath, access.path);
   return is(rule.namespace, access.namespace) && is(rule.resource, access.resource) && is(rule.apiGroup, access.group);
+}
+
+/** The lines of the policy that are a user's, as rules. */
+export function abacRulesOf(rules: readonly AbacRule[]): RulesOf {
+  return (who, namespace) => {
+    const own = rules.filter((rule) => subjectMatches(rule, who));
+    const verbsOf = ({ readonly }: AbacRule) => (readonly ? ['get', 'list', 'watch'] : [all]);
+    const resources = own.filter((rule) => rule.resource !== '' && is(rule.namespace, namespace));
+    const paths = own.filter((rule) => rule.nonResourcePath !== '');
+    const listed = [
+      ...resources.map((rule) => ({ verbs: verbsOf(rule), apiGroups: [rule.apiGroup], resources: [rule.resource] })),
+      ...paths.map((rule) => ({ verbs: verbsOf(rule), nonResourceURLs: [rule.nonResourcePath] })),
+    ];
+    return { rules: listed, incomplete: [] };
+  };
 }
 
 export function createAbacAuthorizer(rules: readonly AbacRule[]): Authorizer {
