@@ -12,6 +12,7 @@ import { type Negotiated, negotiate } from '../http/negotiate.ts';
 import { asStatusError } from '../http/send-error.ts';
 import { representerFor } from '../representation.ts';
 import type { Representer } from '../representer.ts';
+import { sendInitialState } from '../watch/send-initial-state.ts';
 import { watchViewed } from '../watch/viewed-entries.ts';
 import { createResponseSink, type WatchSink } from '../watch/watch-sink.ts';
 import { reachRevision } from './reach-revision.ts';
@@ -58,20 +59,18 @@ function named(options: ParsedListOptions, name: string): ParsedListOptions {
   };
 }
 
-/** Writes the current state as ADDED events. Returns its revision. */
-async function sendInitialState(
+/** Sends the current state. Resolves with its revision. */
+async function beginWithState(
   cache: ResourceCache,
   exchange: Exchange,
   served: ServedResource,
   options: ParsedListOptions,
   representer: Representer,
-  write: (frames: Buffer) => void,
+  sink: WatchSink,
 ): Promise<number> {
-  const { revision, entries } = await listOf(served, cache, {
-    prefix: prefixOf(exchange, served),
-    match: options.match,
-  });
-  if (entries.length > 0) write(Buffer.concat(entries.map((entry) => representer.event('ADDED', entry))));
+  const selection = { prefix: prefixOf(exchange, served), match: options.match };
+  const { revision, entries } = await listOf(served, cache, selection);
+  await sendInitialState(entries, representer, sink);
   return revision;
 }
 
@@ -133,7 +132,7 @@ export async function serveWatch(
   let revisionNow = (): number => cache.revision;
   try {
     const after = wantsInitial
-      ? await sendInitialState(cache, exchange, served, options, representer, write)
+      ? await beginWithState(cache, exchange, served, options, representer, sink)
       : from === 0
         ? cache.revision
         : from;

@@ -16,6 +16,8 @@ const initialWindowBytes = 256 * 1024;
 /** Answers that wait for a slow client count here, long lists too. */
 const maxSessionMemoryMb = 128;
 
+const idleMs = 90_000;
+
 export interface Http2Requests {
   /** Takes over a connection whose client chose HTTP/2. */
   take(socket: TLSSocket): void;
@@ -51,6 +53,20 @@ function shapeResponse(response: Http2ServerResponse): ServerResponse {
   return response as unknown as ServerResponse;
 }
 
+/** A connection on which nothing is asked for a while is closed, as one of HTTP/1.1 is. */
+function closeWhenIdle(session: ServerHttp2Session): void {
+  let streams = 0;
+  session.on('stream', (stream) => {
+    streams += 1;
+    stream.once('close', () => {
+      streams -= 1;
+    });
+  });
+  session.setTimeout(idleMs, () => {
+    if (streams === 0) session.close();
+  });
+}
+
 /** `handle` never rejects. */
 export function createHttp2Requests(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
@@ -77,6 +93,7 @@ export function createHttp2Requests(
     if (taking !== undefined) sessions.set(session, taking);
     session.on('close', () => sessions.delete(session));
     session.on('error', () => session.destroy());
+    closeWhenIdle(session);
   });
   const open = () => [...sessions.keys()];
   return {

@@ -1,6 +1,7 @@
 // Where the events of a watch go: an answer that goes on, or the messages of a WebSocket.
-import type { OutgoingHttpHeaders } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { acceptWebSocket, HandshakeError, offeredProtocols } from '#kube/websocket/accept-websocket.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import { addRequestHeaders, type Exchange, warningHeaders } from '../http/exchange.ts';
@@ -11,6 +12,8 @@ export interface WatchSink {
   begin(contentType: string): Promise<void> | void;
   /** Whole events. A client that reads far slower than the cluster changes is cut off. */
   write(frames: Buffer): void;
+  /** Resolves when the client has read most of what was written, or has left. */
+  drained(): Promise<void>;
   end(): void;
   readonly isClosed: boolean;
   onClose(listener: () => void): void;
@@ -18,6 +21,21 @@ export interface WatchSink {
 
 /** A client that reads this much slower than the cluster changes is cut off and lists again. */
 const maxBufferedBytes = 64 * 1024 * 1024;
+
+/** More than this is not added to what a client has yet to read, where it can wait. */
+const enoughWaitingBytes = 1024 * 1024;
+/** WebSockets do not tell when they have drained. */
+const drainPollMs = 10;
+
+function untilEither(emitter: ServerResponse, ...events: readonly string[]): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      for (const event of events) emitter.off(event, done);
+      resolve();
+    };
+    for (const event of events) emitter.on(event, done);
+  });
+}
 
 /** Events in the body of the answer. */
 export function createResponseSink(exchange: Exchange): WatchSink {
@@ -41,6 +59,10 @@ export function createResponseSink(exchange: Exchange): WatchSink {
       if (isClosed || response.writableEnded) return;
       response.write(frames);
       if (response.writableLength > maxBufferedBytes) response.destroy();
+    },
+    drained: async () => {
+      if (isClosed || response.writableLength < enoughWaitingBytes) return;
+      await untilEither(response, 'drain', 'close');
     },
     end: () => {
       if (!isClosed) response.end();
@@ -88,6 +110,9 @@ export function createWebSocketSink({ request }: Exchange, socket: Duplex, head:
       if (isClosed || websocket === undefined) return;
       for (const event of eventsOf(frames, isBinary)) websocket.send(event, { binary: isBinary });
       if (websocket.bufferedAmount > maxBufferedBytes) websocket.terminate();
+    },
+    drained: async () => {
+      while (!isClosed && (websocket?.bufferedAmount ?? 0) >= enoughWaitingBytes) await sleep(drainPollMs);
     },
     end: () => websocket?.close(1000),
     get isClosed() {

@@ -171,6 +171,10 @@ describe('priority and fairness', () => {
     const levels = (await server.call('GET', `${root}/dump_priority_levels`)).text;
     assert.match(levels, /^PriorityLevelName, ActiveQueues, IsIdle/);
     assert.match(levels, /\nworkload-low, 0, true/);
+    await eventually('all seats given back', async () => {
+      const { text } = await server.call('GET', `${root}/dump_priority_levels`);
+      return /\nglobal-default, 0, true, false, 0, 0,/.test(text) && /\nfew, 0, true, false, 0, 0,/.test(text);
+    });
     assert.match((await server.call('GET', `${root}/dump_queues`)).text, /^PriorityLevelName, Index/);
     assert.match((await server.call('GET', `${root}/dump_requests`)).text, /^PriorityLevelName, FlowSchemaName/);
     assert.equal((await server.call('GET', `${root}/dump_else`)).status, 404);

@@ -122,6 +122,48 @@ describe('transport', () => {
     assert.equal(refused.body.message, 'Request entity too large: limit is 3145728');
   });
 
+  it('takes any header for what it is worth', async () => {
+    const accepts = [
+      '',
+      ',',
+      ';;;,q=,',
+      '*/*;q=0',
+      'application/json;q=x',
+      `${'a/b,'.repeat(500)}*/*`,
+      'application/json;as=',
+      '\u00ff',
+    ];
+    for (const accept of accepts) {
+      const { status } = await server.call('GET', `${maps}/long`, { headers: { accept } });
+      assert.ok(status === 200 || status === 406, `${status} for ${accept.slice(0, 40)}`);
+    }
+    const others: Record<string, string>[] = [
+      { 'content-type': ';' },
+      { 'impersonate-extra-%': 'x', 'impersonate-user': 'jane' },
+      { 'accept-encoding': ',;gzip;q=' },
+      { 'audit-id': 'x'.repeat(5000) },
+      { authorization: 'Bearer ' },
+    ];
+    for (const headers of others) {
+      const { status } = await server.call('POST', maps, { body: '{', headers });
+      assert.ok(status >= 400 && status < 500, `${status} for ${JSON.stringify(headers).slice(0, 60)}`);
+    }
+  });
+
+  it('sends a long initial state whole to a reader that is slow', async () => {
+    const names = Array.from({ length: 60 }, (_, index) => `slow-${index}`);
+    await Promise.all(names.map((name) => create(name, { a: 'x'.repeat(100_000) })));
+    const answer = await server.open('GET', `${maps}?watch=1&resourceVersion=0&timeoutSeconds=5`);
+    let text = '';
+    for await (const chunk of answer.setEncoding('utf8')) {
+      text += chunk;
+      if (names.every((name) => text.includes(`"name":"${name}"`))) break;
+      if (text.length < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    answer.destroy();
+    assert.ok(names.every((name) => text.includes(`"name":"${name}"`)));
+  });
+
   it('takes the timeout of a request, and refuses one that is none', async () => {
     assert.equal((await server.call('GET', `${maps}/long?timeout=10s`)).status, 200);
     const refused = await server.call<List>('GET', `${maps}/long?timeout=soon`);
