@@ -9,6 +9,8 @@ import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
 import type { AdmissionPlugin } from './plugin.ts';
 import { podSecurity } from './pod-security/pod-security.ts';
+import { createMutatingPolicies } from './policy/mutating-policies.ts';
+import { createValidatingPolicies } from './policy/validating-policies.ts';
 import { priorityAdmission } from './priority.ts';
 import { createQuotaAdmission, type QuotaDeps } from './quota/quota-admission.ts';
 import { createRbacEscalation } from './rbac-escalation.ts';
@@ -45,7 +47,9 @@ export function defaultPlugins(deps: DefaultPluginDeps): AdmissionPlugin[] {
     defaultIngressClass,
     createCertificateApproval(authorizer),
     createRbacEscalation(authorizer, rbac),
+    createMutatingPolicies(webhooks),
     createMutatingWebhooks(webhooks),
+    createValidatingPolicies(webhooks),
     createValidatingWebhooks(webhooks),
     createQuotaAdmission(deps),
   ];

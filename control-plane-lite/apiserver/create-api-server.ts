@@ -8,6 +8,7 @@ import type { Component } from '#kube/process/component.ts';
 import { withConfigurationRules } from '../admission/configuration-rules.ts';
 import { defaultPlugins } from '../admission/default-plugins.ts';
 import { chainAdmission } from '../admission/plugin.ts';
+import { followPolicyStatus } from '../admission/policy/policy-status.ts';
 import { followQuotas } from '../admission/quota/quota-status.ts';
 import { createWebhookMetrics } from '../admission/webhook/webhook-metrics.ts';
 import { chainAuthenticators } from '../authn/authenticator.ts';
@@ -248,6 +249,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       const stopStorage = followStorageProtection({ registry, logger, context: ownContext });
       const stopRoles = followAggregatedRoles({ registry, logger, context: ownContext });
       const stopFlows = followFlowSchemas({ registry, logger, context: ownContext, changed: flows.invalidate });
+      const stopPolicies = followPolicyStatus({ registry, logger, context: ownContext });
       const stopQuotas = followQuotas({ registry, clock, logger, context: ownContext });
       try {
         await server.run(stopping.signal);
@@ -258,6 +260,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       } finally {
         stop();
         stopQuotas();
+        stopPolicies();
         stopFlows();
         stopRoles();
         stopStorage();

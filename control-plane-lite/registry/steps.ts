@@ -25,6 +25,12 @@ export async function finishSteps<T>(steps: Steps<T>, first?: Wait): Promise<T> 
   }
 }
 
+/** Takes steps at once up to the first that waits; answers with what is to be waited for, if anything. */
+export function waitFor(steps: Steps<void>): Wait | undefined {
+  const step = steps.next();
+  return step.done === true ? undefined : () => finishSteps(steps, step.value);
+}
+
 /** A plan for what to write, and how to give back what it took when it is not written. */
 export interface PlannedWrite {
   write: Write;
