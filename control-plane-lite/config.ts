@@ -20,6 +20,8 @@ export type StoreConfig =
 export interface ControlPlaneConfig {
   store: StoreConfig;
   dataDir: string;
+  /** EncryptionConfiguration; absent: values are stored as they are. */
+  encryptionFile: string | undefined;
   pkiDir: string;
   kubeconfigDir: string;
   bindAddress: string;
@@ -48,6 +50,11 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   { name: 'etcd-cafile', type: 'string', description: "file with the authority of etcd's certificate" },
   { name: 'etcd-certfile', type: 'string', description: 'client certificate for etcd' },
   { name: 'etcd-keyfile', type: 'string', description: 'key of the client certificate for etcd' },
+  {
+    name: 'encryption-provider-config',
+    type: 'string',
+    description: 'which resources are sealed in the store, and how',
+  },
   { name: 'pki-dir', type: 'string', description: "folder of the cluster's certificates and keys" },
   { name: 'kubeconfig-dir', type: 'string', description: 'folder that gets admin.kubeconfig' },
   { name: 'bind-address', type: 'string', description: 'address to listen on' },
@@ -129,6 +136,8 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
     config: {
       store: parseStore(values),
       dataDir: checkFolder('data-dir', text('data-dir', '/var/lib/berth/control-plane')),
+      encryptionFile:
+        values['encryption-provider-config'] === undefined ? undefined : text('encryption-provider-config', ''),
       pkiDir: checkFolder('pki-dir', text('pki-dir', '/var/lib/berth/pki')),
       kubeconfigDir: checkFolder('kubeconfig-dir', text('kubeconfig-dir', '/etc/berth')),
       bindAddress: text('bind-address', '0.0.0.0'),

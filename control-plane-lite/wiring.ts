@@ -13,10 +13,13 @@ import { createInProcessClients } from './in-process-clients.ts';
 import { type ClusterPki, ensureClusterPki, writeKubeconfig } from './pki/index.ts';
 import { AddressPool } from './registry/allocation/address-pool.ts';
 import { applyDefaults } from './registry/defaulting/apply-defaults.ts';
+import { storagePrefixesOf } from './registry/storage-prefix.ts';
 import { printerFor } from './registry/tables/printer-for.ts';
 import { validateCreate, validateUpdate } from './registry/validation/validate.ts';
 import { createScheduler } from './scheduler/wiring.ts';
 import type { Backend } from './storage/backend.ts';
+import { loadEncryption } from './storage/encryption/encryption-config.ts';
+import { plainValues } from './storage/encryption/value-sealer.ts';
 import { openStore } from './storage/open-store.ts';
 
 export interface ControlPlaneDeps {
@@ -85,8 +88,10 @@ async function writeAdminKubeconfig(config: ControlPlaneConfig, pki: ClusterPki,
 export async function createControlPlane(deps: ControlPlaneDeps): Promise<Component> {
   const { config, clock, logger } = deps;
   const pki = await openPki(config, clock);
+  const { encryptionFile } = config;
+  const sealer = encryptionFile === undefined ? plainValues : loadEncryption(encryptionFile, storagePrefixesOf);
   const backend: Backend = await prepare('data-dir', config.dataDir, () =>
-    openStore(config.store, config.dataDir, logger),
+    openStore(config.store, config.dataDir, sealer, logger),
   );
   const agentCaPem = await readAuthority(config.kubeletCertificateAuthority);
   const listening = Promise.withResolvers<number>();

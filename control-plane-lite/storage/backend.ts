@@ -8,6 +8,8 @@ export interface StoredEntry {
   readonly revision: number;
   /** The object's JSON, resourceVersion included. */
   readonly value: Buffer;
+  /** It would be stored in another form today: a write that changes nothing is made all the same. */
+  readonly isStale?: true;
   /** What the layer above has worked out about the value (labels, fields); never stored. */
   memo?: unknown;
 }

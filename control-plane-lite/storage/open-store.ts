@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { UsageError } from '#kube/process/flags.ts';
 import type { StoreConfig } from '../config.ts';
 import type { Backend } from './backend.ts';
+import type { ValueSealer } from './encryption/value-sealer.ts';
 
 async function readOptional(path: string | undefined, flag: string): Promise<string | undefined> {
   if (path === undefined) return undefined;
@@ -15,10 +16,15 @@ async function readOptional(path: string | undefined, flag: string): Promise<str
 }
 
 /** Throws UsageError when the store cannot be used. Only the module of the wanted store is loaded. */
-export async function openStore(store: StoreConfig, dataDir: string, logger: Logger): Promise<Backend> {
+export async function openStore(
+  store: StoreConfig,
+  dataDir: string,
+  sealer: ValueSealer,
+  logger: Logger,
+): Promise<Backend> {
   if (store.kind === 'embedded') {
     const { openLmdbBackend } = await import('./lmdb/lmdb-backend.ts');
-    return await openLmdbBackend(dataDir);
+    return await openLmdbBackend(dataDir, sealer);
   }
   const [caPem, certPem, keyPem] = await Promise.all([
     readOptional(store.caFile, 'etcd-cafile'),
@@ -28,7 +34,7 @@ export async function openStore(store: StoreConfig, dataDir: string, logger: Log
   const { createEtcdClient } = await import('./etcd/etcd-client.ts');
   const { openEtcdBackend } = await import('./etcd/etcd-backend.ts');
   try {
-    return await openEtcdBackend(createEtcdClient(store.endpoints, { caPem, certPem, keyPem }), logger);
+    return await openEtcdBackend(createEtcdClient(store.endpoints, { caPem, certPem, keyPem }), logger, { sealer });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`cannot use etcd at ${store.endpoints}, see --store: ${reason}`, { cause: error });

@@ -14,6 +14,7 @@ import {
   type StoreListener,
   type Write,
 } from '../backend.ts';
+import { plainValues, type ValueSealer } from '../encryption/value-sealer.ts';
 import { withRevision } from '../object-bytes.ts';
 import type { EtcdClient, KeyValue, WatchedEvent } from './etcd-client.ts';
 
@@ -37,22 +38,11 @@ function prefixEnd(prefix: string): Buffer {
   return Buffer.from([0]);
 }
 
-function entryOf({ key, modRevision, value }: KeyValue): StoredEntry {
-  return { key: key.toString(), revision: modRevision, value: withRevision(value, modRevision) };
-}
-
-function eventOf({ type, kv, prevKv }: WatchedEvent): StoreEvent | undefined {
-  const previous = prevKv === undefined ? undefined : entryOf(prevKv);
-  if (type === 'PUT') return { type: 'put', revision: kv.modRevision, entry: entryOf(kv), previous };
-  if (prevKv === undefined || previous === undefined) return undefined;
-  const entry = { key: previous.key, revision: kv.modRevision, value: withRevision(prevKv.value, kv.modRevision) };
-  return { type: 'delete', revision: kv.modRevision, entry, previous };
-}
-
 class EtcdBackend implements Backend {
   readonly #client: EtcdClient;
   readonly #logger: Logger;
   readonly #prefix: string;
+  readonly #sealer: ValueSealer;
   readonly #listeners = new Set<StoreListener>();
   #history: StoreEvent[] = [];
   #historyFloor: number;
@@ -63,10 +53,16 @@ class EtcdBackend implements Backend {
   #isClosed = false;
   #failure: Error | undefined;
 
-  constructor(client: EtcdClient, logger: Logger, prefix: string, revision: number) {
+  constructor(
+    client: EtcdClient,
+    logger: Logger,
+    revision: number,
+    { prefix = '', sealer = plainValues }: EtcdOptions,
+  ) {
     this.#client = client;
     this.#logger = logger;
     this.#prefix = prefix;
+    this.#sealer = sealer;
     this.#revision = revision;
     this.#historyFloor = revision;
   }
@@ -112,7 +108,8 @@ class EtcdBackend implements Backend {
       const write = decide(current);
       if (write.type === 'none' || (write.type === 'delete' && current === undefined)) return current;
       const value = write.type === 'put' ? Buffer.from(`${write.head}${write.tail}`) : undefined;
-      const { succeeded, revision } = await this.#client.replace(this.#key(key), current?.revision ?? 0, value);
+      const sealed = value && this.#sealer.seal(this.#prefix + key, value);
+      const { succeeded, revision } = await this.#client.replace(this.#key(key), current?.revision ?? 0, sealed);
       if (!succeeded) continue;
       await this.#seen(revision);
       const bytes = value ?? current?.value ?? Buffer.alloc(0);
@@ -181,7 +178,7 @@ class EtcdBackend implements Backend {
   }
 
   #take(watched: readonly WatchedEvent[], revision: number): void {
-    const events = watched.flatMap((each) => eventOf(this.#stripped(each)) ?? []);
+    const events = watched.flatMap((each) => this.#event(each) ?? []);
     this.#history.push(...events);
     if (this.#history.length > 2 * historyLimit) {
       this.#historyFloor = this.#history[historyLimit - 1]?.revision ?? this.#historyFloor;
@@ -204,13 +201,28 @@ class EtcdBackend implements Backend {
     return Buffer.from(this.#prefix + key);
   }
 
-  #entry(kv: KeyValue): StoredEntry {
-    return entryOf({ ...kv, key: kv.key.subarray(this.#prefix.length) });
+  #entry({ key, modRevision, value: stored }: KeyValue): StoredEntry {
+    const text = key.toString();
+    const { value, isStale } = this.#sealer.open(text, stored);
+    return {
+      key: text.slice(this.#prefix.length),
+      revision: modRevision,
+      value: withRevision(value, modRevision),
+      ...(isStale ? { isStale } : {}),
+    };
   }
 
-  #stripped(event: WatchedEvent): WatchedEvent {
-    const strip = (kv: KeyValue): KeyValue => ({ ...kv, key: kv.key.subarray(this.#prefix.length) });
-    return { ...event, kv: strip(event.kv), prevKv: event.prevKv === undefined ? undefined : strip(event.prevKv) };
+  #event({ type, kv, prevKv }: WatchedEvent): StoreEvent | undefined {
+    const previous = prevKv === undefined ? undefined : this.#entry(prevKv);
+    if (type === 'PUT') return { type: 'put', revision: kv.modRevision, entry: this.#entry(kv), previous };
+    if (previous === undefined) return undefined;
+    const value = withRevision(previous.value, kv.modRevision);
+    return {
+      type: 'delete',
+      revision: kv.modRevision,
+      entry: { ...previous, revision: kv.modRevision, value },
+      previous,
+    };
   }
 
   #rangeError(error: unknown, revision: number): unknown {
@@ -221,10 +233,17 @@ class EtcdBackend implements Backend {
   }
 }
 
-/** Connects to etcd and follows it. `prefix` goes before every key. Throws when etcd does not answer. */
-export async function openEtcdBackend(client: EtcdClient, logger: Logger, prefix = ''): Promise<Backend> {
-  const { revision } = await client.range({ key: Buffer.from(`${prefix}${root}`), limit: 1 });
-  const backend = new EtcdBackend(client, logger, prefix, revision);
+export interface EtcdOptions {
+  /** Goes before every key; none where absent. */
+  prefix?: string;
+  /** Values as they are where absent. */
+  sealer?: ValueSealer;
+}
+
+/** Connects to etcd and follows it. Throws when etcd does not answer. */
+export async function openEtcdBackend(client: EtcdClient, logger: Logger, options: EtcdOptions = {}): Promise<Backend> {
+  const { revision } = await client.range({ key: Buffer.from(`${options.prefix ?? ''}${root}`), limit: 1 });
+  const backend = new EtcdBackend(client, logger, revision, options);
   await backend.follow();
   return backend;
 }

@@ -15,11 +15,12 @@ import {
   StoreWriteError,
   type Write,
 } from '../backend.ts';
+import { plainValues, type ValueSealer } from '../encryption/value-sealer.ts';
 import { objectBytes, withRevision } from '../object-bytes.ts';
 import { rangeAt } from '../range-at.ts';
 import { lockDataDir } from './data-dir-lock.ts';
 import { encodeRecord } from './log-record.ts';
-import { type Log, openLog, readLog, readLogHeaders } from './open-log.ts';
+import { type Log, type OpenedRecord, openLog, readLog, readLogHeaders } from './open-log.ts';
 
 const compactedMark = 'compacted';
 /** Of the log, looked at by compaction before others have their turn. */
@@ -31,6 +32,10 @@ const historyKeptAtStart = 10_000;
 interface WriteGroup {
   events: StoreEvent[];
   outcome: PromiseWithResolvers<void>;
+}
+
+function entryOf(revision: number, { key, value, isStale }: OpenedRecord): StoredEntry {
+  return { key, revision, value, ...(isStale ? { isStale } : {}) };
 }
 
 class LmdbBackend implements Backend {
@@ -64,7 +69,7 @@ class LmdbBackend implements Backend {
       last = Math.max(last, revision);
       count += 1;
       if (record.type === 'delete') this.#head.delete(record.key);
-      else this.#head.set(record.key, { key: record.key, revision, value: record.value });
+      else this.#head.set(record.key, entryOf(revision, record));
     }
     this.recordCount = count;
     this.#headRevision = last;
@@ -160,7 +165,7 @@ class LmdbBackend implements Backend {
     const events: StoreEvent[] = [];
     for (const [revision, record] of readLog(this.#log, afterRevision + 1, this.#durableRevision)) {
       if (!record.key.startsWith(prefix)) continue;
-      const entry = { key: record.key, revision, value: record.value };
+      const entry = entryOf(revision, record);
       events.push({ type: record.type, revision, entry, previous: this.#entryAt(record.previousRevision) });
     }
     return events;
@@ -179,7 +184,7 @@ class LmdbBackend implements Backend {
   #entryAt(revision: number): StoredEntry | undefined {
     if (revision === 0) return undefined;
     for (const [, record] of readLog(this.#log, revision, revision)) {
-      return { key: record.key, revision, value: record.value };
+      return entryOf(revision, record);
     }
     return undefined;
   }
@@ -225,7 +230,12 @@ class LmdbBackend implements Backend {
     const writes = events.map(({ type, revision, entry, previous }) =>
       this.#log.records.put(
         revision,
-        encodeRecord({ type, previousRevision: previous?.revision ?? 0, key: entry.key, value: entry.value }),
+        encodeRecord({
+          type,
+          previousRevision: previous?.revision ?? 0,
+          key: entry.key,
+          value: this.#log.sealer.seal(entry.key, entry.value),
+        }),
       ),
     );
     await committed(this.#log, writes);
@@ -262,11 +272,11 @@ async function committed({ root }: Log, writes: readonly Promise<unknown>[]): Pr
 }
 
 /** Opens the embedded store in `dir`, alone. Throws when another process has it or it cannot be written. */
-export async function openLmdbBackend(dir: string): Promise<Backend> {
+export async function openLmdbBackend(dir: string, sealer: ValueSealer = plainValues): Promise<Backend> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const unlock = await lockDataDir(dir);
   try {
-    const backend = new LmdbBackend(dir, openLog(dir), unlock);
+    const backend = new LmdbBackend(dir, openLog(dir, { sealer }), unlock);
     // A control plane that never ran long enough to compact must not grow for ever.
     if (backend.recordCount > maxRecordsAtStart) await backend.compact(backend.revision - historyKeptAtStart);
     return backend;

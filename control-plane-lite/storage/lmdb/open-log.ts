@@ -2,6 +2,7 @@
 import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
+import { type OpenedValue, plainValues, type ValueSealer } from '../encryption/value-sealer.ts';
 import { decodeHeader, decodeRecord, type LogRecord } from './log-record.ts';
 
 /** The open log. Keys are revisions, ascending. */
@@ -9,6 +10,7 @@ export interface Log {
   root: RootDatabase<Buffer, string>;
   records: Database<Buffer, number>;
   marks: Database<number, string>;
+  sealer: ValueSealer;
 }
 
 /** Of the records and marks; changed when an older program would misread them. */
@@ -69,10 +71,12 @@ function checkFormat(marks: Log['marks'], path: string, readOnly: boolean): void
 export interface OpenLogOptions {
   /** Beside the process that writes it. */
   readOnly?: boolean;
+  /** Values as they are where absent. */
+  sealer?: ValueSealer;
 }
 
 /** Opens or creates the log in `dir`. Throws with the reason when it cannot, DamagedStoreError where that is the store. */
-export function openLog(dir: string, { readOnly = false }: OpenLogOptions = {}): Log {
+export function openLog(dir: string, { readOnly = false, sealer = plainValues }: OpenLogOptions = {}): Log {
   const path = join(dir, 'store');
   const file = join(path, 'data.mdb');
   checkHeader(file, path);
@@ -86,7 +90,7 @@ export function openLog(dir: string, { readOnly = false }: OpenLogOptions = {}):
     const records = root.openDB<Buffer, number>({ name: 'log', encoding: 'binary' });
     const marks = root.openDB<number, string>({ name: 'marks', encoding: 'json' });
     checkFormat(marks, path, readOnly);
-    return { root, records, marks };
+    return { root, records, marks, sealer };
   } catch (error) {
     void root?.close();
     const reason = error instanceof Error ? error.message : String(error);
@@ -105,12 +109,16 @@ export function* readLogHeaders(
   for (const { key, value } of log.records.getRange({ start: from, end: to + 1 })) yield [key, decodeHeader(value)];
 }
 
+/** A record with its value opened. */
+export type OpenedRecord = LogRecord & OpenedValue;
+
 /** Records with `from` <= revision <= `to`, in order. Values are copies that outlive the read. */
-export function* readLog(log: Log, from: number, to = Number.MAX_SAFE_INTEGER): Generator<[number, LogRecord]> {
+export function* readLog(log: Log, from: number, to = Number.MAX_SAFE_INTEGER): Generator<[number, OpenedRecord]> {
   for (const { key, value } of log.records.getRange({ start: from, end: to + 1 })) {
     // In memory of their own, as `objectBytes` makes them.
     const copy = Buffer.allocUnsafeSlow(value.length);
     value.copy(copy);
-    yield [key, decodeRecord(copy)];
+    const record = decodeRecord(copy);
+    yield [key, { ...record, ...log.sealer.open(record.key, record.value) }];
   }
 }

@@ -61,7 +61,7 @@ if (hasEtcd) {
     describeBackend('etcd', async () => {
       // Every test has a key space of its own.
       const prefix = `/test-${test++}`;
-      const open = () => openEtcdBackend(createEtcdClient(url, noTls), logger, prefix);
+      const open = () => openEtcdBackend(createEtcdClient(url, noTls), logger, { prefix });
       let backend = await open();
       return {
         backend,
