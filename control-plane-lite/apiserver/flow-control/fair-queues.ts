@@ -13,6 +13,7 @@ export interface Ticket<T> {
 }
 
 interface Queue<T> {
+  readonly index: number;
   waiting: Ticket<T>[];
   waitingSeats: number;
   seatsInUse: number;
@@ -40,12 +41,8 @@ const estimatedMs = 3;
 
 /** `queuing` undefined: what finds no seat is refused. */
 export function createFairQueues<T>(queuing: QueueConfig | undefined, initialLimit: number): FairQueues<T> {
-  const queues: Queue<T>[] = Array.from({ length: queuing?.queues ?? 0 }, () => ({
-    waiting: [],
-    waitingSeats: 0,
-    seatsInUse: 0,
-    nextStart: 0,
-  }));
+  /** Those in use: there may be millions, and few are ever needed. */
+  const queues = new Map<number, Queue<T>>();
   let limit = initialLimit;
   let seatsInUse = 0;
   let running = 0;
@@ -53,11 +50,10 @@ export function createFairQueues<T>(queuing: QueueConfig | undefined, initialLim
   let waitingSeats = 0;
   let virtualNow = 0;
   let lastMs = 0;
-  const active = new Set<Queue<T>>();
 
   const advance = (nowMs: number) => {
-    if (active.size > 0 && nowMs > lastMs) {
-      virtualNow += ((nowMs - lastMs) * Math.min(limit, seatsInUse + waitingSeats)) / active.size;
+    if (queues.size > 0 && nowMs > lastMs) {
+      virtualNow += ((nowMs - lastMs) * Math.min(limit, seatsInUse + waitingSeats)) / queues.size;
     }
     lastMs = nowMs;
   };
@@ -80,7 +76,7 @@ export function createFairQueues<T>(queuing: QueueConfig | undefined, initialLim
   const nextQueue = (): Queue<T> | undefined => {
     let best: Queue<T> | undefined;
     let bestFinish = Number.POSITIVE_INFINITY;
-    for (const queue of active) {
+    for (const queue of queues.values()) {
       const [first] = queue.waiting;
       if (first === undefined) continue;
       const finish = queue.nextStart + first.seats * estimatedMs;
@@ -105,17 +101,19 @@ export function createFairQueues<T>(queuing: QueueConfig | undefined, initialLim
     return started;
   };
 
-  const leastLoaded = (hash: number, handSize: number): Queue<T> | undefined => {
+  const leastLoaded = (hash: number, { queues: count, handSize }: QueueConfig): Queue<T> | undefined => {
     const load = (queue: Queue<T>) => queue.waitingSeats + queue.seatsInUse;
-    const hand = dealHand(hash, queues.length, handSize).flatMap((index) => queues[index] ?? []);
-    return hand.reduce<Queue<T> | undefined>(
-      (best, queue) => (best === undefined || load(queue) < load(best) ? queue : best),
-      undefined,
-    );
+    let best: Queue<T> | undefined;
+    for (const index of dealHand(hash, count, handSize)) {
+      const queue = queues.get(index) ?? { index, waiting: [], waitingSeats: 0, seatsInUse: 0, nextStart: 0 };
+      if (load(queue) === 0) return queue;
+      if (best === undefined || load(queue) < load(best)) best = queue;
+    }
+    return best;
   };
 
   const settle = (queue: Queue<T> | undefined) => {
-    if (queue !== undefined && queue.waiting.length === 0 && queue.seatsInUse === 0) active.delete(queue);
+    if (queue !== undefined && queue.waiting.length === 0 && queue.seatsInUse === 0) queues.delete(queue.index);
   };
 
   return {
@@ -127,14 +125,14 @@ export function createFairQueues<T>(queuing: QueueConfig | undefined, initialLim
         start(ticket, nowMs);
         return { ticket, started: [ticket] };
       }
-      const queue = leastLoaded(hash, queuing.handSize);
+      const queue = leastLoaded(hash, queuing);
       if (queue === undefined) return { ticket: undefined, started: [] };
       if (queue.waiting.length >= queuing.queueLengthLimit && seatsInUse >= limit) {
         return { ticket: undefined, started: [] };
       }
       ticket.queue = queue;
-      if (!active.has(queue)) queue.nextStart = virtualNow;
-      active.add(queue);
+      if (!queues.has(queue.index)) queue.nextStart = virtualNow;
+      queues.set(queue.index, queue);
       queue.waiting.push(ticket);
       queue.waitingSeats += seats;
       waiting += 1;
@@ -182,10 +180,11 @@ export function createFairQueues<T>(queuing: QueueConfig | undefined, initialLim
       return waitingSeats;
     },
     snapshot: () =>
-      queues.flatMap((queue, index) =>
-        active.has(queue)
-          ? [{ index, waiting: queue.waiting.length, seatsInUse: queue.seatsInUse, nextStart: queue.nextStart }]
-          : [],
-      ),
+      [...queues.values()].map(({ index, waiting: line, seatsInUse: seats, nextStart }) => ({
+        index,
+        waiting: line.length,
+        seatsInUse: seats,
+        nextStart,
+      })),
   };
 }

@@ -1,6 +1,7 @@
 // What FlowSchemas and PriorityLevelConfigurations say together: which schema a request falls under, and how each level
 // is limited. Source of the rules: k8s.io/apiserver, util/flowcontrol.
 import type { FlowSchema, PriorityLevelConfiguration } from '#kube/api/generated/flowcontrol-v1.ts';
+import { mandatoryFlowSchemas, mandatoryPriorityLevels } from '../../registry/mandatory-flows.ts';
 
 export interface QueueConfig {
   queues: number;
@@ -27,57 +28,6 @@ export interface FlowConfig {
   levels: ReadonlyMap<string, LevelConfig>;
 }
 
-const catchAll = 'catch-all';
-const exempt = 'exempt';
-
-/** Two levels are always there, whatever is stored. */
-const mandatoryLevels: readonly LevelConfig[] = [
-  {
-    name: exempt,
-    uid: '',
-    isExempt: true,
-    shares: 0,
-    lendablePercent: 0,
-    borrowingLimitPercent: undefined,
-    queuing: undefined,
-  },
-  {
-    name: catchAll,
-    uid: '',
-    isExempt: false,
-    shares: 5,
-    lendablePercent: 0,
-    borrowingLimitPercent: undefined,
-    queuing: undefined,
-  },
-];
-
-function mandatorySchema(name: string, matchingPrecedence: number, groups: readonly string[]): FlowSchema {
-  const everything = { verbs: ['*'], apiGroups: ['*'], resources: ['*'], namespaces: ['*'], clusterScope: true };
-  return {
-    apiVersion: 'flowcontrol.apiserver.k8s.io/v1',
-    kind: 'FlowSchema',
-    metadata: { name },
-    spec: {
-      matchingPrecedence,
-      priorityLevelConfiguration: { name },
-      distinguisherMethod: { type: 'ByUser' },
-      rules: [
-        {
-          subjects: groups.map((group) => ({ kind: 'Group', group: { name: group } })),
-          resourceRules: [everything],
-          nonResourceRules: [{ verbs: ['*'], nonResourceURLs: ['*'] }],
-        },
-      ],
-    },
-  };
-}
-
-const mandatorySchemas: readonly FlowSchema[] = [
-  mandatorySchema(exempt, 1, ['system:masters']),
-  mandatorySchema(catchAll, 10_000, ['system:unauthenticated', 'system:authenticated']),
-];
-
 function levelOf({ metadata, spec }: PriorityLevelConfiguration): LevelConfig {
   const isExempt = spec.type === 'Exempt';
   const { limited } = spec;
@@ -101,9 +51,10 @@ function levelOf({ metadata, spec }: PriorityLevelConfiguration): LevelConfig {
   };
 }
 
-function withMandatory<T>(stored: readonly T[], mandatory: readonly T[], nameOf: (item: T) => string): T[] {
-  const names = new Set(stored.map(nameOf));
-  return [...stored, ...mandatory.filter((item) => !names.has(nameOf(item)))];
+/** The mandatory ones are always there, whatever is stored. */
+function withMandatory<T extends { metadata: { name: string } }>(stored: readonly T[], mandatory: readonly T[]): T[] {
+  const names = new Set(stored.map(({ metadata }) => metadata.name));
+  return [...stored, ...mandatory.filter(({ metadata }) => !names.has(metadata.name))];
 }
 
 const byPrecedence = (a: FlowSchema, b: FlowSchema): number =>
@@ -114,9 +65,9 @@ export function planFlowConfig(
   schemas: readonly FlowSchema[],
   levels: readonly PriorityLevelConfiguration[],
 ): FlowConfig {
-  const all = withMandatory(levels.map(levelOf), mandatoryLevels, ({ name }) => name);
-  const known = new Map(all.map((level) => [level.name, level]));
-  const usable = withMandatory(schemas, mandatorySchemas, ({ metadata }) => metadata.name).filter(({ spec }) =>
+  const all = withMandatory(levels, mandatoryPriorityLevels);
+  const known = new Map(all.map(levelOf).map((level) => [level.name, level]));
+  const usable = withMandatory(schemas, mandatoryFlowSchemas).filter(({ spec }) =>
     known.has(spec.priorityLevelConfiguration.name),
   );
   return { schemas: usable.sort(byPrecedence), levels: known };

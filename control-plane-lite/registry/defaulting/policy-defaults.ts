@@ -86,9 +86,8 @@ export function defaultPriorityLevel(level: PriorityLevelConfiguration): void {
   if (level.spec.limited !== undefined) {
     level.spec.limited.nominalConcurrencyShares ??= 30;
     level.spec.limited.lendablePercent ??= 0;
-    level.spec.limited.limitResponse ??= { type: 'Queue' };
     const response = level.spec.limited.limitResponse;
-    if (response.type === 'Queue') {
+    if (response?.queuing !== undefined) {
       response.queuing = { queues: 64, handSize: 8, queueLengthLimit: 50, ...response.queuing };
     }
   }

@@ -10,6 +10,7 @@ import {
 } from '../custom/validate-definition.ts';
 import type { ValidateCreate, ValidateUpdate } from '../kind-rules.ts';
 import * as core from './core-validation.ts';
+import * as flow from './flow-validation.ts';
 import { validateObjectMeta, validateObjectMetaUpdate } from './object-meta-validation.ts';
 import { validatePodResize } from './pod-resize.ts';
 import { validateEphemeralContainersUpdate, validatePodUpdate } from './pod-update.ts';
@@ -69,6 +70,8 @@ const tables: Record<string, Rules> = {
   'certificates.k8s.io/CertificateSigningRequest': rules(policy.validateCertificateSigningRequest, () => []),
   'storage.k8s.io/StorageClass': rules(storage.validateStorageClass, storage.validateStorageClassUpdate),
   'storage.k8s.io/CSIDriver': rules(storage.validateCsiDriver, storage.validateCsiDriverUpdate),
+  'flowcontrol.apiserver.k8s.io/FlowSchema': rules(flow.validateFlowSchema),
+  'flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration': rules(flow.validatePriorityLevel),
   'apiextensions.k8s.io/CustomResourceDefinition': rules(validateDefinition, validateDefinitionUpdate),
 };
 
