@@ -32,6 +32,8 @@ import type { KindRules, Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import type { Backend, StoredEntry } from '../storage/backend.ts';
 import { createWebhookCaller } from '../webhooks/call-webhook.ts';
+import { ensureAuthenticationConfig } from './aggregation/authentication-config.ts';
+import { createAggregator } from './aggregation/create-aggregator.ts';
 import type { ApiContext } from './api-context.ts';
 import { openAuditor } from './audit/open-auditor.ts';
 import { createClusterIpObjects } from './cluster-ip-objects.ts';
@@ -74,6 +76,8 @@ export interface ApiServerDeps {
 
 /** As often as the reference looks after its own service. */
 const serviceCheckMs = 10_000;
+/** As often as the reference looks after APIs that other servers serve. */
+const aggregationCheckMs = 30_000;
 
 const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
 
@@ -159,6 +163,21 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       onlyReadiness: true,
     },
   ];
+  /** The context of the server's own writes. */
+  const ownContext = (): RequestContext => ({
+    user: serverUser,
+    nowMs: clock.now(),
+    dryRun: false,
+    fieldManager: 'kube-apiserver',
+    warn: () => undefined,
+  });
+  const aggregator = createAggregator({
+    registry,
+    client: pki.frontProxy.client,
+    logger,
+    stopping: stopping.signal,
+    context: ownContext,
+  });
   const proxies = createProxyHandlers({ client: pki.kubeletClient, caPem: deps.agentCaPem }, Math.random);
   const handlerDeps: RequestHandlerDeps = {
     api,
@@ -170,8 +189,8 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       checks,
       metrics: metrics.text,
       handlers: [
-        createOpenApiV3Handler(registry.schema, registry.table),
-        createOpenApiV2Handler(registry.schema, registry.table),
+        createOpenApiV3Handler(registry.schema, registry.table, aggregator.openApiV3),
+        createOpenApiV2Handler(registry.schema, registry.table, aggregator.openApiV2),
         ...flows.handlers,
         createOpenIdHandler(tokens, `https://${config.advertiseAddress}:${config.securePort}`),
       ],
@@ -184,16 +203,9 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     metrics,
     auditor,
     limit: flows.limit,
+    aggregator,
     requestTimeoutMs: config.requests.timeoutMs,
   };
-  /** The context of the server's own writes. */
-  const ownContext = (): RequestContext => ({
-    user: serverUser,
-    nowMs: clock.now(),
-    dryRun: false,
-    fieldManager: 'kube-apiserver',
-    warn: () => undefined,
-  });
   const advertised = { serviceIp: open.addresses.nth(1), address: config.advertiseAddress, port: config.securePort };
   const bootstrap = async (port: number): Promise<void> => {
     const options = {
@@ -201,9 +213,12 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       clientCaPem: pki.ca.certPem,
       localVolumes: config.localVolumeDir !== undefined,
     };
-    await followDefinitions({ registry, kinds, callWebhook, logger, context: ownContext });
+    const changed = () => void aggregator.sync();
+    await followDefinitions({ registry, kinds, callWebhook, logger, context: ownContext, changed });
     await ensureBootstrapObjects(registry, ownContext(), options, logger);
     await ensureBootstrapStatuses(registry, ownContext());
+    await ensureAuthenticationConfig(registry, pki, ownContext());
+    aggregator.follow();
     advertised.port = port;
     await ensureKubernetesService(registry, ownContext(), advertised);
     clusterIps.follow(registry, ownContext, stopping.signal);
@@ -236,6 +251,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       ready.promise.catch(stop);
       const jobs = [
         ...flows.jobs,
+        { name: 'aggregated APIs', intervalMs: aggregationCheckMs, run: aggregator.sync },
         createUpkeep({ registry, clock, logger, eventTtlMs: config.eventTtlMs }),
         {
           name: 'the service kubernetes',

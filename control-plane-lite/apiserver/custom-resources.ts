@@ -38,6 +38,8 @@ export interface CustomResourcesDeps {
   logger: Logger;
   /** The context of the server's own writes. */
   context(): RequestContext;
+  /** Told when what is served may have changed. */
+  changed(): void;
 }
 
 /** `com.example.v1.Foo` for a kind of example.com/v1. */
@@ -229,6 +231,7 @@ export async function followDefinitions(deps: CustomResourcesDeps): Promise<void
   const sync = async (): Promise<void> => {
     for (const definition of list()) if (!isGoing(definition)) await settle(deps, definition);
     await serve(deps, schemas, watched, afterObject);
+    deps.changed();
     for (const definition of list()) if (isGoing(definition)) await cleanUp(deps, definition);
   };
   const run = async (): Promise<void> => {

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { anonymousUser } from '../authn/authenticator.ts';
 import type { AccessAttributes } from '../authz/authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
+import type { Aggregator } from './aggregation/create-aggregator.ts';
 import type { ApiContext } from './api-context.ts';
 import { auditIdOf } from './audit/audit-id.ts';
 import type { Auditor } from './audit/create-auditor.ts';
@@ -26,6 +27,7 @@ export interface RequestHandlerDeps {
   metrics: RequestMetrics;
   auditor: Auditor;
   limit: RequestLimit;
+  aggregator: Aggregator;
   requestTimeoutMs: number;
 }
 
@@ -118,6 +120,7 @@ export function createRequestHandler(
     try {
       stopDeadline = beginDeadline(exchange, deps.requestTimeoutMs, api.logger);
       await admit(deps, exchange);
+      if (await deps.aggregator.serve(exchange)) return;
       if (exchange.info.isResource) await dispatch(api, deps.routes, exchange);
       else await serveNonResource(deps.nonResource, exchange);
     } catch (error) {

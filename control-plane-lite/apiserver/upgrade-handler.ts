@@ -45,6 +45,7 @@ export function createUpgradeHandler(
       await admit(deps, exchange);
       await admitStream(deps, exchange);
       const { info } = exchange;
+      if (await deps.aggregator.upgrade(exchange, socket, head)) return;
       const served = info.isResource ? api.registry.table.find(info.group, info.version, info.plural) : undefined;
       if (served !== undefined && info.verb === 'watch' && info.subresource === '' && isWebSocketRequest(request)) {
         if (!served.verbs.has('watch')) throw methodNotAllowed();

@@ -31,6 +31,8 @@ export interface ClusterPki {
   serving: KeyPair;
   /** Identifies the API server to the agents. */
   kubeletClient: KeyPair;
+  /** Identifies the API server to aggregated ones, which believe it who a user is: by an authority of its own. */
+  frontProxy: { ca: KeyPair; client: KeyPair };
   admin: KeyPair;
   controllerManager: KeyPair;
   scheduler: KeyPair;
@@ -105,6 +107,8 @@ export async function ensureClusterPki(options: ClusterPkiOptions): Promise<Clus
     await savePair(dir, 'ca', ca);
   }
   const authority = ca;
+  const frontProxyCa = (await loadPair(dir, 'front-proxy-ca')) ?? (await createAuthority('front-proxy-ca', nowMs));
+  await savePair(dir, 'front-proxy-ca', frontProxyCa);
   const wellKnown = [
     'kubernetes',
     'kubernetes.default',
@@ -115,18 +119,27 @@ export async function ensureClusterPki(options: ClusterPkiOptions): Promise<Clus
   const leaf = (file: string, request: LeafRequest) => ensureLeaf(dir, file, authority, request, nowMs);
   const client = (file: string, commonName: string, ...organizations: string[]) =>
     leaf(file, { commonName, organizations, usages: [clientAuth] });
-  const [serving, kubeletClient, admin, controllerManager, scheduler, serviceAccount] = await Promise.all([
-    leaf('apiserver', {
-      commonName: 'kube-apiserver',
-      usages: [serverAuth],
-      dnsNames: names.filter((name) => isIP(name) === 0),
-      ipAddresses: names.filter((name) => isIP(name) !== 0),
-    }),
-    client('apiserver-kubelet-client', 'kube-apiserver-kubelet-client'),
-    client('admin', 'kubernetes-admin', 'system:masters'),
-    client('controller-manager', 'system:kube-controller-manager'),
-    client('scheduler', 'system:kube-scheduler'),
-    ensureSigningKey(dir),
-  ]);
-  return { dir, ca, serving, kubeletClient, admin, controllerManager, scheduler, serviceAccount };
+  const [serving, kubeletClient, frontProxyClient, admin, controllerManager, scheduler, serviceAccount] =
+    await Promise.all([
+      leaf('apiserver', {
+        commonName: 'kube-apiserver',
+        usages: [serverAuth],
+        dnsNames: names.filter((name) => isIP(name) === 0),
+        ipAddresses: names.filter((name) => isIP(name) !== 0),
+      }),
+      client('apiserver-kubelet-client', 'kube-apiserver-kubelet-client'),
+      ensureLeaf(
+        dir,
+        'front-proxy-client',
+        frontProxyCa,
+        { commonName: 'front-proxy-client', usages: [clientAuth] },
+        nowMs,
+      ),
+      client('admin', 'kubernetes-admin', 'system:masters'),
+      client('controller-manager', 'system:kube-controller-manager'),
+      client('scheduler', 'system:kube-scheduler'),
+      ensureSigningKey(dir),
+    ]);
+  const frontProxy = { ca: frontProxyCa, client: frontProxyClient };
+  return { dir, ca, serving, kubeletClient, frontProxy, admin, controllerManager, scheduler, serviceAccount };
 }

@@ -53,6 +53,9 @@ export interface ServedResource {
 /** The resources that custom resource definitions add: discovery entries and served resources by group version. */
 export type CustomResources = ReadonlyMap<string, { discovered: DiscoveredResource[]; served: ServedResource[] }>;
 
+/** What aggregated API servers say that they serve, by group version. */
+export type RemoteResources = ReadonlyMap<string, DiscoveredResource[]>;
+
 export interface ResourceTable {
   /** Group versions in the order of discovery. */
   readonly groupVersions: readonly string[];
@@ -62,6 +65,8 @@ export interface ResourceTable {
   readonly generation: number;
   /** Replaces the custom part. */
   setCustom(custom: CustomResources): void;
+  /** Replaces what other servers serve: discovery entries by group version, the most important first. */
+  setRemote(remote: RemoteResources): void;
   find(group: string, version: string, plural: string): ServedResource | undefined;
   /** Whether resources of the group are served, those of custom resource definitions aside. */
   isBuiltInGroup(group: string): boolean;
@@ -120,6 +125,8 @@ export function buildResourceTable(builtIn: Record<string, DiscoveredResource[]>
   const groups = new Set(fixed.map(({ resource }) => resource.group));
   let all: readonly ServedResource[] = fixed;
   let discovery: Record<string, DiscoveredResource[]> = builtIn;
+  let added: Record<string, DiscoveredResource[]> = {};
+  let remoteAdded: Record<string, DiscoveredResource[]> = {};
   let generation = 0;
   let byPath = new Map<string, ServedResource>();
   let byKind = new Map<string, ServedResource>();
@@ -145,10 +152,15 @@ export function buildResourceTable(builtIn: Record<string, DiscoveredResource[]>
     },
     setCustom: (custom) => {
       all = [...fixed, ...[...custom.values()].flatMap(({ served }) => served)];
-      const added = [...custom].map(([groupVersion, { discovered }]) => [groupVersion, discovered]);
-      discovery = { ...builtIn, ...(Object.fromEntries(added) as Record<string, DiscoveredResource[]>) };
+      added = Object.fromEntries([...custom].map(([groupVersion, { discovered }]) => [groupVersion, discovered]));
+      discovery = { ...builtIn, ...remoteAdded, ...added, ...remoteAdded };
       generation += 1;
       index();
+    },
+    setRemote: (remote) => {
+      remoteAdded = Object.fromEntries(remote);
+      discovery = { ...builtIn, ...remoteAdded, ...added, ...remoteAdded };
+      generation += 1;
     },
     find,
     isBuiltInGroup: (group) => groups.has(group),

@@ -9,6 +9,12 @@ import { gitVersion } from '../version.ts';
 import { openApiV2Document } from './openapi-v2-messages.ts';
 
 const protobufType = 'application/com.github.proto-openapi.spec.v2';
+/** Definitions and paths of another server's document. */
+export interface RemoteOpenApi {
+  definitions: Readonly<Record<string, unknown>>;
+  paths: Readonly<Record<string, unknown>>;
+}
+
 const parameters = ['dryRun', 'fieldManager', 'fieldValidation', 'force'];
 const gvkExtension = 'x-kubernetes-group-version-kind';
 
@@ -17,7 +23,13 @@ function patchPath({ resource, apiVersion }: ServedResource): string {
   return `${root}/${resource.namespaced ? 'namespaces/{namespace}/' : ''}${resource.plural}/{name}`;
 }
 
-function buildJson(schema: Schema, patchable: readonly ServedResource[]): Buffer {
+/** What other servers define beside this one's own. */
+function definitionsOf(schema: Schema, remote: readonly RemoteOpenApi[]): Record<string, RawSchema> {
+  const others = remote.map(({ definitions }) => definitions as Record<string, RawSchema>);
+  return Object.assign({}, ...others, schema.definitions) as Record<string, RawSchema>;
+}
+
+function buildJson(schema: Schema, patchable: readonly ServedResource[], remote: readonly RemoteOpenApi[]): Buffer {
   const paths = patchable.map((served) => {
     const { group, version, kind } = served.resource;
     const listed = parameters.map((name) => ({ in: 'query', name, type: 'string' }));
@@ -25,7 +37,12 @@ function buildJson(schema: Schema, patchable: readonly ServedResource[]): Buffer
   });
   const info = { title: 'Kubernetes', version: gitVersion };
   return Buffer.from(
-    JSON.stringify({ swagger: '2.0', info, paths: Object.fromEntries(paths), definitions: schema.definitions }),
+    JSON.stringify({
+      swagger: '2.0',
+      info,
+      paths: Object.assign({}, ...remote.map((each) => each.paths), Object.fromEntries(paths)) as object,
+      definitions: definitionsOf(schema, remote),
+    }),
   );
 }
 
@@ -52,7 +69,7 @@ function toMessage(raw: RawSchema): object {
 const namedSchemas = (schemas: Readonly<Record<string, RawSchema>>): object[] =>
   Object.entries(schemas).map(([name, raw]) => ({ name, value: toMessage(raw) }));
 
-function buildProtobuf(schema: Schema, patchable: readonly ServedResource[]): Buffer {
+function buildProtobuf(schema: Schema, patchable: readonly ServedResource[], remote: readonly RemoteOpenApi[]): Buffer {
   const path = patchable.map((served) => {
     const { group, version, kind } = served.resource;
     const listed = parameters.map((name) => ({
@@ -66,16 +83,30 @@ function buildProtobuf(schema: Schema, patchable: readonly ServedResource[]): Bu
     swagger: '2.0',
     info: { title: 'Kubernetes', version: gitVersion },
     paths: { path },
-    definitions: { additionalProperties: namedSchemas(schema.definitions) },
+    definitions: { additionalProperties: namedSchemas(definitionsOf(schema, remote)) },
   };
   return Buffer.from(type.encode(type.fromObject(document)).finish());
 }
 
-/** Serves /openapi/v2; each form is built when first asked for. */
-export function createOpenApiV2Handler(schema: Schema, table: ResourceTable): PathHandler {
+/** What is not as it should be of other servers' documents must not take this server's own away. */
+function withRemote<T>(remote: readonly RemoteOpenApi[], build: (remote: readonly RemoteOpenApi[]) => T): T {
+  if (remote.length === 0) return build([]);
+  try {
+    return build(remote);
+  } catch {
+    return build([]);
+  }
+}
+
+/** Serves /openapi/v2; each form is built when first asked for. `remote` are the documents of other servers. */
+export function createOpenApiV2Handler(
+  schema: Schema,
+  table: ResourceTable,
+  remote: () => readonly RemoteOpenApi[] = () => [],
+): PathHandler {
   const patchable = () => table.all.filter(({ verbs }) => verbs.has('patch'));
-  const json = rebuilt(table, () => buildJson(schema, patchable()));
-  const binary = rebuilt(table, () => buildProtobuf(schema, patchable()));
+  const json = rebuilt(table, () => withRemote(remote(), (others) => buildJson(schema, patchable(), others)));
+  const binary = rebuilt(table, () => withRemote(remote(), (others) => buildProtobuf(schema, patchable(), others)));
   return (exchange) => {
     if (exchange.info.path !== '/openapi/v2') return false;
     const accept = exchange.request.headers.accept ?? '';

@@ -138,8 +138,15 @@ function buildDocument(schema: Schema, table: ResourceTable, groupVersion: strin
   return Buffer.from(JSON.stringify(document));
 }
 
-/** Serves /openapi/v3 and the documents below it; each is built when first asked for. */
-export function createOpenApiV3Handler(schema: Schema, table: ResourceTable): PathHandler {
+/**
+ * Serves /openapi/v3 and the documents below it; each is built when first asked for. `remote` are documents that other
+ * servers have, by their place in the index.
+ */
+export function createOpenApiV3Handler(
+  schema: Schema,
+  table: ResourceTable,
+  remote: () => ReadonlyMap<string, string> = () => new Map(),
+): PathHandler {
   const pathOf = (groupVersion: string) =>
     groupVersion.includes('/') ? `apis/${groupVersion}` : `api/${groupVersion}`;
   const current = rebuilt(table, () => {
@@ -150,7 +157,8 @@ export function createOpenApiV3Handler(schema: Schema, table: ResourceTable): Pa
       path,
       { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` },
     ]);
-    const index = Buffer.from(JSON.stringify({ paths: Object.fromEntries(paths) }));
+    const others = [...remote()].map(([path, serverRelativeURL]) => [path, { serverRelativeURL }]);
+    const index = Buffer.from(JSON.stringify({ paths: Object.fromEntries([...paths, ...others]) }));
     return { groupVersions, hash, index, documents: new Map<string, Buffer>() };
   });
   return (exchange) => {

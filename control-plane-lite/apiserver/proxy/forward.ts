@@ -10,7 +10,13 @@ import { type ProxiedPlace, pageRewriting, rewriteHeaders } from './rewrite-answ
 /** Where to send a request, and what to prove there who is asking. */
 export interface ProxyTarget {
   url: URL;
-  tls?: { certPem: string; keyPem: string; caPem: string | undefined };
+  tls?: {
+    certPem: string;
+    keyPem: string;
+    caPem: string | undefined;
+    /** The name that the backend's certificate is for; absent: the URL's. */
+    serverName?: string;
+  };
   /** Added to the request. */
   headers?: OutgoingHttpHeaders;
   method?: string;
@@ -31,7 +37,7 @@ const hopByHop = new Set([
 const withheld = new Set(['authorization', 'host', 'expect']);
 
 const isWithheld = (name: string): boolean =>
-  hopByHop.has(name) || withheld.has(name) || name.startsWith('impersonate-');
+  hopByHop.has(name) || withheld.has(name) || name.startsWith('impersonate-') || name.startsWith('x-remote-');
 
 function forwardedHeaders(request: IncomingMessage, target: ProxyTarget, isUpgrade: boolean): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = {};
@@ -73,6 +79,7 @@ function open(request: IncomingMessage, target: ProxyTarget, isUpgrade: boolean,
           key: tls.keyPem,
           rejectUnauthorized: tls.caPem !== undefined,
           ...(tls.caPem === undefined ? {} : { ca: tls.caPem }),
+          ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
         }),
   });
 }
