@@ -25,6 +25,7 @@ function rowsOf(page: string): Map<string, string> {
 for (const [page, facts, what] of [
   ['docs/conformance-node.md', 'test/data/conformance/node.json', 'a node'],
   ['docs/conformance-network.md', 'test/data/conformance/network.json', 'the network'],
+  ['docs/conformance-api.md', 'test/data/conformance/api.json', 'the API'],
 ] as const) {
   describe(page, () => {
     const codenames = JSON.parse(read(facts)) as string[];
