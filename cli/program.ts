@@ -5,6 +5,7 @@ import type { DoctorCommandOptions } from './doctor/command.ts';
 import type { ConnectOptions } from './explain/connect.ts';
 import type { InstallCommandOptions } from './install/command.ts';
 import type { JoinOptions } from './join/command.ts';
+import type { MigrateOptions, StoreOptions } from './store/commands.ts';
 import type { UpOptions } from './up/options.ts';
 
 function wholeNumber(text: string): number {
@@ -87,6 +88,36 @@ function createProgram(signal: AbortSignal): Command {
     .action(async (urls: string[], options: JoinOptions) => {
       const { runJoin } = await import('./join/command.ts');
       await runJoin(urls, options, signal);
+    });
+  const ofStore = (command: Command) =>
+    command
+      .option('--instance <name>', 'which cluster of berth up', 'berth')
+      .option('--data-dir <directory>', "the control plane's, where it is another one");
+  ofStore(program.command('backup'))
+    .description("write a verified copy of the cluster's objects, while it runs or not")
+    .argument('<file>', 'where it goes; readable by its owner only')
+    .action(async (file: string, options: StoreOptions) => {
+      const { runBackup } = await import('./store/commands.ts');
+      await runBackup(file, options);
+    });
+  ofStore(program.command('restore'))
+    .description('make a backup the store of a stopped control plane')
+    .argument('<file>', 'written by berth backup')
+    .option('--force', 'put a store that is there aside', false)
+    .action(async (file: string, options: StoreOptions & { force: boolean }) => {
+      const { runRestore } = await import('./store/commands.ts');
+      await runRestore(file, options);
+    });
+  ofStore(program.command('migrate'))
+    .description('copy the objects of a stopped control plane to etcd, and compare')
+    .requiredOption('--to <store>', 'etcd=URL,...')
+    .option('--etcd-cafile <file>', "authority of etcd's certificate")
+    .option('--etcd-certfile <file>', 'client certificate for etcd')
+    .option('--etcd-keyfile <file>', 'key of the client certificate')
+    .option('--encryption-provider-config <file>', 'with which the store is sealed, and etcd will be')
+    .action(async (options: MigrateOptions) => {
+      const { runMigrate } = await import('./store/commands.ts');
+      await runMigrate(options);
     });
   program
     .command('install')

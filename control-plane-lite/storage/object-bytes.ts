@@ -19,15 +19,15 @@ export function serialiseAround(object: Serialisable): { head: string; tail: str
 }
 
 /** The bytes of an object at a revision, in memory of their own: one that is kept for long must not keep others. */
-export function objectBytes(head: string, revision: number, tail: string): Buffer {
+export function objectBytes(head: string, revision: number | '', tail: string): Buffer {
   const text = `${head}${revision}${tail}`;
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   bytes.write(text);
   return bytes;
 }
 
-/** The same object with another revision in it; bytes that are no stored object stay as they are. */
-export function withRevision(value: Buffer, revision: number): Buffer {
+/** The same object with another revision in it, or none; bytes that are no stored object stay as they are. */
+export function withRevision(value: Buffer, revision: number | ''): Buffer {
   const at = value.indexOf(markerBytes);
   if (at < 0) return value;
   const start = at + markerBytes.length;

@@ -5,6 +5,7 @@ import { UsageError } from '#kube/process/flags.ts';
 import type { StoreConfig } from '../config.ts';
 import type { Backend } from './backend.ts';
 import type { ValueSealer } from './encryption/value-sealer.ts';
+import type { EtcdClient } from './etcd/etcd-client.ts';
 
 async function readOptional(path: string | undefined, flag: string): Promise<string | undefined> {
   if (path === undefined) return undefined;
@@ -26,17 +27,23 @@ export async function openStore(
     const { openLmdbBackend } = await import('./lmdb/lmdb-backend.ts');
     return await openLmdbBackend(dataDir, sealer);
   }
+  const { openEtcdBackend } = await import('./etcd/etcd-backend.ts');
+  try {
+    return await openEtcdBackend(await connectEtcd(store), logger, { sealer });
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`cannot use etcd at ${store.endpoints}, see --store: ${reason}`, { cause: error });
+  }
+}
+
+/** Throws UsageError when a file cannot be read. */
+export async function connectEtcd(store: Extract<StoreConfig, { kind: 'etcd' }>): Promise<EtcdClient> {
   const [caPem, certPem, keyPem] = await Promise.all([
     readOptional(store.caFile, 'etcd-cafile'),
     readOptional(store.certFile, 'etcd-certfile'),
     readOptional(store.keyFile, 'etcd-keyfile'),
   ]);
   const { createEtcdClient } = await import('./etcd/etcd-client.ts');
-  const { openEtcdBackend } = await import('./etcd/etcd-backend.ts');
-  try {
-    return await openEtcdBackend(createEtcdClient(store.endpoints, { caPem, certPem, keyPem }), logger, { sealer });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`cannot use etcd at ${store.endpoints}, see --store: ${reason}`, { cause: error });
-  }
+  return createEtcdClient(store.endpoints, { caPem, certPem, keyPem });
 }

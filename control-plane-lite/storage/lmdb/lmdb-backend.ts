@@ -22,7 +22,8 @@ import { lockDataDir } from './data-dir-lock.ts';
 import { encodeRecord } from './log-record.ts';
 import { type Log, type OpenedRecord, openLog, readLog, readLogHeaders } from './open-log.ts';
 
-const compactedMark = 'compacted';
+/** Of the newest revision whose history is gone. */
+export const compactedMark = 'compacted';
 /** Of the log, looked at by compaction before others have their turn. */
 const revisionsPerSlice = 500;
 const maxRecordsAtStart = 100_000;

@@ -1,0 +1,3 @@
+// What the berth command does with stores.
+export { backUp, restore } from './back-up.ts';
+export { migrateStore } from './migrate-store.ts';
