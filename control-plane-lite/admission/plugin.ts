@@ -50,8 +50,42 @@ function* runMutation(plugins: readonly AdmissionPlugin[], request: AdmissionReq
   }
 }
 
+/** Told of each step of each request: how long it took, and whether it refused. */
+export type ObserveStep = (
+  type: 'admit' | 'validate',
+  request: AdmissionRequest,
+  seconds: number,
+  isRejected: boolean,
+) => void;
+
+function* observed<T>(
+  type: 'admit' | 'validate',
+  request: AdmissionRequest,
+  steps: Steps<T>,
+  observe: ObserveStep,
+): Steps<T> {
+  const startedMs = performance.now();
+  let isRejected = true;
+  try {
+    const result = yield* steps;
+    isRejected = false;
+    return result;
+  } finally {
+    observe(type, request, (performance.now() - startedMs) / 1000, isRejected);
+  }
+}
+
 /** Runs plugins in order; those that change objects a second time where a webhook or policy changed the object. */
-export function chainAdmission(plugins: readonly AdmissionPlugin[]): Admission {
+export function chainAdmission(plugins: readonly AdmissionPlugin[], observe?: ObserveStep): Admission {
+  const chain = runChain(plugins);
+  if (observe === undefined) return chain;
+  return {
+    mutate: (request) => observed('admit', request, chain.mutate(request), observe),
+    validate: (request) => observed('validate', request, chain.validate(request), observe),
+  };
+}
+
+function runChain(plugins: readonly AdmissionPlugin[]): Admission {
   return {
     *mutate(request) {
       const reinvocation: Reinvocation = { isSecondRun: false, isWanted: false, plugins: new Map() };

@@ -128,7 +128,10 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   }, deps.metricsRegistry);
   const webhooks = { ...parts, authorizer, callWebhook, metrics: createWebhookMetrics(metrics.registry), logger };
   const plugins = defaultPlugins({ ...parts, authorizer, rbac, webhooks });
-  const registry: Registry = { ...parts, admission: chainAdmission(plugins) };
+  const admission = chainAdmission(plugins, (type, { verb }, seconds, isRejected) =>
+    webhooks.metrics.step(type, verb.toUpperCase(), isRejected, seconds),
+  );
+  const registry: Registry = { ...parts, admission };
   const tokens = await createServiceAccountTokens(pki.serviceAccount, config.issuer, registry.objects);
   const bootstrapTokens = createBootstrapTokens(registry.objects);
   const api: ApiContext = {

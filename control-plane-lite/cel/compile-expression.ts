@@ -62,6 +62,8 @@ function translate(summary: string): string {
   const words: [RegExp, string | ((...match: string[]) => string)][] = [
     [/^Unknown variable: (.*)$/s, (_, name) => `undeclared reference to '${name}' (in container '')`],
     [/^No such key: index out of bounds, index (-?\d+).*$/s, (_, index) => `index out of bounds: ${index}`],
+    [/^integer overflow.*$/s, 'integer overflow'],
+    [/^modulo by zero$/, 'modulus by zero'],
     [/^No such key: (.*)$/s, (_, key) => `no such key: ${key}`],
     [
       /^no such overload: (\S+) (==|!=|<=|>=|<|>|\+|-|\*|\/|%|in) (\S.*)$/s,

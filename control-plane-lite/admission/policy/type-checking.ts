@@ -4,6 +4,8 @@ import type { ExpressionWarning, ValidatingAdmissionPolicy } from '#kube/api/gen
 import { type CelSchema, declareTypes } from '../../cel/cel-schema.ts';
 import { compileExpression } from '../../cel/compile-expression.ts';
 import { checkingEnvironment } from '../../cel/environment.ts';
+import { celSchemaOf } from '../../registry/custom/cel-schema-of.ts';
+import type { JsonSchema } from '../../registry/custom/json-schema.ts';
 import type { ResourceTable } from '../../registry/resource-table.ts';
 import type { Schema, Type } from '../../registry/schema.ts';
 import { declarePolicyNames } from './policy-names.ts';
@@ -41,15 +43,27 @@ export function celSchemaOfType(type: Type, depth = 0): CelSchema {
   }
 }
 
+/** A custom kind by the schema of its definition, which says more than what the server makes of it. */
+function celSchemaOfKind(kind: Kind, isCustom: boolean, schema: Schema): CelSchema {
+  const known = celSchemaOfType(schema.typeOf(kind));
+  if (!isCustom) return known;
+  const raw = schema.definitions[schema.nameOf(kind) ?? ''] as JsonSchema | undefined;
+  const { metadata } = known.properties ?? {};
+  const own = celSchemaOf(raw ?? {});
+  return { ...own, properties: { ...own.properties, ...(metadata === undefined ? {} : { metadata }) } };
+}
+
 /** The kinds that a policy names outright: what has stars could be anything. */
-function namedKinds({ spec }: ValidatingAdmissionPolicy, table: ResourceTable): Kind[] {
-  const kinds = new Map<string, Kind>();
+function namedKinds({ spec }: ValidatingAdmissionPolicy, table: ResourceTable): (Kind & { isCustom: boolean })[] {
+  const kinds = new Map<string, Kind & { isCustom: boolean }>();
   for (const { apiGroups = [], apiVersions = [], resources = [] } of spec.matchConstraints?.resourceRules ?? []) {
     for (const group of apiGroups) {
       for (const version of apiVersions) {
         for (const plural of resources) {
-          const resource = table.find(group, version, plural)?.resource;
-          if (resource !== undefined) kinds.set(`${group}/${version}/${resource.kind}`, resource);
+          const served = table.find(group, version, plural);
+          if (served === undefined) continue;
+          const { kind } = served.resource;
+          kinds.set(`${group}/${version}/${kind}`, { group, version, kind, isCustom: served.isCustom === true });
         }
       }
     }
@@ -73,7 +87,7 @@ export function computeTypeWarnings(
     if (!schema.knows(kind)) continue;
     count += 1;
     const environment = checkingEnvironment.clone();
-    const object = declareTypes(environment, celSchemaOfType(schema.typeOf(kind)), `Object${count % 1000}`);
+    const object = declareTypes(environment, celSchemaOfKind(kind, kind.isCustom, schema), `Object${count % 1000}`);
     const names = declarePolicyNames(variables, paramKind !== undefined, environment, object);
     const check = (fieldRef: string, source: string | undefined, declarations = names.all) => {
       if (source === undefined) return;

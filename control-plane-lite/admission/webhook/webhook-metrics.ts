@@ -6,7 +6,9 @@ export interface WebhookMetrics {
   called(name: string, type: string, operation: string, code: number, isRejected: boolean, seconds: number): void;
   rejected(name: string, type: string, operation: string, errorType: string, code: number): void;
   failedOpen(name: string, type: string): void;
-  /** One plugin's part in a request. */
+  /** One step of admission: all that changes, or all that checks. */
+  step(type: string, operation: string, isRejected: boolean, seconds: number): void;
+  /** A condition that could not be evaluated. */
   conditionErrors(name: string, kind: string, operation: string): void;
 }
 
@@ -38,6 +40,13 @@ export function createWebhookMetrics(registry: Registry): WebhookMetrics {
     labelNames: ['name', 'type'],
     registers,
   });
+  const steps = new Histogram({
+    name: 'apiserver_admission_step_admission_duration_seconds',
+    help: 'Latency of the steps of admission.',
+    labelNames: ['type', 'operation', 'rejected'],
+    buckets: [0.005, 0.025, 0.1, 0.5, 1, 2.5],
+    registers,
+  });
   const conditions = new Counter({
     name: 'apiserver_admission_match_condition_evaluation_errors_total',
     help: 'Match conditions that could not be evaluated.',
@@ -52,6 +61,8 @@ export function createWebhookMetrics(registry: Registry): WebhookMetrics {
     },
     rejected: (name, type, operation, errorType, code) =>
       rejections.inc({ name, type, operation, error_type: errorType, rejection_code: String(code) }),
+    step: (type, operation, isRejected, seconds) =>
+      steps.observe({ type, operation, rejected: String(isRejected) }, seconds),
     failedOpen: (name, type) => open.inc({ name, type }),
     conditionErrors: (name, kind, operation) => conditions.inc({ name, kind, operation, type: 'admit' }),
   };

@@ -145,6 +145,44 @@ describe('admission policies', () => {
     assert.match(warnings[1]?.warning ?? '', /undefined field 'nope'/);
   });
 
+  it('should type check a CRD', async () => {
+    const schema = {
+      openAPIV3Schema: {
+        type: 'object',
+        properties: { spec: { type: 'object', properties: { size: { type: 'integer' } } } },
+      },
+    };
+    const made = await call('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
+      metadata: { name: 'boxes.policies.example.com' },
+      spec: {
+        group: 'policies.example.com',
+        scope: 'Cluster',
+        names: { plural: 'boxes', kind: 'Box' },
+        versions: [{ name: 'v1', served: true, storage: true, schema }],
+      },
+    });
+    assert.equal(made.status, 201, made.text);
+    await eventually(
+      'the definition is served',
+      async () => (await call('GET', '/apis/policies.example.com/v1/boxes')).status === 200,
+    );
+    const validations = [{ expression: 'object.spec.size > "1" && object.metadata.labels["a"] == "b"' }];
+    await policy(
+      'validating',
+      'boxes',
+      { matchConstraints: ruleOf(['boxes'], ['policies.example.com']), validations },
+      deny,
+    );
+    const warning = await eventually('the policy is checked', async () => {
+      const { body } = await call('GET', `${group}/validatingadmissionpolicies/boxes`);
+      return body.status?.typeChecking?.expressionWarnings?.[0]?.warning;
+    });
+    assert.match(
+      warning,
+      /^policies\.example\.com\/v1, Kind=Box: ERROR: <input>:1:\d+: found no matching overload for '_>_' applied to '\(int, string\)'/,
+    );
+  });
+
   it('warn instead of refusing where their binding says so', async () => {
     const spec = {
       matchConstraints: ruleOf(['configmaps']),
