@@ -1,6 +1,7 @@
 // The custom kinds that are served now, and what the write path and the printers do for them.
 import type { Resource } from '#kube/api/resource.ts';
 import type { FieldError } from '#kube/errors/field-error.ts';
+import { failure } from '#kube/errors/status-error.ts';
 import type { PrinterFor, TablePrinter } from '../kind-rules.ts';
 import type { KindRules } from '../registry.ts';
 import type { Strategy } from '../strategy.ts';
@@ -14,6 +15,8 @@ import { validateRules } from './validate-rules.ts';
 interface CustomKind {
   schema: JsonSchema;
   printer: TablePrinter;
+  /** The definition is being deleted. */
+  isTerminating: boolean;
 }
 
 /** Shared by the rules and printers that it wraps: they follow it as definitions come and go. */
@@ -26,6 +29,15 @@ export interface CustomKinds {
 
 const keyOf = ({ group, version, kind }: Pick<Resource, 'group' | 'version' | 'kind'>) => `${group}/${version}/${kind}`;
 const customStrategy: Strategy = { allowCreateOnUpdate: false, countsGenerations: true };
+
+/** Nothing is added to what is being taken away. */
+const terminatingStrategy: Strategy = {
+  ...customStrategy,
+  prepareCreate: () => {
+    const message = 'create not allowed while custom resource definition is terminating';
+    throw failure(405, 'MethodNotAllowed', message);
+  },
+};
 
 /** The schema of a version; one without keeps whatever it is given. */
 export function schemaOf(version: Definition['spec']['versions'][number]): JsonSchema {
@@ -45,10 +57,14 @@ export function createCustomKinds(): CustomKinds {
   return {
     replace: (definitions) => {
       kinds = new Map(
-        definitions.flatMap(({ spec }) =>
+        definitions.flatMap(({ metadata, spec }) =>
           spec.versions.map((version): [string, CustomKind] => [
             keyOf({ group: spec.group, version: version.name, kind: spec.names.kind }),
-            { schema: schemaOf(version), printer: customPrinter(version) },
+            {
+              schema: schemaOf(version),
+              printer: customPrinter(version),
+              isTerminating: metadata.deletionTimestamp !== undefined,
+            },
           ]),
         ),
       );
@@ -71,7 +87,10 @@ export function createCustomKinds(): CustomKinds {
       },
     }),
     withPrinters: (printerFor) => (resource) => find(resource)?.printer ?? printerFor(resource),
-    withStrategies: (strategyOf) => (resource) =>
-      find(resource) === undefined ? strategyOf(resource) : customStrategy,
+    withStrategies: (strategyOf) => (resource) => {
+      const kind = find(resource);
+      if (kind === undefined) return strategyOf(resource);
+      return kind.isTerminating ? terminatingStrategy : customStrategy;
+    },
   };
 }

@@ -299,6 +299,11 @@ describe('rules of custom resources', () => {
       ),
     );
     await until(async () => (await call('GET', `${path}/a`)).text.includes('deletionTimestamp'));
+    const late = await call('POST', path, { metadata: { name: 'late' } });
+    assert.deepEqual(
+      [late.status, late.body.message],
+      [405, 'create not allowed while custom resource definition is terminating'],
+    );
     assert.equal((await call('PATCH', `${path}/a`, { metadata: { finalizers: null } }, merge)).status, 200);
     await until(async () => (await call('GET', `${definitions}/held.rules.example.com`)).status === 404);
   });
