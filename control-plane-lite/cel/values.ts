@@ -22,6 +22,11 @@ function formatted(text: string, format: string | undefined): unknown {
   }
 }
 
+/** A value that may not be there, as expressions see it. */
+export function optionalOf(value: unknown): unknown {
+  return value === undefined ? Optional.none() : Optional.of(value);
+}
+
 /** The value of the language for a JSON value; the argument is not changed. */
 export function toCelValue(value: unknown, schema?: CelSchema): unknown {
   switch (typeof value) {

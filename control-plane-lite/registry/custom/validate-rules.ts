@@ -1,12 +1,11 @@
 // Rules of a custom resource's schema in the expression language, with the texts of the reference.
 // Source of the rules: the reference's apiextensions-apiserver/pkg/apiserver/schema/cel/validation.go.
 import { isDeepStrictEqual } from 'node:util';
-import { Optional } from '@marcbachmann/cel-js';
 import type { FieldError } from '#kube/errors/field-error.ts';
 import { forbiddenField, invalidField, requiredField } from '#kube/errors/field-error.ts';
 import { Budget } from '../../cel/budget.ts';
 import { CelError } from '../../cel/compile-expression.ts';
-import { toCelValue } from '../../cel/values.ts';
+import { optionalOf, toCelValue } from '../../cel/values.ts';
 import { celSchemaOf } from './cel-schema-of.ts';
 import { type CompiledRule, compiledRules } from './compiled-rules.ts';
 import { previousField, previousItem } from './correlate.ts';
@@ -104,11 +103,7 @@ class RuleValidator {
       if (isSame && !each.isTransition) continue;
       const variables = {
         self,
-        ...(isOptional
-          ? { oldSelf: oldSelf === undefined ? Optional.none() : Optional.of(oldSelf) }
-          : oldSelf === undefined
-            ? {}
-            : { oldSelf }),
+        ...(isOptional ? { oldSelf: optionalOf(oldSelf) } : oldSelf === undefined ? {} : { oldSelf }),
       };
       this.#one(each, variables, place, type);
     }

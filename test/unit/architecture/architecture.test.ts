@@ -64,6 +64,7 @@ const packageHomes: [RegExp, RegExp][] = [
   [/^fastify$/, /^(agent\/server|proxy\/health|control-plane-lite\/apiserver)\//],
   [/^execa$/, /^kube\/process\/exec\.ts$/],
   [/^systeminformation$/, /^agent\/node\//],
+  [/^@marcbachmann\/cel-js$/, /^control-plane-lite\/cel\//],
 ];
 
 /** Folders and files that decide and do nothing: they may import the API's facts and each other. */
