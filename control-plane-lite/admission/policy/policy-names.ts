@@ -85,7 +85,8 @@ export function lazyVariables(
       if (each.ok) return read(name, each.expression);
       throw new CelError(`composited variable ${JSON.stringify(name)} fails to compile: ${each.message}`, false);
     };
-    Object.defineProperty(values, name, { enumerable: true, configurable: true, get });
+    // Not enumerable: only naming a variable evaluates it, never looking at all of them.
+    Object.defineProperty(values, name, { enumerable: false, configurable: true, get });
   }
   return values;
 }
