@@ -3,6 +3,7 @@
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import type { ApplyDefaults } from '../kind-rules.ts';
 import {
+  defaultApiService,
   defaultCustomResourceDefinition,
   defaultEvent,
   defaultNamespace,
@@ -92,6 +93,7 @@ const defaulters: Record<string, Defaulter> = {
   'flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration': defaulter(defaultPriorityLevel),
   'admissionregistration.k8s.io/ValidatingWebhookConfiguration': defaulter((o: never) => defaultWebhooks(o, false)),
   'admissionregistration.k8s.io/MutatingWebhookConfiguration': defaulter((o: never) => defaultWebhooks(o, true)),
+  'apiregistration.k8s.io/APIService': defaulter(defaultApiService),
   'apiextensions.k8s.io/CustomResourceDefinition': defaulter(defaultCustomResourceDefinition),
 };
 

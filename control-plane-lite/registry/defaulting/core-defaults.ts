@@ -1,5 +1,7 @@
 // Defaults of namespaces, nodes, secrets, events and custom resource definitions.
+
 import type { CustomResourceDefinition } from '#kube/api/generated/apiextensions-v1.ts';
+import type { APIService } from '#kube/api/generated/apiregistration-v1.ts';
 import type { Event, Namespace, Node, Secret } from '#kube/api/generated/core-v1.ts';
 
 export function defaultNamespace(namespace: Namespace): void {
@@ -50,6 +52,10 @@ export function defaultEvent(event: Event): void {
   fields['eventTime'] ??= null;
   event.reportingComponent ??= '';
   event.reportingInstance ??= '';
+}
+
+export function defaultApiService({ spec }: APIService): void {
+  if (spec.service !== undefined) spec.service.port ??= 443;
 }
 
 export function defaultCustomResourceDefinition(definition: CustomResourceDefinition): void {

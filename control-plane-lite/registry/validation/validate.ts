@@ -9,6 +9,7 @@ import {
   validateDefinitionUpdate,
 } from '../custom/validate-definition.ts';
 import type { ValidateCreate, ValidateUpdate } from '../kind-rules.ts';
+import { validateApiService } from './api-service-validation.ts';
 import * as core from './core-validation.ts';
 import * as flow from './flow-validation.ts';
 import { validateObjectMeta, validateObjectMetaUpdate } from './object-meta-validation.ts';
@@ -72,6 +73,7 @@ const tables: Record<string, Rules> = {
   'storage.k8s.io/CSIDriver': rules(storage.validateCsiDriver, storage.validateCsiDriverUpdate),
   'flowcontrol.apiserver.k8s.io/FlowSchema': rules(flow.validateFlowSchema),
   'flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration': rules(flow.validatePriorityLevel),
+  'apiregistration.k8s.io/APIService': rules(validateApiService),
   'apiextensions.k8s.io/CustomResourceDefinition': rules(validateDefinition, validateDefinitionUpdate),
 };
 

@@ -131,6 +131,19 @@ describe('aggregated API servers', {
     assert.equal(body.data['requestheader-username-headers'], '["X-Remote-User"]');
   });
 
+  it('are refused what cannot be', async () => {
+    const spec = { group, version: 'v1', groupPriorityMinimum: 0, versionPriority: 2000, insecureSkipTLSVerify: true };
+    const { status, body } = await call('POST', services, { metadata: { name: 'wrong' }, spec });
+    assert.equal(status, 422);
+    const wanted = [
+      'metadata.name: Invalid value: "wrong": must be `spec.version+"."+spec.group`: "v1.wardle.example.com"',
+      'spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000',
+      'spec.versionPriority: Invalid value: 2000: must be positive and less than 1000',
+      'spec.insecureSkipTLSVerify: Forbidden: local APIServices may not have insecureSkipTLSVerify',
+    ];
+    assert.equal(body.message, `APIService.apiregistration.k8s.io "wrong" is invalid: [${wanted.join(', ')}]`);
+  });
+
   it('are said to be unavailable for as long as they cannot be asked, and why', async () => {
     assert.equal((await register()).status, 201);
     await eventually('the service is missed', async () => (await available())?.reason === 'ServiceNotFound');
