@@ -41,7 +41,8 @@ const byKind: Record<string, readonly string[]> = {
 
 // The new Event API calls the object of an event otherwise.
 const aliases: Record<string, (field: string) => string> = {
-  'events.k8s.io/Event': (field) => field.replace(/^regarding\./, 'involvedObject.').replace(/^note$/, 'message'),
+  'events.k8s.io/Event': (field) =>
+    field.replace(/^regarding\./, 'involvedObject.').replace(/^reportingController$/, 'reportingComponent'),
 };
 
 // A selector names these; the object has them under another name or form.

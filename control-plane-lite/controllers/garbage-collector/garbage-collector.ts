@@ -109,9 +109,19 @@ export function createGarbageCollector(context: ControllerContext, sources: Coll
     const owners = object.metadata.ownerReferences ?? [];
     const states = new Map<string, OwnerState>();
     for (const reference of owners) states.set(reference.uid, await ownerState(reference, node.namespace));
-    const facts = { owners, finalizers: object.metadata.finalizers ?? [], hasDependents: node.dependents.size > 0 };
+    const facts = {
+      owners,
+      finalizers: object.metadata.finalizers ?? [],
+      hasDependents: node.dependents.size > 0,
+      hasWaitingDependents: [...node.dependents].some((uid) => graph.get(uid)?.deletingDependents === true),
+    };
     const plan = planCollection(facts, ({ uid }) => states.get(uid) ?? 'solid');
     if (plan.action === 'dropOwners') await dropOwners(resource, object, plan.uids);
+    if (plan.action === 'unblockOwners') {
+      const ownerReferences = owners.map((reference) => ({ ...reference, blockOwnerDeletion: false }));
+      await patchMetadata(resource, object, { ownerReferences });
+      enqueue({ judge: [node.uid], orphan: [] });
+    }
     if (plan.action !== 'delete') return;
     const { uid, resourceVersion } = object.metadata;
     // The object may have got a new owner since: then its revision is another one.

@@ -10,6 +10,8 @@ export type Collection =
   | { action: 'keep' }
   /** Some owners are left: the references to the others go. */
   | { action: 'dropOwners'; uids: string[] }
+  /** A dependent waits for this object to go, perhaps in a circle: its owners must not wait for it any more. */
+  | { action: 'unblockOwners' }
   | { action: 'delete'; propagationPolicy: 'Background' | 'Foreground' | 'Orphan' }
   /** All blocking dependents of a foreground deletion are gone. */
   | { action: 'removeFinalizer'; finalizer: string }
@@ -30,10 +32,16 @@ export function planForeground(node: GraphNode, dependents: readonly GraphNode[]
 
 /** For an object with owners, as the server has it now. `stateOf` was asked for each reference. */
 export function planCollection(
-  object: { owners: readonly OwnerReference[]; finalizers: readonly string[]; hasDependents: boolean },
+  object: {
+    owners: readonly OwnerReference[];
+    finalizers: readonly string[];
+    hasDependents: boolean;
+    /** Some dependent is itself being deleted in the foreground. */
+    hasWaitingDependents?: boolean;
+  },
   stateOf: (reference: OwnerReference) => OwnerState,
 ): Collection {
-  const { owners, finalizers, hasDependents } = object;
+  const { owners, finalizers, hasDependents, hasWaitingDependents = false } = object;
   if (owners.length === 0) return { action: 'keep' };
   const states = owners.map((reference) => ({ reference, state: stateOf(reference) }));
   const gone = states.filter(({ state }) => state !== 'solid').map(({ reference }) => reference.uid);
@@ -41,6 +49,8 @@ export function planCollection(
     return gone.length === 0 ? { action: 'keep' } : { action: 'dropOwners', uids: gone };
   }
   if (hasDependents && states.some(({ state }) => state === 'waiting')) {
+    const isBlocking = owners.some(({ blockOwnerDeletion }) => blockOwnerDeletion === true);
+    if (hasWaitingDependents && isBlocking) return { action: 'unblockOwners' };
     return { action: 'delete', propagationPolicy: 'Foreground' };
   }
   if (finalizers.includes(orphanFinalizer)) return { action: 'delete', propagationPolicy: 'Orphan' };

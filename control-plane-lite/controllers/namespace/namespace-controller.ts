@@ -1,4 +1,4 @@
-// Empties namespaces that are being deleted, then lets them go.
+// Empties namespaces that are being deleted, pods before all else, then lets them go.
 import type { Namespace } from '#kube/api/generated/core-v1.ts';
 import { namespaces } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
@@ -49,12 +49,26 @@ export function createNamespaceController(context: ControllerContext): Controlle
     return { resource, objects: after.items };
   }
 
+  /** What pods use (policies, accounts, claims) stays until the last of them is gone. */
+  async function emptyInOrder(
+    namespace: string,
+    deletable: readonly DiscoveredResource[],
+    signal: AbortSignal,
+  ): Promise<PromiseSettledResult<Left>[]> {
+    const arePods = ({ group, plural }: DiscoveredResource) => group === '' && plural === 'pods';
+    const emptyEach = (which: readonly DiscoveredResource[]) =>
+      Promise.allSettled(which.map(async (resource) => empty(namespace, resource, signal)));
+    const first = await emptyEach(deletable.filter(arePods));
+    const isWaiting = first.some((result) => result.status === 'rejected' || result.value.objects.length > 0);
+    return isWaiting ? first : [...first, ...(await emptyEach(deletable.filter((each) => !arePods(each))))];
+  }
+
   async function emptyAll(namespace: string, signal: AbortSignal): Promise<DeletionProgress> {
     const { resources, failures } = await discoverResources(client, { signal });
     const deletable = resources.filter(
       ({ namespaced, verbs }) => namespaced && verbs.includes('list') && verbs.includes('delete'),
     );
-    const results = await Promise.allSettled(deletable.map(async (resource) => empty(namespace, resource, signal)));
+    const results = await emptyInOrder(namespace, deletable, signal);
     const remaining = new Map<string, number>();
     const finalizers = new Map<string, number>();
     const contentErrors: string[] = [];

@@ -121,6 +121,15 @@ for (const [text, owners, finalizers, hasDependents, known, expected] of cases) 
   });
 }
 
+test('an owner in a circle stops waiting for what waits for it', () => {
+  const object = { owners: [owner('a')], finalizers: [], hasDependents: true, hasWaitingDependents: true };
+  assert.deepEqual(planCollection(object, states({ a: 'waiting' })), { action: 'unblockOwners' });
+  assert.deepEqual(planCollection({ ...object, owners: [owner('a', false)] }, states({ a: 'waiting' })), {
+    action: 'delete',
+    propagationPolicy: 'Foreground',
+  });
+});
+
 test('a foreground deletion waits for blocking dependents only', () => {
   const objects = graph();
   objects.observe(replicasets, { name: 'rs', uid: 'rs', deletionTimestamp: 'x', finalizers: ['foregroundDeletion'] });
