@@ -11,6 +11,10 @@ export function asStatusError(error: unknown): StatusError {
   if (error instanceof StatusError) return error;
   // A selector inside an object that nobody else checked.
   if (error instanceof SelectorError) return badRequest(error.message);
+  // Only what a client sent can be nested so deeply.
+  if (error instanceof RangeError && error.message.includes('call stack')) {
+    return badRequest('the object provided is unrecognized: json: exceeded max depth');
+  }
   if (error instanceof CompactedError) {
     return failure(410, 'Expired', 'The resourceVersion for the provided list is too old.');
   }
