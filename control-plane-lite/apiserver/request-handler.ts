@@ -74,7 +74,7 @@ async function authorize({ api }: RequestHandlerDeps, { info, user, audit }: Exc
 }
 
 /**
- * Identifies, waits for room, and authorizes. What is answered is to be called when the request is over.
+ * Identifies, waits for room, and authorizes. Room is given back when the answer is with the client.
  * Throws StatusError 401, 403 or 429.
  */
 export async function admit(deps: RequestHandlerDeps, exchange: Exchange): Promise<void> {
