@@ -13,7 +13,7 @@ import { startApiServer, type TestServer } from './start-api-server.ts';
 const maps = '/api/v1/namespaces/default/configmaps';
 const flows = '/apis/flowcontrol.apiserver.k8s.io/v1';
 const objects = 3000;
-const floodMs = 6000;
+const floodMs = 3000;
 /** A leader that cannot renew for ten seconds gives up, and a node is given fifty. */
 const longestRenewMs = 5000;
 const deadlineMs = 60_000;
