@@ -1,6 +1,6 @@
 // Calls a webhook over TLS: a URL, or a service of the cluster at one of its endpoints. The words of its failures are
 // those of the reference's client, because people and tests look for them.
-import { request as httpsRequest } from 'node:https';
+import { Agent, request as httpsRequest } from 'node:https';
 import { failure, isNotFound, StatusError } from '#kube/errors/status-error.ts';
 import { serviceEndpoint } from '../apiserver/proxy/backend-address.ts';
 import type { ObjectReader } from '../registry/object-reader.ts';
@@ -96,11 +96,23 @@ interface Answer {
   text: string;
 }
 
-function post(place: Place, config: WebhookClientConfig, body: string, timeoutMs: number): Promise<Answer> {
+/** Connections are kept for the next call; those of other authorities or names are others. */
+function post(
+  place: Place,
+  config: WebhookClientConfig,
+  body: string,
+  timeoutMs: number,
+  agent: Agent,
+): Promise<Answer> {
   const signal = AbortSignal.timeout(timeoutMs);
   const { shown } = place;
   return new Promise((resolve, reject) => {
     const fail = (error: Error) => {
+      // The other side closed a kept connection just now: the call has not reached anybody.
+      if (outgoing.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET' && !signal.aborted) {
+        resolve(post(place, config, body, timeoutMs, new Agent()));
+        return;
+      }
       const why = explain(error as NodeJS.ErrnoException, place, signal.aborted);
       reject(
         new WebhookCallError(`Post ${JSON.stringify(describe(shown, config.service?.port))}: ${why}`, { cause: error }),
@@ -125,7 +137,7 @@ function post(place: Place, config: WebhookClientConfig, body: string, timeoutMs
           'User-Agent': 'kube-apiserver-admission',
         },
         ...(ca === undefined ? {} : { ca }),
-        agent: false,
+        agent,
         signal,
       },
       (answer) => {
@@ -163,12 +175,13 @@ function refusal({ code, text }: Answer): Error {
 
 /** Puts the caller together; services are looked up in the cluster's own objects. */
 export function createWebhookCaller(objects: ObjectReader, random: () => number): CallWebhook {
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 8 });
   return async (config, body, timeoutMs) => {
     if ((config.url ?? '') === '' && config.service === undefined) {
       throw new WebhookCallError('either clientConfig.url or clientConfig.service must be set');
     }
     const place = placeOf(config, objects, timeoutMs, random());
-    const answer = await post(place, config, JSON.stringify(body), timeoutMs);
+    const answer = await post(place, config, JSON.stringify(body), timeoutMs, agent);
     if (answer.code < 200 || answer.code >= 300) throw refusal(answer);
     try {
       return JSON.parse(answer.text) as unknown;
