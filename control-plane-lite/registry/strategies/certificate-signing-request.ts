@@ -9,11 +9,15 @@ type Condition = NonNullable<NonNullable<CertificateSigningRequest['status']>['c
 
 const isVerdict = ({ type }: Condition): boolean => type === 'Approved' || type === 'Denied';
 
-/** The conditions that `subresource` may set, from the new object; the others as they were. */
+/** Approval sets conditions of any type but never takes a failure back; the status sets all but the verdict. */
 function conditionsFor(request: RequestObject, previous: RequestObject, subresource: string): Condition[] {
-  const isOwn = (condition: Condition) => (subresource === 'approval' ? isVerdict(condition) : !isVerdict(condition));
-  const kept = (previous.status?.conditions ?? []).filter((condition) => !isOwn(condition));
-  return [...kept, ...(request.status?.conditions ?? []).filter(isOwn)];
+  const given = request.status?.conditions ?? [];
+  if (subresource === 'approval') {
+    const failures = (previous.status?.conditions ?? []).filter(({ type }) => type === 'Failed');
+    return [...failures, ...given.filter(({ type }) => failures.length === 0 || type !== 'Failed')];
+  }
+  const verdict = (previous.status?.conditions ?? []).filter(isVerdict);
+  return [...verdict, ...given.filter((condition) => !isVerdict(condition))];
 }
 
 export const certificateSigningRequestStrategy: Strategy<RequestObject> = {
@@ -36,9 +40,7 @@ export const certificateSigningRequestStrategy: Strategy<RequestObject> = {
       lastUpdateTime: condition.lastUpdateTime ?? timestamp(nowMs),
       lastTransitionTime: condition.lastTransitionTime ?? timestamp(nowMs),
     }));
-    request.status = {
-      ...(subresource === 'approval' ? previous.status : request.status),
-      ...(conditions.length > 0 ? { conditions } : {}),
-    };
+    const { conditions: _, ...rest } = (subresource === 'approval' ? previous.status : request.status) ?? {};
+    request.status = { ...rest, ...(conditions.length > 0 ? { conditions } : {}) };
   },
 };
