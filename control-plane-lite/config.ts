@@ -37,6 +37,8 @@ export interface ControlPlaneConfig {
   kubeletCertificateAuthority: string | undefined;
   nodeMonitorGraceMs: number;
   eventTtlMs: number;
+  /** Whether others may run the same controllers and scheduler, so that one of them has to be chosen. */
+  leaderElect: boolean;
   /** Folder of every node for volumes of the local class; absent: there is no such class. */
   localVolumeDir: string | undefined;
   requests: RequestConfig;
@@ -72,6 +74,11 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   },
   { name: 'node-monitor-grace-period', type: 'duration', description: 'silence after which a node is not ready' },
   { name: 'event-ttl', type: 'duration', description: 'how long events are kept' },
+  {
+    name: 'leader-elect',
+    type: 'boolean',
+    description: 'run controllers and scheduler only as leader; with etcd where nothing is said',
+  },
   { name: 'local-volume-dir', type: 'string', description: 'folder of the nodes for volumes of the default class' },
   ...requestFlags,
   { name: 'v', type: 'int', description: 'verbosity of the log; 4 and more is debug' },
@@ -130,11 +137,12 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
   if (!isIPv4(advertiseAddress))
     throw new UsageError(`--advertise-address takes an IPv4 address, not "${advertiseAddress}"`);
   const authority = values['kubelet-certificate-authority'];
+  const store = parseStore(values);
   const names = values['tls-san-list'];
   return {
     warnings,
     config: {
-      store: parseStore(values),
+      store,
       dataDir: checkFolder('data-dir', text('data-dir', '/var/lib/berth/control-plane')),
       encryptionFile:
         values['encryption-provider-config'] === undefined ? undefined : text('encryption-provider-config', ''),
@@ -151,6 +159,7 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       kubeletCertificateAuthority: authority === undefined ? undefined : String(authority),
       nodeMonitorGraceMs: number('node-monitor-grace-period', 50_000),
       eventTtlMs: number('event-ttl', hourMs),
+      leaderElect: Boolean(values['leader-elect'] ?? store.kind === 'etcd'),
       localVolumeDir: values['local-volume-dir'] === undefined ? undefined : text('local-volume-dir', ''),
       requests: parseRequestConfig(values),
       verbosity: number('v', 0),

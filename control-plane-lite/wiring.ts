@@ -1,7 +1,12 @@
 // Constructs the control plane from its configuration and runs it: store, API server, then those who use it.
+
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { ApiClient } from '#kube/client/types.ts';
+import { runAsLeader } from '#kube/leader-election/leader-elector.ts';
 import { createMetrics } from '#kube/metrics/metrics.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
@@ -87,6 +92,8 @@ async function writeAdminKubeconfig(config: ControlPlaneConfig, pki: ClusterPki,
 /** Opens the store and runs everything on it until aborted. Throws UsageError for what the user can fix. */
 export async function createControlPlane(deps: ControlPlaneDeps): Promise<Component> {
   const { config, clock, logger } = deps;
+  // As upstream's programs call themselves among their equals.
+  const identity = `${hostname()}_${randomUUID()}`;
   const pki = await openPki(config, clock);
   const { encryptionFile } = config;
   const sealer = encryptionFile === undefined ? plainValues : loadEncryption(encryptionFile, storagePrefixesOf);
@@ -145,7 +152,26 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
         informers,
       });
       try {
-        await runGroup([controllers, scheduler], signal);
+        const lead = (
+          name: string,
+          client: ApiClient,
+          work: readonly Pick<Component, 'run'>[],
+        ): Pick<Component, 'run'> => ({
+          run: (ended) =>
+            config.leaderElect
+              ? runAsLeader(
+                  { client, namespace: 'kube-system', name, identity, clock, logger },
+                  (leading) => runGroup(work, leading),
+                  ended,
+                ).catch((error: unknown) => {
+                  // Nobody waits for a lease any more.
+                  if (!ended.aborted) throw error;
+                })
+              : runGroup(work, ended),
+        });
+        // The scheduler reads what the controllers' informers hold: only who leads those can lead it.
+        const led = lead('kube-scheduler', clients.scheduler, [scheduler]);
+        await lead('kube-controller-manager', clients.controllerManager, [controllers, led]).run(signal);
       } finally {
         await clients.close();
       }

@@ -45,6 +45,8 @@ export type StoreListener = (events: readonly StoreEvent[]) => void;
 
 /** A durable, revisioned key-value store. A write is acknowledged only when it cannot be lost any more. */
 export interface Backend {
+  /** Whether others write to it too: what was told to subscribers may then be older than what `get` and `range` answer. */
+  readonly isShared: boolean;
   /** Newest revision that is durable. */
   readonly revision: number;
   /** Why nothing could be written at the last try, or followed any more; undefined while all is well. */

@@ -33,7 +33,8 @@ export const getObject: ResourceHandler = async (api, exchange, served) => {
   const wanted = parseResourceVersion(info.query.get('resourceVersion') ?? '');
   const cache = cacheOf(api.registry, served);
   if (wanted !== undefined) await reachRevision(api, cache, wanted);
-  const entry = cache.get(objectKeyIn(served.storagePrefix, namespaceOf(exchange, served), info.name));
+  const key = objectKeyIn(served.storagePrefix, namespaceOf(exchange, served), info.name);
+  const entry = wanted === undefined ? await cache.getNewest(key) : cache.get(key);
   if (entry === undefined) throw notFound(served.resource, info.name);
   const [shown = entry] = await shownEntries(served, [entry]);
   sendBytes(exchange, 200, representer.contentType, representer.one(shown));
@@ -62,16 +63,15 @@ export async function selectEntries(
 ): Promise<CacheList> {
   const cache = cacheOf(api.registry, served);
   const exact = options.resourceVersionMatch === 'Exact' ? options.resourceVersion : undefined;
-  const atLeast = options.resourceVersion ?? 0;
-  await reachRevision(api, cache, atLeast);
+  const { match, limit, startAfter } = options;
+  const continued = options.continueRevision === currentRevision ? undefined : options.continueRevision;
+  await reachRevision(api, cache, Math.max(options.resourceVersion ?? 0, continued ?? 0));
+  const selection = { prefix: prefixOf(exchange, served), match, limit, startAfter };
+  const revision = continued ?? exact;
   try {
-    return await listOf(served, cache, {
-      prefix: prefixOf(exchange, served),
-      match: options.match,
-      revision: options.continueRevision === currentRevision ? undefined : (options.continueRevision ?? exact),
-      limit: options.limit,
-      startAfter: options.startAfter,
-    });
+    if (revision === undefined && options.resourceVersion === undefined && viewedOf(served, cache) === undefined)
+      return await cache.listNewest(selection);
+    return await listOf(served, cache, { ...selection, revision });
   } catch (error) {
     if (error instanceof CompactedError && options.continueRevision !== undefined)
       throw tooOldToContinue(options.startAfter);

@@ -145,15 +145,32 @@ export class ResourceCache {
     this.#ringFloor = Math.max(this.#ringFloor, revision);
   }
 
+  /** The object as the store has it now, writes of others included. */
+  async getNewest(key: string): Promise<StoredEntry | undefined> {
+    return this.#backend.isShared ? await this.#backend.get(key) : this.get(key);
+  }
+
+  /** The list as the store has it now, writes of others included. */
+  async listNewest(options: Omit<CacheListOptions, 'revision'>): Promise<CacheList> {
+    if (!this.#backend.isShared) return await this.list(options);
+    const { prefix, startAfter } = options;
+    const { revision, entries } = await this.#backend.range(prefix, { startAfter });
+    return this.#page(entries, revision, options);
+  }
+
   /** Throws CompactedError or FutureRevisionError for a revision that cannot be answered. */
   async list(options: CacheListOptions): Promise<CacheList> {
-    const { prefix, match, limit = 0, startAfter = '' } = options;
+    const { prefix, startAfter = '' } = options;
     const revision = options.revision ?? this.#revision;
     if (revision > this.#revision) throw new FutureRevisionError(revision, this.#revision);
     const source =
       revision === this.#revision
         ? this.#walkAfter(prefix, startAfter)
         : rangeAt(this.walk(prefix), await this.#changesAfter(revision), prefix, revision, { startAfter }).entries;
+    return this.#page(source, revision, options);
+  }
+
+  #page(source: Iterable<StoredEntry>, revision: number, { match, limit = 0 }: CacheListOptions): CacheList {
     const entries: StoredEntry[] = [];
     let more = false;
     let remaining = 0;

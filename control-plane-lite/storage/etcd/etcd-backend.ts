@@ -39,6 +39,7 @@ function prefixEnd(prefix: string): Buffer {
 }
 
 class EtcdBackend implements Backend {
+  readonly isShared = true;
   readonly #client: EtcdClient;
   readonly #logger: Logger;
   readonly #prefix: string;

@@ -40,6 +40,7 @@ function entryOf(revision: number, { key, value, isStale }: OpenedRecord): Store
 }
 
 class LmdbBackend implements Backend {
+  readonly isShared = false;
   readonly #dir: string;
   readonly #log: Log;
   readonly #unlock: () => Promise<void>;
