@@ -94,7 +94,7 @@ describe('custom resources of several versions', () => {
     await webhook.close();
   });
 
-  it('should be able to convert from CR v1 to CR v2', async () => {
+  it('CustomResourceConversionWebhook should be able to convert from CR v1 to CR v2', async () => {
     const created = await call('POST', at('v1'), { metadata: { name: 'a' }, hostPort: 'one:80' });
     assert.equal(created.status, 201, created.text);
     const read = (await call('GET', `${at('v2')}/a`)).body;
@@ -149,7 +149,7 @@ describe('custom resources of several versions', () => {
     }
   });
 
-  it('should be able to convert a non homogeneous list of CRs', async () => {
+  it('CustomResourceConversionWebhook should be able to convert a non homogeneous list of CRs', async () => {
     const path = `${definitions}/hosts.convert.example.com`;
     const patch = [
       { op: 'replace', path: '/spec/versions/0/storage', value: false },

@@ -233,7 +233,7 @@ describe('rules of custom resources', () => {
     assert.equal((await call('PATCH', `${path}/old`, { spec: { a: 'still longer' } }, merge)).status, 422);
   });
 
-  it('custom resource defaulting for requests and from storage works', async () => {
+  it('CustomResourceDefinition resources custom resource defaulting for requests and from storage works', async () => {
     const properties = { a: { type: 'string' }, b: { type: 'string' } };
     const path = await define('later', 'Later', { type: 'object', properties });
     await call('POST', path, { metadata: { name: 'one' }, spec: {} });

@@ -63,7 +63,7 @@ describe('admission policies', () => {
   });
   after(() => server.close());
 
-  it('should validate against a Deployment', async () => {
+  it('ValidatingAdmissionPolicy should validate against a Deployment', async () => {
     const spec = {
       matchConstraints: ruleOf(['deployments'], ['apps']),
       variables: [{ name: 'replicas', expression: 'object.spec.replicas' }],

@@ -193,7 +193,7 @@ describe('admission webhooks', () => {
     await call('DELETE', `${maps}/good`);
   });
 
-  it('should mutate configmap', async () => {
+  it('AdmissionWebhook should mutate configmap', async () => {
     await configure('mutating', 'order', hook('a', '/one'), hook('b', '/two'));
     const created = await call('POST', maps, { metadata: { name: 'order' }, data: { start: 'yes' } });
     assert.deepEqual(created.body.data, { start: 'yes', one: 'yes', two: 'yes' });
@@ -219,7 +219,7 @@ describe('admission webhooks', () => {
     assert.equal(once.body.data?.['count'], '1');
   });
 
-  it('should mutate pod and apply defaults after mutation', async () => {
+  it('AdmissionWebhook should mutate pod and apply defaults after mutation', async () => {
     const rules = [{ ...mapRules[0], operations: ['CREATE'], resources: ['pods'] }];
     await configure('mutating', 'pods', hook('pods', '/container', { rules }));
     await call('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } });
@@ -282,7 +282,7 @@ describe('admission webhooks', () => {
     assert.equal((await call('GET', `${gadgets('v1')}/a`)).status, 200);
   });
 
-  it('should honor timeout', async () => {
+  it('AdmissionWebhook should honor timeout', async () => {
     delayMs = 2500;
     await configure('validating', 'slow', hook('slow', '/allow', { timeoutSeconds: 1 }));
     const late = await call('POST', maps, { metadata: { name: 'late' } });
@@ -307,7 +307,7 @@ describe('admission webhooks', () => {
     assert.equal((await call('POST', maps, { metadata: { name: 'patient' } })).status, 201);
   });
 
-  it('should unconditionally reject operations on fail closed webhook', async () => {
+  it('AdmissionWebhook should unconditionally reject operations on fail closed webhook', async () => {
     const clientConfig = { url: `https://127.0.0.1:${hooks.port}/allow` };
     await configure('validating', 'closed', hook('closed', '/allow', { clientConfig }));
     const refused = await call('POST', maps, { metadata: { name: 'x' } });
@@ -318,7 +318,7 @@ describe('admission webhooks', () => {
     );
   });
 
-  it('should not be able to mutate or prevent deletion of webhook configuration objects', async () => {
+  it('AdmissionWebhook should not be able to mutate or prevent deletion of webhook configuration objects', async () => {
     const rules = [{ apiGroups: ['*'], apiVersions: ['*'], operations: ['*'], resources: ['*'] }];
     await configure('validating', 'all', hook('all', '/silent', { rules }));
     await configure('mutating', 'also', hook('also', '/one', { rules }));
@@ -332,7 +332,7 @@ describe('admission webhooks', () => {
     }
   });
 
-  it("should mutate everything except 'skip-me' configmaps", async () => {
+  it("AdmissionWebhook should mutate everything except 'skip-me' configmaps", async () => {
     const matchConditions = [{ name: 'skip', expression: "object.metadata.name != 'skip-me'" }];
     await configure('mutating', 'skip', hook('skip', '/one', { matchConditions }));
     const skipped = await call('POST', maps, { metadata: { name: 'skip-me' }, data: { start: 'x' } });
@@ -398,7 +398,7 @@ describe('admission webhooks', () => {
     assert.equal((await call('POST', maps, { metadata: { name: 'svc' } })).status, 201);
   });
 
-  it('should be able to deny attaching pod', async () => {
+  it('AdmissionWebhook should be able to deny attaching pod', async () => {
     const rules = [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CONNECT'], resources: ['pods/attach'] }];
     await configure('validating', 'attach', hook('attach', '/deny', { rules }));
     const answer = await call('POST', '/api/v1/namespaces/default/pods/p/attach?stdin=true&container=c');
