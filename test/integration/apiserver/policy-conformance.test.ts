@@ -1,4 +1,4 @@
-// What upstream's conformance suite checks of admission policies: their API, and what they do to Deployments.
+// What upstream's conformance suite checks of admission policies: their API.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { type Answer, startApiServer, type TestServer } from './start-api-server.ts';
@@ -18,20 +18,11 @@ interface Thing {
 }
 
 const group = '/apis/admissionregistration.k8s.io/v1';
-const deployments = '/apis/apps/v1/namespaces/default/deployments';
 const matchConstraints = {
   resourceRules: [
     { apiGroups: ['apps'], apiVersions: ['v1'], operations: ['CREATE', 'UPDATE'], resources: ['deployments'] },
   ],
 };
-const deployment = (name: string, replicas: number) => ({
-  metadata: { name },
-  spec: {
-    replicas,
-    selector: { matchLabels: { a: 'b' } },
-    template: { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } },
-  },
-});
 const mutation = (expression: string) => ({ patchType: 'ApplyConfiguration', applyConfiguration: { expression } });
 const validatingSpec = { matchConstraints, validations: [{ expression: 'object.spec.replicas <= 100' }] };
 const mutatingSpec = {
@@ -133,96 +124,4 @@ describe('admission policies, as upstream tries them', () => {
       assert.equal((await call('GET', `${path}?${selector}`)).body.items.length, 0);
     });
   }
-
-  const bound = async (
-    kind: 'validating' | 'mutating',
-    name: string,
-    spec: object,
-    then: () => Promise<void>,
-  ): Promise<void> => {
-    const binding = kind === 'validating' ? { policyName: name, validationActions: ['Deny'] } : { policyName: name };
-    const made = await call('POST', `${group}/${kind}admissionpolicies`, { metadata: { name }, spec });
-    assert.equal(made.status, 201, made.text);
-    assert.equal(
-      (await call('POST', `${group}/${kind}admissionpolicybindings`, { metadata: { name }, spec: binding })).status,
-      201,
-    );
-    try {
-      await then();
-    } finally {
-      await call('DELETE', `${group}/${kind}admissionpolicybindings/${name}`);
-      await call('DELETE', `${group}/${kind}admissionpolicies/${name}`);
-    }
-  };
-
-  it('ValidatingAdmissionPolicy should validate against a Deployment', async () => {
-    const validations = [
-      {
-        expression: 'object.spec.replicas > 1',
-        messageExpression: "'wants more than ' + string(object.spec.replicas)",
-      },
-      { expression: "namespaceObject.metadata.name == 'default'", message: 'not here' },
-    ];
-    await bound('validating', 'deployments', { matchConstraints, validations }, async () => {
-      assert.equal((await call('POST', deployments, deployment('more', 2))).status, 201);
-      const refused = await call('POST', deployments, deployment('less', 1));
-      assert.equal(refused.status, 422);
-      assert.match(refused.text, /denied request: wants more than 1/);
-      const named = { ...deployment('less', 2), metadata: { name: 'less' } };
-      assert.equal(
-        (
-          await call('PUT', `${deployments}/more`, {
-            ...named,
-            metadata: { name: 'more' },
-            spec: { ...named.spec, replicas: 1 },
-          })
-        ).status,
-        422,
-      );
-    });
-  });
-
-  it('ValidatingAdmissionPolicy should allow expressions to refer variables.', async () => {
-    const variables = [
-      { name: 'replicas', expression: 'object.spec.replicas' },
-      { name: 'oddReplicas', expression: 'variables.replicas % 2 == 1' },
-    ];
-    const validations = [{ expression: 'variables.replicas > 1' }, { expression: 'variables.oddReplicas' }];
-    await bound('validating', 'variables', { matchConstraints, variables, validations }, async () => {
-      const odd = await call('POST', deployments, deployment('odd', 3));
-      assert.equal(odd.status, 201, odd.text);
-      assert.match(
-        (await call('POST', deployments, deployment('one', 1))).text,
-        /failed expression: variables\.replicas > 1/,
-      );
-      assert.match(
-        (await call('POST', deployments, deployment('even', 4))).text,
-        /failed expression: variables\.oddReplicas/,
-      );
-    });
-  });
-
-  it('MutatingAdmissionPolicy should mutate a Deployment', async () => {
-    await bound('mutating', 'replicas', mutatingSpec, async () => {
-      assert.equal((await call('POST', deployments, deployment('mutated', 1))).body.spec.replicas, 3);
-      const patched = await call('PATCH', `${deployments}/mutated`, { spec: { replicas: 7 } }, merge);
-      assert.equal(patched.body.spec.replicas, 3);
-    });
-    assert.equal((await call('POST', deployments, deployment('left', 1))).body.spec.replicas, 1);
-  });
-
-  it('MutatingAdmissionPolicy should mutate a Deployment with annotations', async () => {
-    const expression =
-      'Object{metadata: Object.metadata{annotations: {"my-foo-annotation": "myAnnotationValue", "example.com/a": "b"}}}';
-    await bound('mutating', 'annotations', { ...mutatingSpec, mutations: [mutation(expression)] }, async () => {
-      const created = await call('POST', deployments, deployment('annotated', 1));
-      assert.deepEqual(
-        [
-          created.body.metadata.annotations?.['my-foo-annotation'],
-          created.body.metadata.annotations?.['example.com/a'],
-        ],
-        ['myAnnotationValue', 'b'],
-      );
-    });
-  });
 });
