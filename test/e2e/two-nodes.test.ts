@@ -53,6 +53,22 @@ describe('two nodes on one machine', { skip }, () => {
     assert.equal(new Set(ranges).size, 2);
   });
 
+  it('Conformance Tests should have at least two untainted nodes', async () => {
+    const { items } = JSON.parse(await kubectl('get', 'nodes', '-o', 'json')) as {
+      items: {
+        spec: { unschedulable?: boolean; taints?: object[] };
+        status: { conditions: { type: string; status: string }[] };
+      }[];
+    };
+    const usable = items.filter(
+      ({ spec, status }) =>
+        spec.unschedulable !== true &&
+        (spec.taints ?? []).length === 0 &&
+        status.conditions.some((condition) => condition.type === 'Ready' && condition.status === 'True'),
+    );
+    assert.ok(usable.length >= 2, JSON.stringify(items));
+  });
+
   it('let pods reach each other under their own addresses', async () => {
     const address = async (pod: string) => await kubectl('get', 'pod', pod, '-o', 'jsonpath={.status.podIP}');
     const [first, second] = [await address('on-1'), await address('on-2')];
