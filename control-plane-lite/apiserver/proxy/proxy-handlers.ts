@@ -39,10 +39,15 @@ function podOf(api: ApiContext, { info }: Exchange): KubeObject & Pod {
   return pod;
 }
 
-/** Aborted when the client leaves or the server stops. */
-function lifetimeOf(api: ApiContext, exchange: Exchange): AbortSignal {
+/** Aborted when the client leaves, the answer is over or the server stops. A connection outlives its requests. */
+function lifetimeOf(api: ApiContext, { request: { socket }, response }: Exchange): AbortSignal {
   const controller = new AbortController();
-  exchange.request.socket.once('close', () => controller.abort());
+  const end = () => {
+    socket.off('close', end);
+    controller.abort();
+  };
+  socket.once('close', end);
+  response.once('close', end);
   return AbortSignal.any([controller.signal, api.stopping]);
 }
 

@@ -195,6 +195,21 @@ describe('proxying to an agent', () => {
     assert.equal(answer.text, 'answer to GET /stats/summary?only_cpu=true');
   });
 
+  it('keeps nothing of requests on a connection that goes on', async () => {
+    const warnings: string[] = [];
+    const note = ({ name }: Error) => warnings.push(name);
+    process.on('warning', note);
+    try {
+      for (let request = 0; request < 15; request += 1) {
+        assert.equal((await server.call('GET', '/api/v1/nodes/n1/proxy/healthz')).status, 200);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      process.off('warning', note);
+    }
+    assert.deepEqual(warnings, []);
+  });
+
   it('knows its own part of a path, whatever the names in it are', async () => {
     await server.call('POST', '/api/v1/nodes', { body: { metadata: { name: 'proxy' } } });
     const { port } = agent.address() as AddressInfo;
