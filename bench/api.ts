@@ -1,53 +1,15 @@
 // The API server rows: cold start, writes, reads, lists, fan-out, and the scheduler, on a control plane without nodes.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connections, startBenchedControlPlane, stopBenchedControlPlane } from './api-server.ts';
 import { createLoadClient, type LoadClient, mustCall } from './http.ts';
 import { type Row, residentMb, timed } from './measure.ts';
 
-const berth = join(import.meta.dirname, '../packaging/berth');
-const port = 16443;
-const connections = 16;
 const objects = 2000;
 const watchers = 20;
 const pad = 'x'.repeat(1000);
-
-interface ControlPlane {
-  dir: string;
-  child: ChildProcess;
-  client: LoadClient;
-  startSeconds: number;
-}
-
-async function startControlPlane(): Promise<ControlPlane> {
-  const dir = await mkdtemp(join(tmpdir(), 'berth-bench-'));
-  const flags = [`--data-dir=${dir}/data`, `--pki-dir=${dir}/pki`, `--kubeconfig-dir=${dir}`, `--secure-port=${port}`];
-  const started = performance.now();
-  const child = spawn(berth, ['control-plane', ...flags, '--bind-address=127.0.0.1', '--advertise-address=127.0.0.1'], {
-    stdio: 'ignore',
-  });
-  const kubeconfig = join(dir, 'admin.kubeconfig');
-  for (;;) {
-    await sleep(10);
-    if (!existsSync(kubeconfig)) continue;
-    const client = createLoadClient(kubeconfig, connections);
-    const answer = await client.call('GET', '/readyz').catch(() => undefined);
-    if (answer?.status === 200) return { dir, child, client, startSeconds: (performance.now() - started) / 1000 };
-    client.close();
-    if (child.exitCode !== null) throw new Error('the control plane ended while starting');
-  }
-}
-
-async function stop({ dir, child, client }: ControlPlane): Promise<void> {
-  client.close();
-  child.kill('SIGTERM');
-  await once(child, 'exit');
-  await rm(dir, { recursive: true, force: true });
-}
 
 /** Calls a second on the floor server, by kind of call. */
 async function measureFloor(dir: string): Promise<Record<'put' | 'remove' | 'get' | 'list', number>> {
@@ -167,7 +129,7 @@ async function services(client: LoadClient, existing: number, measured: number):
 
 /** Runs all rows on one fresh control plane. */
 export async function benchApi(): Promise<Row[]> {
-  const plane = await startControlPlane();
+  const plane = await startBenchedControlPlane();
   const { client, child } = plane;
   try {
     const rows: Row[] = [
@@ -251,6 +213,6 @@ export async function benchApi(): Promise<Row[]> {
     });
     return rows;
   } finally {
-    await stop(plane);
+    await stopBenchedControlPlane(plane);
   }
 }

@@ -12,8 +12,8 @@ interface KubeconfigFile {
 export interface LoadClient {
   /** Answers the status and the whole body. */
   call(method: string, path: string, body?: string): Promise<{ status: number; body: Buffer }>;
-  /** Calls `line` for every line of a stream until `stop` is called. */
-  stream(path: string, line: (text: string) => void): () => void;
+  /** Calls `line` for every line of a stream until `stop` is called; one that is `paused` is never read. */
+  stream(path: string, line: (text: string) => void, options?: { paused?: boolean }): () => void;
   close(): void;
 }
 
@@ -55,16 +55,17 @@ export function createLoadClient(kubeconfigPath: string, connections: number, se
         outgoing.on('error', reject);
         outgoing.end(body);
       }),
-    stream: (path, line) => {
+    stream: (path, line, { paused = false } = {}) => {
       const outgoing = request({ ...options(path), method: 'GET', agent: streams }, (response) => {
         let rest = '';
         response.setEncoding('utf8');
+        response.on('error', () => undefined);
+        if (paused) return;
         response.on('data', (text: string) => {
           const lines = (rest + text).split('\n');
           rest = lines.pop() ?? '';
           for (const each of lines) line(each);
         });
-        response.on('error', () => undefined);
       });
       outgoing.on('error', () => undefined);
       outgoing.end();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createNetworkNamespace } from '../test/support/network-namespace.ts';
 import { benchAgent } from './agent.ts';
 import { benchApi } from './api.ts';
+import { benchApiGrowth } from './api-growth.ts';
 import { benchDns } from './dns.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchPods } from './pods.ts';
@@ -42,7 +43,7 @@ async function benchInNamespace(...inside: string[]): Promise<Row[]> {
 const benches: Record<string, () => Promise<Row[]>> = {
   proxy: () => benchProxy(),
   dns: benchDns,
-  api: benchApi,
+  api: async () => [...(await benchApi()), ...(await benchApiGrowth())],
   pods: () => benchInNamespace('--pods-inside'),
   agent: () => benchInNamespace('--agent-inside'),
 };
