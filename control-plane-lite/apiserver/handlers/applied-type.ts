@@ -32,7 +32,6 @@ export function checkAppliedType(patch: unknown, served: ServedResource, schema:
     const versions = `Specified patch version: ${String(applied.apiVersion ?? '')}, expected: ${served.apiVersion}`;
     throw badRequest(`Incorrect version specified in apply patch. ${versions}`);
   }
-  if (served.isCustom === true) return;
   const problems = unknownFieldsOf(applied, served, schema).map((path) => `.${path}: field not declared in schema`);
   if (problems.length === 0) return;
   const { group, version, kind } = served.resource;

@@ -14,6 +14,7 @@ import { createObject } from '../../registry/verbs/create.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import { type ApiContext, namespaceOf, type ResourceHandler } from '../api-context.ts';
 import { decodeAs, type FieldValidation, parseBody, parseFieldValidation } from '../http/decode-body.ts';
+import { refuseDuplicateKeys } from '../http/duplicate-keys.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { invalidOption } from '../http/invalid-option.ts';
 import { readBody } from '../http/read-body.ts';
@@ -75,6 +76,7 @@ export const patchObject: ResourceHandler = async (api, exchange, served) => {
   const format = kind === 'apply' ? 'application/yaml' : 'application/json';
   const patch = parseBody(body, format, served.resource.kind, exchange.protobuf);
   if (kind === 'apply') {
+    if (validation === 'Strict') refuseDuplicateKeys(body.toString());
     await applyConfiguration(api, exchange, served, patch, validation, context);
     return;
   }

@@ -6,7 +6,7 @@ import { decodeObject, TypeMismatchError } from '../../registry/decode-object.ts
 import type { Schema } from '../../registry/schema.ts';
 import { badRequest } from '../../registry/status-errors.ts';
 import type { ProtobufCodec } from '../protobuf/protobuf-codec.ts';
-import { findDuplicateFields } from './duplicate-fields.ts';
+import { locateFields } from './duplicate-fields.ts';
 import { describeJsonError } from './go-json-error.ts';
 import { invalidOption } from './invalid-option.ts';
 import { protobufMediaType } from './negotiate.ts';
@@ -90,6 +90,16 @@ export function jsonTextOf(body: Buffer, contentType: string | undefined): strin
   return type === '' || type === 'application/json' ? body.toString() : '';
 }
 
+/** Unknown and duplicate fields in the order of the text, as far as it is JSON. */
+function describeProblems(unknown: readonly string[], text: string): string[] {
+  const { first, duplicates } = locateFields(text);
+  const problems = [
+    ...unknown.map((path) => ({ at: first.get(path) ?? 0, said: `unknown field ${JSON.stringify(path)}` })),
+    ...[...duplicates].map(([path, at]) => ({ at, said: `duplicate field ${JSON.stringify(path)}` })),
+  ];
+  return problems.sort((a, b) => a.at - b.at).map(({ said }) => said);
+}
+
 /**
  * Checks that a parsed value is an object of the kind, and cleans it in place. Throws StatusError. `text` is the JSON
  * it came from, where fields given twice are to be found.
@@ -120,17 +130,12 @@ export function decodeAs(
   object['apiVersion'] = apiVersion;
   object['metadata'] ??= {};
   try {
-    const duplicates = validation === 'Strict' && text !== '' ? findDuplicateFields(text) : [];
-    const unknown = [
-      ...duplicates.map((path) => `duplicate field ${JSON.stringify(path)}`),
-      ...decodeObject(object, schema.typeOf(expected), isPartial).map(
-        (path) => `unknown field ${JSON.stringify(path)}`,
-      ),
-    ];
-    if (unknown.length > 0 && validation === 'Strict') {
-      throw badRequest(`${claim}: strict decoding error: ${unknown.join(', ')}`);
+    const unknown = decodeObject(object, schema.typeOf(expected), isPartial);
+    if (validation === 'Strict') {
+      const problems = describeProblems(unknown, text);
+      if (problems.length > 0) throw badRequest(`${claim}: strict decoding error: ${problems.join(', ')}`);
     }
-    if (validation === 'Warn') for (const text of unknown) warn(text);
+    if (validation === 'Warn') for (const path of unknown) warn(`unknown field ${JSON.stringify(path)}`);
   } catch (error) {
     if (error instanceof TypeMismatchError) throw badRequest(`${claim}: ${error.message}`);
     throw error;

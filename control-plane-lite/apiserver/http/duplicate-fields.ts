@@ -1,4 +1,5 @@
-// Fields that a JSON text gives twice. JSON.parse keeps the last one silently; strict field validation does not.
+// Where the fields of a JSON text are, and which it gives twice. JSON.parse keeps the last one silently; strict field
+// validation does not, and tells its findings in the order of the text.
 
 interface Scope {
   /** Path of the object or list. */
@@ -17,12 +18,20 @@ function childPath({ path, names, current, index }: Scope): string {
   return path === '' ? current : `${path}.${current}`;
 }
 
-/** Paths of duplicate fields in a valid JSON text, each once, in order. */
-export function findDuplicateFields(text: string): string[] {
-  const duplicates = new Set<string>();
+export interface FieldPlaces {
+  /** Offset of a path's first field. */
+  first: ReadonlyMap<string, number>;
+  /** Offset of the second field of each path that is there more than once. */
+  duplicates: ReadonlyMap<string, number>;
+}
+
+/** Finds the fields of a valid JSON text. */
+export function locateFields(text: string): FieldPlaces {
+  const first = new Map<string, number>();
+  const duplicates = new Map<string, number>();
   const scopes: Scope[] = [];
   let isKey = false;
-  for (const [part] of text.matchAll(token)) {
+  for (const { 0: part, index: at } of text.matchAll(token)) {
     const scope = scopes.at(-1);
     switch (part) {
       case '{':
@@ -44,13 +53,16 @@ export function findDuplicateFields(text: string): string[] {
       case ':':
         isKey = false;
         break;
-      default:
+      default: {
         if (!isKey || scope?.names === undefined) break;
         scope.current = JSON.parse(part) as string;
-        if (scope.names.has(scope.current)) duplicates.add(childPath(scope));
+        const path = childPath(scope);
+        if (!first.has(path)) first.set(path, at);
+        if (scope.names.has(scope.current) && !duplicates.has(path)) duplicates.set(path, at);
         scope.names.add(scope.current);
         isKey = false;
+      }
     }
   }
-  return [...duplicates];
+  return { first, duplicates };
 }

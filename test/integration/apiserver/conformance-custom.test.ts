@@ -419,6 +419,21 @@ describe('definitions of custom resources', () => {
     versions: { v1: { type: 'object', properties: { spec } } },
   });
   const closed = { type: 'object', properties: strictProperties };
+  const open = {
+    ...closed,
+    'x-kubernetes-preserve-unknown-fields': true,
+    properties: {
+      ...strictProperties,
+      template: {
+        type: 'object',
+        'x-kubernetes-embedded-resource': true,
+        properties: {
+          metadata: { type: 'object', properties: { name: { type: 'string' } } },
+          spec: { type: 'object' },
+        },
+      },
+    },
+  };
   const metadata = 'metadata:\n  name: mytest\n  finalizers: [example.com/test-finalizer]\n';
   const known = '  cronSpec: "* * * * */5"\n  ports:\n  - {name: x, containerPort: 80, protocol: TCP}\n';
 
@@ -438,18 +453,77 @@ describe('definitions of custom resources', () => {
     },
   );
 
-  const labels = { app: 'nginx' };
+  it(
+    'FieldValidation should create/apply an invalid CR with extra properties for CRD with validation schema',
+    bounds,
+    async () => {
+      const answer = await applyStrict(
+        strict(closed),
+        `${metadata}unknownField: unknown\nspec:\n  foo: foo1\n${known}`,
+      );
+      assert.ok(answer.status >= 400);
+      assert.match(answer.text, /\.unknownField: field not declared in schema/);
+    },
+  );
 
-  it('FieldValidation should detect unknown metadata fields of a typed object', bounds, async () => {
-    const path = '/apis/apps/v1/namespaces/default/deployments?fieldManager=m&fieldValidation=Strict';
-    const answer = await call('POST', path, {
-      metadata: { name: 'my-dep', unknownMeta: 'foo', labels },
-      spec: {
-        selector: { matchLabels: labels },
-        template: { metadata: { labels }, spec: { containers: [{ name: 'nginx', image: 'nginx:latest' }] } },
-      },
-    });
-    assert.equal(answer.status, 400);
-    assert.match(answer.body.message ?? '', /strict decoding error: unknown field "metadata\.unknownMeta"/);
+  it(
+    'FieldValidation should detect unknown metadata fields in both the root and embedded object of a CR',
+    bounds,
+    async () => {
+      const template =
+        '  template:\n    apiVersion: foo/v1\n    kind: Sub\n    metadata:\n      unknownSubMeta: unknown\n      name: subobject\n      namespace: default\n';
+      const answer = await applyStrict(
+        strict(open),
+        `${metadata}  unknownMeta: unknown\nspec:\n${template}  foo: foo1\n${known}`,
+      );
+      assert.ok(answer.status >= 400);
+      assert.match(answer.body.message ?? '', /\.metadata\.unknownMeta: field not declared in schema/);
+      const body = {
+        metadata: { name: 'mytest', unknownMeta: 'unknown' },
+        spec: {
+          template: { apiVersion: 'foo/v1', kind: 'Sub', metadata: { name: 'sub', unknownSubMeta: 'unknown' } },
+        },
+      };
+      const definition = strict(open);
+      await define(definition);
+      const created = await call('POST', `/apis/${definition.group}/v1/noxus?fieldValidation=Strict`, body);
+      assert.equal(created.status, 400);
+      assert.match(
+        created.body.message ?? '',
+        /strict decoding error: .*unknown field "(metadata\.unknownMeta|spec\.template\.metadata\.unknownSubMeta)", unknown field "(metadata\.unknownMeta|spec\.template\.metadata\.unknownSubMeta)"/,
+      );
+    },
+  );
+
+  it('FieldValidation should detect duplicates in a CR when preserving unknown fields', bounds, async () => {
+    const answer = await applyStrict(
+      strict(open),
+      `${metadata}spec:\n  unknown: uk1\n  foo: foo1\n  foo: foo2\n${known}`,
+    );
+    assert.ok(answer.status >= 400);
+    assert.match(answer.body.message ?? '', /line \d+: key "foo" already set in map/);
   });
+
+  const deployment = (meta: string, spec: string): string =>
+    `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"my-dep",${meta}"labels":{"app":"nginx"}},"spec":{${spec}"selector":{"matchLabels":{"app":"nginx"}},"template":{"metadata":{"labels":{"app":"nginx"}},"spec":{"containers":[{"name":"nginx","image":"nginx:latest"}]}}}}`;
+
+  for (const [name, body, message] of [
+    [
+      'FieldValidation should detect unknown and duplicate fields of a typed object',
+      deployment('', '"unknownField":"foo","replicas":2,"replicas":3,'),
+      'strict decoding error: unknown field "spec.unknownField", duplicate field "spec.replicas"',
+    ],
+    [
+      'FieldValidation should detect unknown metadata fields of a typed object',
+      deployment('"unknownMeta":"foo",', ''),
+      'strict decoding error: unknown field "metadata.unknownMeta"',
+    ],
+  ] as const) {
+    it(name, bounds, async () => {
+      const path = '/apis/apps/v1/namespaces/default/deployments?fieldManager=m&fieldValidation=Strict';
+      const answer = await call('POST', path, body);
+      assert.equal(answer.status, 400);
+      assert.ok(answer.body.message?.includes(message), answer.body.message);
+    });
+  }
 });
