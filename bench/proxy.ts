@@ -80,6 +80,6 @@ export async function benchProxy(sizes: readonly number[] = [100, 1000, 10_000, 
     for (const size of sizes) rows.push(...(await runProgram('proxy-size.ts', mode, `${size}`)));
   }
   for (const size of sizes) rows.push(...(await benchIpvs(size)));
-  for (const size of sizes.filter((each) => each <= 10_000)) rows.push(...(await benchLive(size)));
+  for (const size of sizes) rows.push(...(await benchLive(size)));
   return rows;
 }
