@@ -14,6 +14,7 @@ import type { RequestContext } from '../../registry/request-context.ts';
 import type { DiscoveredResource } from '../../registry/resource-table.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import { type Exchange, sendText } from '../http/exchange.ts';
+import { lifetimeOf } from '../http/exchange-lifetime.ts';
 import { copyAnswer, forwardUpgrade, requestBackend } from '../proxy/forward.ts';
 import { aggregatorUser, askRemote } from './ask-remote.ts';
 import { type Availability, computeServiceFault, judgeAnswer } from './availability.ts';
@@ -68,13 +69,6 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
   };
   const targetOf = (api: RemoteApi, { request, user }: Exchange) =>
     remoteTarget(api, registry.objects, client, request.url ?? '/', user);
-  const lifetimeOf = ({ request, response }: Exchange): AbortSignal => {
-    const controller = new AbortController();
-    const end = () => controller.abort();
-    request.socket.once('close', end);
-    response.once('close', end);
-    return AbortSignal.any([controller.signal, stopping]);
-  };
 
   const ask = async (api: RemoteApi, path: string, accept = 'application/json') =>
     await askRemote(remoteTarget(api, registry.objects, client, path, aggregatorUser), accept, stopping);
@@ -188,7 +182,7 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
         sendText(exchange, 503, 'service unavailable\n');
         return true;
       }
-      const answer = await requestBackend(exchange.request, targetOf(api, exchange), lifetimeOf(exchange));
+      const answer = await requestBackend(exchange.request, targetOf(api, exchange), lifetimeOf(exchange, stopping));
       await copyAnswer(answer, exchange.response);
       return true;
     },
@@ -204,7 +198,7 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
         socket,
         head,
         targetOf(api, exchange),
-        lifetimeOf(exchange),
+        lifetimeOf(exchange, stopping),
       );
       if (answer !== undefined) await copyAnswer(answer, exchange.response);
       return true;

@@ -11,6 +11,7 @@ import type { KeyPair } from '../../pki/certificate-authority.ts';
 import { badRequest, notFound } from '../../registry/status-errors.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { type Exchange, sendBytes } from '../http/exchange.ts';
+import { lifetimeOf } from '../http/exchange-lifetime.ts';
 import { readBody } from '../http/read-body.ts';
 import { agentLogPath, agentStreamPath } from './agent-requests.ts';
 import { agentUrl, parseProxiedName, podUrl, serviceUrl } from './backend-address.ts';
@@ -37,18 +38,6 @@ function podOf(api: ApiContext, { info }: Exchange): KubeObject & Pod {
   const pod = api.registry.objects.get(pods, info.namespace, info.name);
   if (pod === undefined) throw notFound(pods, info.name);
   return pod;
-}
-
-/** Aborted when the client leaves, the answer is over or the server stops. A connection outlives its requests. */
-function lifetimeOf(api: ApiContext, { request: { socket }, response }: Exchange): AbortSignal {
-  const controller = new AbortController();
-  const end = () => {
-    socket.off('close', end);
-    controller.abort();
-  };
-  socket.once('close', end);
-  response.once('close', end);
-  return AbortSignal.any([controller.signal, api.stopping]);
 }
 
 /** What an agent refuses becomes a Status. */
@@ -133,7 +122,7 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
     const node = pod.spec?.nodeName ?? '';
     if (node === '') return undefined;
     const target = { ...agentTarget(api, node, path), headers: { accept: '*/*', 'accept-encoding': 'identity' } };
-    const answer = await requestBackend(exchange.request, target, lifetimeOf(api, exchange));
+    const answer = await requestBackend(exchange.request, target, lifetimeOf(exchange, api.stopping));
     if ((answer.statusCode ?? 500) >= 300) throw await refusalOf(answer);
     return answer;
   };
@@ -164,7 +153,7 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
         sendBytes(exchange, 301, 'text/plain', '');
         return;
       }
-      const answer = await requestBackend(exchange.request, target, lifetimeOf(api, exchange));
+      const answer = await requestBackend(exchange.request, target, lifetimeOf(exchange, api.stopping));
       await copyAnswer(answer, exchange.response, proxiedPlace(exchange, target.url));
     };
   };
@@ -179,7 +168,7 @@ export function createProxyHandlers(identity: AgentIdentity, random: () => numbe
       const target = targets[`${plural}/${subresource}`];
       if (target === undefined) return undefined;
       return (async () => {
-        const signal = lifetimeOf(api, exchange);
+        const signal = lifetimeOf(exchange, api.stopping);
         const answer = await forwardUpgrade(exchange.request, socket, head, target(api, exchange), signal);
         if (answer === undefined) return;
         // What refuses an upgrade says why in words that clients show as they are.
