@@ -16,6 +16,7 @@ import {
 import { applyDefaults } from '../../../control-plane-lite/registry/defaulting/apply-defaults.ts';
 import { printerFor } from '../../../control-plane-lite/registry/tables/printer-for.ts';
 import { validateCreate, validateUpdate } from '../../../control-plane-lite/registry/validation/validate.ts';
+import type { Backend } from '../../../control-plane-lite/storage/backend.ts';
 import { openLmdbBackend } from '../../../control-plane-lite/storage/lmdb/lmdb-backend.ts';
 import { systemClock } from '../../../kube/process/clock.ts';
 
@@ -45,20 +46,28 @@ export interface TestServer {
   stream(path: string, until: (line: string) => boolean, options?: CallOptions): Promise<string[]>;
   /** Forgets all history. */
   compact(): Promise<void>;
+  /** Stops it and starts it again on the same data and the same port. */
+  restart(): Promise<void>;
   user(commonName: string, ...organizations: string[]): Promise<KeyPair>;
   close(): Promise<void>;
 }
 
-/** Starts a server, with further flags; close it in the test's end. */
-export async function startApiServer(flags: readonly string[] = []): Promise<TestServer> {
-  const dir = await mkdtemp(join(tmpdir(), 'berth-apiserver-'));
+interface RunningServer {
+  port: number;
+  pki: ClusterPki;
+  backend: Backend;
+  stop(): Promise<void>;
+}
+
+/** Runs a server on a directory, which may hold what an earlier one left. Port 0: a free one. */
+async function runServer(dir: string, wanted: number, flags: readonly string[]): Promise<RunningServer> {
   const { config } = parseControlPlaneConfig([
     `--data-dir=${dir}/data`,
     `--pki-dir=${dir}/pki`,
     `--kubeconfig-dir=${dir}/kubeconfig`,
     '--bind-address=127.0.0.1',
     '--advertise-address=192.0.2.2',
-    '--secure-port=0',
+    `--secure-port=${wanted}`,
     ...flags,
   ]);
   const pki = await ensureClusterPki({ dir: config.pkiDir, serverNames: ['10.96.0.1'], nowMs: Date.now() });
@@ -76,11 +85,25 @@ export async function startApiServer(flags: readonly string[] = []): Promise<Tes
     listening: listening.resolve,
   });
   const stop = new AbortController();
-  const running = server.run(stop.signal);
-  const port = await Promise.race([
-    listening.promise,
-    running.then(() => Promise.reject(new Error('the server ended'))),
-  ]);
+  const ended = server.run(stop.signal);
+  const port = await Promise.race([listening.promise, ended.then(() => Promise.reject(new Error('the server ended')))]);
+  return {
+    port,
+    pki,
+    backend,
+    stop: async () => {
+      stop.abort(new Error('the test is over'));
+      await ended;
+      await backend.close();
+    },
+  };
+}
+
+/** Starts a server, with further flags; close it in the test's end. */
+export async function startApiServer(flags: readonly string[] = []): Promise<TestServer> {
+  const dir = await mkdtemp(join(tmpdir(), 'berth-apiserver-'));
+  let running = await runServer(dir, 0, flags);
+  const { port, pki } = running;
 
   const open = (method: string, path: string, options: CallOptions = {}): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
@@ -145,12 +168,14 @@ export async function startApiServer(flags: readonly string[] = []): Promise<Tes
       answer.destroy();
       return lines;
     },
-    compact: () => backend.compact(backend.revision),
+    compact: () => running.backend.compact(running.backend.revision),
+    restart: async () => {
+      await running.stop();
+      running = await runServer(dir, port, flags);
+    },
     user: (commonName, ...organizations) => issueClientCertificate(pki, { commonName, organizations }),
     close: async () => {
-      stop.abort(new Error('the test is over'));
-      await running;
-      await backend.close();
+      await running.stop();
       await rm(dir, { recursive: true, force: true });
     },
   };
