@@ -78,6 +78,9 @@ export function createTransport(config: ClientConfig): Transport {
     const known = pools.get(key);
     if (known !== undefined) return known;
     const pool = new Pool(server.origin, {
+      // A call that is given up takes its connection with it in HTTP/1.1 only: a session of HTTP/2 whose other end is gone
+      // would be asked again and again, for as long as the kernel believes in it.
+      allowH2: false,
       connections: streaming ? null : maxConnections,
       pipelining: 1,
       keepAliveTimeout: 30_000,

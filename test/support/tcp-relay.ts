@@ -8,6 +8,8 @@ export interface TcpRelay extends AsyncDisposable {
   connections(): number;
   /** Takes connections and passes nothing on, as a machine that lost its network; existing ones fall silent too. */
   fallSilent(): void;
+  /** Passes nothing on of the connections that are there, without a word, and serves new ones: a network that came back. */
+  forgetConnections(): void;
 }
 
 /** Listens on a free port of the loopback, where nothing else is said. Disposing it cuts every connection and refuses further ones. */
@@ -18,6 +20,7 @@ export async function startTcpRelay(
 ): Promise<TcpRelay> {
   const sockets = new Set<Socket>();
   let isSilent = false;
+  let forgotten = 0;
   let count = 0;
   const keep = (socket: Socket) => {
     sockets.add(socket);
@@ -26,14 +29,16 @@ export async function startTcpRelay(
   };
   const server = createServer({ noDelay: true }, (client) => {
     count += 1;
+    const own = count;
+    const isDead = () => isSilent || own <= forgotten;
     keep(client);
     if (isSilent) return;
     const target = connect({ host, port, noDelay: true });
     keep(target);
     client.on('close', () => target.destroy());
     target.on('close', () => client.destroy());
-    client.on('data', (chunk) => isSilent || target.write(chunk));
-    target.on('data', (chunk) => isSilent || client.write(chunk));
+    client.on('data', (chunk) => isDead() || target.write(chunk));
+    target.on('data', (chunk) => isDead() || client.write(chunk));
   });
   await new Promise<void>((resolve) => server.listen(listen, resolve));
   return {
@@ -41,6 +46,9 @@ export async function startTcpRelay(
     connections: () => count,
     fallSilent: () => {
       isSilent = true;
+    },
+    forgetConnections: () => {
+      forgotten = count;
     },
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise((resolve) => server.close(resolve));

@@ -64,6 +64,23 @@ describe('clients with two API servers', { timeout: 120_000 }, () => {
     }
   });
 
+  it('use no connection again on which a call got no answer', async () => {
+    await using relay = await startTcpRelay('127.0.0.1', port);
+    const client = createClient(through(relay));
+    try {
+      const renew = () => client.list(leases, { namespace: 'kube-node-lease', timeoutMs: 1000 });
+      await renew();
+      const dead = relay.connections();
+      relay.forgetConnections();
+      const failures: unknown[] = [];
+      for (let call = 0; call < dead + 3; call += 1) await renew().catch((error: unknown) => failures.push(error));
+      assert.ok(failures.length <= dead, `${failures.length} calls failed on ${dead} dead connections`);
+      assert.ok(relay.connections() > dead);
+    } finally {
+      await client.close();
+    }
+  });
+
   it('go on with the other one when the first falls silent', async () => {
     await using first = await startTcpRelay('127.0.0.1', port);
     await using second = await startTcpRelay('127.0.0.1', port);
