@@ -5,6 +5,7 @@ import type { Node, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-
 import { nodes, persistentvolumeclaims, pods } from '#kube/api/generated/resources.ts';
 import { isReservedNodeLabel } from '#kube/api/kubelet-labels.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
+import { podReferences } from '../authz/node/pod-references.ts';
 import { forbidden } from '../registry/status-errors.ts';
 import { nodeNameOf } from './node-identity.ts';
 import type { AdmissionPlugin, AdmissionRequest } from './plugin.ts';
@@ -51,6 +52,29 @@ function nodeOf(object: KubeObject | undefined): string {
   return (object as Pod | undefined)?.spec?.nodeName ?? '';
 }
 
+/** A mirror pod stands for what its node already runs: it belongs to the node and opens no object of the API to it. */
+function whyNotItsMirror(pod: PodObject, self: string, uid: string | undefined): string | undefined {
+  const [owner, ...more] = pod.metadata.ownerReferences ?? [];
+  if (owner === undefined) return 'can only create pods with an owner reference set to itself';
+  if (more.length > 0) return 'can only create pods with a single owner reference set to itself';
+  if (owner.apiVersion !== 'v1' || owner.kind !== 'Node' || owner.name !== self)
+    return 'can only create pods with an owner reference set to itself';
+  if (owner.controller !== true) return 'can only create pods with a controller owner reference set to itself';
+  if (owner.blockOwnerDeletion === true) return 'must not set blockOwnerDeletion on an owner reference';
+  if (owner.uid !== uid) return `UID mismatch: expected ${uid ?? ''} got ${owner.uid}`;
+  const [referred] = podReferences(pod);
+  if (referred !== undefined) {
+    const kind = referred.slice(0, referred.indexOf('/'));
+    return `can not create pods that reference ${kind === 'serviceaccounts' ? 'a service account' : kind}`;
+  }
+  const { resourceClaims = [], volumes = [] } = pod.spec ?? {};
+  if (resourceClaims.length > 0) return 'can not create pods that reference resourceclaims';
+  const sources = volumes.flatMap(({ projected }) => projected?.sources ?? []);
+  if (sources.some(({ clusterTrustBundle }) => clusterTrustBundle !== undefined))
+    return 'can not create pods that reference clustertrustbundles';
+  return undefined;
+}
+
 function admitPod(request: AdmissionRequest, self: string): void {
   const { verb, subresource, object, previous, name, objects, namespace } = request;
   const refuse = (why: string) => forbidden(pods, name, why);
@@ -68,6 +92,8 @@ function admitPod(request: AdmissionRequest, self: string): void {
         `pod does not have "kubernetes.io/config.mirror" annotation, node ${quotedSelf} can only create mirror pods`,
       );
     if (nodeOf(pod) !== self) throw refuse(`node ${quotedSelf} can only create pods with spec.nodeName set to itself`);
+    const why = whyNotItsMirror(pod, self, objects.get(nodes, '', self)?.metadata.uid);
+    if (why !== undefined) throw refuse(`node ${quotedSelf} ${why}`);
     return;
   }
   if (verb === 'delete' && nodeOf(previous) !== self) {

@@ -1,11 +1,11 @@
 // Narrowing of admission requests to pods.
+
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
+import { mirrorAnnotation } from '../authz/node/pod-references.ts';
 import type { AdmissionRequest } from './plugin.ts';
 
 export type PodObject = KubeObject & Pod & { spec: NonNullable<Pod['spec']> };
-
-const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
 /** The pod that is being created, or undefined for any other request. */
 export function createdPod({ verb, served, subresource, object }: AdmissionRequest): PodObject | undefined {

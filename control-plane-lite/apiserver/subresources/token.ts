@@ -6,8 +6,10 @@ import { type FieldError, invalidField, invalidObject } from '#kube/errors/field
 import type { BoundObject, ServiceAccountTokens } from '../../authn/service-account-tokens.ts';
 import { timestamp } from '../../registry/object-meta.ts';
 import { conflict, forbidden, notFound } from '../../registry/status-errors.ts';
+import { finishSteps } from '../../registry/steps.ts';
 import type { ApiContext, ResourceHandler } from '../api-context.ts';
 import { readPosted } from '../handlers/read-posted.ts';
+import { requestContext } from '../handlers/request-options.ts';
 import { type Exchange, sendObject } from '../http/exchange.ts';
 
 const defaultLifetimeSeconds = 3600;
@@ -107,12 +109,25 @@ async function issue(
   return { token, expirationTimestamp: timestamp(exchange.nowMs + seconds * 1000), seconds, audiences };
 }
 
+/** Asks what decides over writes: a node gets tokens for its own pods only. Throws StatusError. */
+async function admitToken(api: ApiContext, exchange: Exchange, object: KubeObject): Promise<void> {
+  const { admission, objects, table } = api.registry;
+  const { namespace, name } = exchange.info;
+  const context = requestContext(exchange);
+  const served = table.get(serviceaccounts);
+  const asked = { verb: 'create' as const, served, subresource: 'token', namespace, name, object };
+  const request = { ...asked, previous: undefined, context, objects };
+  await finishSteps(admission.mutate(request));
+  (await finishSteps(admission.validate(request)))();
+}
+
 /** The handler of POST. */
 export function createTokenHandler(tokens: ServiceAccountTokens): ResourceHandler {
   return async (api, exchange) => {
     const kind = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' };
     const request = (await readPosted(api, exchange, kind)) as KubeObject & TokenRequest;
     const spec = request.spec ?? { audiences: [] };
+    await admitToken(api, exchange, request);
     const { token, expirationTimestamp, seconds, audiences } = await issue(api, exchange, tokens, spec);
     const { name, namespace } = exchange.info;
     sendObject(exchange, 201, {

@@ -11,7 +11,7 @@ import { nodeNameOf } from '../../admission/node-identity.ts';
 import type { ObjectReader } from '../../registry/object-reader.ts';
 import type { AccessAttributes, Authorizer, Decision, ResourceAttributes } from '../authorizer.ts';
 import { ruleMatches } from '../rbac/rule-matches.ts';
-import { podReferences } from './pod-references.ts';
+import { mirrorAnnotation, podReferences } from './pod-references.ts';
 
 export interface NodeAuthorizer extends Authorizer {
   /** The pod at a key is as given now; undefined: it is gone. */
@@ -128,7 +128,9 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
         seen.delete(key);
         return;
       }
-      const now = { node, references: podReferences(pod) };
+      // A node makes mirror pods itself: what they name must open nothing to it.
+      const isMirror = pod.metadata?.annotations?.[mirrorAnnotation] !== undefined;
+      const now = { node, references: isMirror ? new Set<string>() : podReferences(pod) };
       seen.set(key, now);
       count(now.node, now.references, 1);
     },

@@ -1,6 +1,9 @@
 // The objects that a pod needs its node to read. Pure.
 import type { Container, EnvFromSource, EnvVar, Pod, Volume } from '#kube/api/generated/core-v1.ts';
 
+/** On a pod that only shows a static pod of a node. */
+export const mirrorAnnotation = 'kubernetes.io/config.mirror';
+
 type Kind = 'secrets' | 'configmaps' | 'persistentvolumeclaims' | 'serviceaccounts';
 
 function* ofEnvironment(

@@ -477,68 +477,6 @@ describe('privileges', () => {
     await check(node, [], ['get secrets default/needed', 'create serviceaccounts/token default/default']);
   });
 
-  it('lets a node write only itself, its lease and the state of its pods', bounds, async () => {
-    const as = await server.user('system:node:a', 'system:nodes');
-    const say = async (expected: number, method: string, path: string, body?: unknown) => {
-      const contentType = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
-      const answer = await server.call(method, path, { as, body, contentType });
-      assert.equal(answer.status, expected, `${method} ${path}: ${answer.text}`);
-    };
-    const [created, ok, forbidden] = [201, 200, 403];
-    const named = (name: string) => ({ metadata: { name } });
-    const mirror = (name: string, spec: object) =>
-      pod(name, spec, { annotations: { 'kubernetes.io/config.mirror': 'digest' } });
-    await make('/api/v1/nodes', named('b'));
-    await make(`${core}/pods`, pod('on-a', { nodeName: 'a' }));
-    await make(`${core}/pods`, pod('on-b', { nodeName: 'b' }));
-    await make(`${core}/pods`, pod('nowhere'));
-
-    await say(created, 'POST', '/api/v1/nodes', named('a'));
-    await say(forbidden, 'POST', '/api/v1/nodes', named('c'));
-    const ready = { status: { conditions: [{ type: 'Ready', status: 'True' }] } };
-    await say(ok, 'PATCH', '/api/v1/nodes/a/status', ready);
-    await say(forbidden, 'PATCH', '/api/v1/nodes/b/status', ready);
-    await say(forbidden, 'PATCH', '/api/v1/nodes/b', { spec: { unschedulable: true } });
-    await say(forbidden, 'PATCH', '/api/v1/nodes/a', { spec: { taints: [{ key: 'k', effect: 'NoSchedule' }] } });
-    const label = { metadata: { labels: { 'node-restriction.kubernetes.io/team': 'x' } } };
-    await say(forbidden, 'PATCH', '/api/v1/nodes/a', label);
-    for (const name of ['a', 'b']) await say(forbidden, 'DELETE', `/api/v1/nodes/${name}`);
-
-    const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
-    const csiNodes = '/apis/storage.k8s.io/v1/csinodes';
-    for (const [path, more] of [
-      [leases, {}],
-      [csiNodes, { spec: { drivers: [] } }],
-    ] as const) {
-      await say(created, 'POST', path, { ...named('a'), ...more });
-      await say(forbidden, 'POST', path, { ...named('b'), ...more });
-      await say(ok, 'PATCH', `${path}/a`, { metadata: { labels: { x: 'y' } } });
-      await say(forbidden, 'PATCH', `${path}/b`, { metadata: { labels: { x: 'y' } } });
-    }
-    await say(forbidden, 'POST', leases.replace('kube-node-lease', 'kube-system'), named('a'));
-
-    await say(created, 'POST', `${core}/pods`, mirror('static-a', { nodeName: 'a' }));
-    await say(forbidden, 'POST', `${core}/pods`, mirror('static-b', { nodeName: 'b' }));
-    await say(forbidden, 'POST', `${core}/pods`, mirror('static-nowhere', {}));
-    await say(forbidden, 'POST', `${core}/pods`, mirror('account', { nodeName: 'a', serviceAccountName: 'default' }));
-    await say(forbidden, 'POST', `${core}/pods`, pod('plain', { nodeName: 'a' }));
-    const target = { kind: 'Node', name: 'a' };
-    await say(forbidden, 'POST', `${core}/pods/nowhere/binding`, { ...named('nowhere'), target });
-    await say(forbidden, 'POST', `${core}/bindings`, { ...named('nowhere'), target });
-    const running = { status: { phase: 'Running' } };
-    await say(ok, 'PATCH', `${core}/pods/on-a/status`, running);
-    for (const name of ['on-b', 'nowhere']) {
-      await say(forbidden, 'PATCH', `${core}/pods/${name}/status`, running);
-      await say(forbidden, 'POST', `${core}/pods/${name}/eviction`, named(name));
-      await say(forbidden, 'DELETE', `${core}/pods/${name}`);
-    }
-    await say(forbidden, 'PATCH', `${core}/pods/on-a/status`, { metadata: { labels: { app: 'stolen' } } });
-    await say(forbidden, 'PATCH', `${core}/pods/on-a`, { metadata: { labels: { app: 'stolen' } } });
-    await say(ok, 'DELETE', `${core}/pods/on-a?gracePeriodSeconds=0`);
-    const about = { involvedObject: { kind: 'Node', name: 'a', namespace: 'default' } };
-    await say(created, 'POST', `${core}/events`, { ...named('told-by-a'), ...about });
-  });
-
   it('gives each controller what its role says, and not what the next one has', bounds, async () => {
     const { items } = (await server.call<{ items: ClusterRole[] }>('GET', `${rbac}/clusterroles`)).body;
     const roles = items.filter(({ metadata }) => metadata?.name?.startsWith('system:controller:') === true);
