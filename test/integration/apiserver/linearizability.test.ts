@@ -17,8 +17,8 @@ import { etcdUnavailable, startEtcd } from '../../support/start-etcd.ts';
 const at = { namespace: 'default', name: 'register' };
 
 /** Reads and writes by each client until told to end. What failed has no answer to check. */
-async function record(clients: readonly ApiClient[], signal: AbortSignal): Promise<Operation[]> {
-  const history: Operation[] = [];
+async function record(clients: readonly ApiClient[], history: Operation[], told: AbortSignal): Promise<void> {
+  const signal = AbortSignal.any([told, AbortSignal.timeout(150_000)]);
   const note = async (kind: Operation['kind'], work: () => ReturnType<typeof read>): Promise<void> => {
     const startedMs = performance.now();
     const { metadata, data } = await work();
@@ -49,8 +49,11 @@ async function record(clients: readonly ApiClient[], signal: AbortSignal): Promi
     }
   });
   await Promise.all(workers);
-  return history;
 }
+
+/** Most attempts to write lose against another one: how many succeed in a time is the machine's business. */
+const hasWrites = (history: readonly Operation[], count: number) =>
+  eventually(`${count} writes`, async () => history.filter(({ kind }) => kind === 'write').length >= count, 60_000);
 
 const created = (client: ApiClient) =>
   client.create(configmaps, 'default', { metadata: { name: 'register' }, data: { value: 'first' } });
@@ -60,9 +63,13 @@ describe('what concurrent clients see of one object', () => {
     const plane = await startControlPlane();
     try {
       await created(plane.client);
-      const history = await record(Array(8).fill(plane.client), AbortSignal.timeout(2000));
+      const history: Operation[] = [];
+      const stop = new AbortController();
+      const recording = record(Array(8).fill(plane.client), history, stop.signal);
+      await hasWrites(history, 100);
+      stop.abort();
+      await recording;
       assert.equal(findViolation(history), undefined);
-      assert.ok(history.filter(({ kind }) => kind === 'write').length > 50, 'hardly anything was written');
     } finally {
       await plane.stop();
     }
@@ -80,19 +87,20 @@ describe('what concurrent clients see of one object', () => {
     try {
       await created(first.client);
       const stop = new AbortController();
-      const recording = record([first.client, second.client, first.client, second.client], stop.signal);
-      await sleep(1000);
+      const history: Operation[] = [];
+      const clients = [first.client, second.client, first.client, second.client];
+      const recording = record(clients, history, stop.signal);
+      await hasWrites(history, 20);
       const revive = await etcd.kill(0);
       // The members that are left may have to choose a leader first.
       await eventually('a write without the third member', () =>
         second.client.create(configmaps, 'default', { metadata: { generateName: 'after-' } }, { timeoutMs: 5000 }),
       );
-      await sleep(500);
+      await hasWrites(history, history.filter(({ kind }) => kind === 'write').length + 20);
       revive();
       stop.abort();
-      const history = await recording;
+      await recording;
       assert.equal(findViolation(history), undefined);
-      assert.ok(history.filter(({ kind }) => kind === 'write').length > 20, 'hardly anything was written');
 
       const holder = async (): Promise<string | undefined> => {
         const lease = await second.client.get(leases, { namespace: 'kube-system', name: 'kube-controller-manager' });
