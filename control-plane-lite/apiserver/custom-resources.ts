@@ -1,10 +1,12 @@
 // Custom resources: follows the definitions, serves what they define, and tells them so. A definition that is deleted
 // takes its objects with it.
+
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { customresourcedefinitions } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isNotFound } from '#kube/errors/status-error.ts';
+import { createCoalescedRun } from '#kube/queue/coalesced-run.ts';
 import { webhookConversion } from '../registry/custom/convert-objects.ts';
 import {
   customStoragePrefix,
@@ -224,8 +226,6 @@ export async function followDefinitions(deps: CustomResourcesDeps): Promise<void
   const { registry, logger } = deps;
   const schemas = new PublishedSchemas();
   const watched = new Set<string>();
-  let isRunning = false;
-  let isDue = false;
   const list = () => registry.objects.list(customresourcedefinitions) as Definition[];
   const isGoing = ({ metadata }: Definition) => metadata.deletionTimestamp !== undefined;
   const sync = async (): Promise<void> => {
@@ -234,28 +234,13 @@ export async function followDefinitions(deps: CustomResourcesDeps): Promise<void
     deps.changed();
     for (const definition of list()) if (isGoing(definition)) await cleanUp(deps, definition);
   };
-  const run = async (): Promise<void> => {
-    isDue = true;
-    if (isRunning) return;
-    isRunning = true;
-    try {
-      while (isDue) {
-        isDue = false;
-        try {
-          await sync();
-        } catch (error) {
-          if (!isNotFound(error)) logger.error({ err: error }, 'could not bring the custom resources up to date');
-        }
-      }
-    } finally {
-      isRunning = false;
-    }
-  };
-  const soon = () => queueMicrotask(() => void run());
+  const run = createCoalescedRun(sync, (error) => {
+    if (!isNotFound(error)) logger.error({ err: error }, 'could not bring the custom resources up to date');
+  });
   function afterObject(): void {
-    if (list().some(isGoing)) soon();
+    if (list().some(isGoing)) run.soon();
   }
   const { storagePrefix } = registry.table.get(customresourcedefinitions);
-  registry.cache.onChange(storagePrefix, soon);
-  await run();
+  registry.cache.onChange(storagePrefix, run.soon);
+  await run.now();
 }

@@ -1,10 +1,12 @@
 // Lets claims and volumes go once nothing uses them: the counterpart of the finalizers that admission gives them.
 // Behaviour: upstream's pvc-protection and pv-protection controllers.
+
 import type { Logger } from 'pino';
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
 import { persistentvolumeclaims, persistentvolumes, pods } from '#kube/api/generated/resources.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
 import { isNotFound } from '#kube/errors/status-error.ts';
+import { createCoalescedRun } from '#kube/queue/coalesced-run.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import { updateObject } from '../registry/verbs/update.ts';
@@ -77,29 +79,15 @@ export function followStorageProtection(deps: StorageProtectionDeps): () => void
   const { registry, logger } = deps;
   const prefixOf = (resource: Resource) => registry.table.get(resource).storagePrefix;
   const claims = registry.cache.resource(prefixOf(persistentvolumeclaims));
-  let isStopped = false;
-  let isDue = false;
-  const run = async (): Promise<void> => {
-    isDue = false;
-    if (isStopped) return;
-    try {
-      await sync(deps);
-    } catch (error) {
-      logger.warn({ err: error }, 'could not look after claims and volumes');
-    }
-  };
-  const schedule = () => {
-    if (isDue) return;
-    isDue = true;
-    setImmediate(() => void run());
-  };
-  registry.cache.onChange(prefixOf(persistentvolumeclaims), schedule);
-  registry.cache.onChange(prefixOf(persistentvolumes), schedule);
+  const run = createCoalescedRun(
+    () => sync(deps),
+    (error) => logger.warn({ err: error }, 'could not look after claims and volumes'),
+  );
+  registry.cache.onChange(prefixOf(persistentvolumeclaims), run.soon);
+  registry.cache.onChange(prefixOf(persistentvolumes), run.soon);
   registry.cache.onChange(prefixOf(pods), () => {
-    if (claims.size > 0) schedule();
+    if (claims.size > 0) run.soon();
   });
-  schedule();
-  return () => {
-    isStopped = true;
-  };
+  run.soon();
+  return run.stop;
 }

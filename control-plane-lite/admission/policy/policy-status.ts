@@ -1,8 +1,10 @@
 // Writes into the status of each policy what checking its types found, once for each generation.
+
 import type { Logger } from 'pino';
 import { validatingadmissionpolicies } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
+import { createCoalescedRun } from '#kube/queue/coalesced-run.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { RequestContext } from '../../registry/request-context.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
@@ -40,25 +42,11 @@ async function sync({ registry, context }: PolicyStatusDeps): Promise<void> {
 /** Follows the policies from now on. Returns how to stop. */
 export function followPolicyStatus(deps: PolicyStatusDeps): () => void {
   const { registry, logger } = deps;
-  let isStopped = false;
-  let isDue = false;
-  const run = async (): Promise<void> => {
-    isDue = false;
-    if (isStopped) return;
-    try {
-      await sync(deps);
-    } catch (error) {
-      logger.warn({ err: error }, 'could not tell a policy what checking its types found');
-    }
-  };
-  const soon = () => {
-    if (isDue) return;
-    isDue = true;
-    setImmediate(() => void run());
-  };
-  registry.cache.onChange(registry.table.get(validatingadmissionpolicies).storagePrefix, soon);
-  soon();
-  return () => {
-    isStopped = true;
-  };
+  const run = createCoalescedRun(
+    () => sync(deps),
+    (error) => logger.warn({ err: error }, 'could not tell a policy what checking its types found'),
+  );
+  registry.cache.onChange(registry.table.get(validatingadmissionpolicies).storagePrefix, run.soon);
+  run.soon();
+  return run.stop;
 }

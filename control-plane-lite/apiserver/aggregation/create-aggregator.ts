@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { apiservices, endpointslices, services } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
+import { createCoalescedRun } from '#kube/queue/coalesced-run.ts';
 import type { KeyPair } from '../../pki/certificate-authority.ts';
 import { timestamp } from '../../registry/object-meta.ts';
 import type { Registry } from '../../registry/registry.ts';
@@ -156,23 +157,10 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
     publish();
   };
 
-  let isRunning = false;
-  let isDue = false;
-  const sync = async (): Promise<void> => {
-    isDue = true;
-    if (isRunning) return;
-    isRunning = true;
-    try {
-      while (isDue && !stopping.aborted) {
-        isDue = false;
-        await syncOnce();
-      }
-    } catch (error) {
-      if (!stopping.aborted) logger.warn({ err: error }, 'could not look after the aggregated APIs');
-    } finally {
-      isRunning = false;
-    }
-  };
+  const run = createCoalescedRun(syncOnce, (error) => {
+    if (!stopping.aborted) logger.warn({ err: error }, 'could not look after the aggregated APIs');
+  });
+  stopping.addEventListener('abort', run.stop, { once: true });
 
   return {
     serve: async (exchange) => {
@@ -210,20 +198,19 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
         ),
       ),
     openApiV2: () => [...known.values()].flatMap(({ openApiV2 }) => openApiV2 ?? []),
-    sync,
+    sync: run.now,
     follow: () => {
-      const soon = () => setImmediate(() => void sync());
       registry.cache.onChange(registry.table.get(apiservices).storagePrefix, ({ type, entry, previous }) => {
         const specOf = (value: Buffer | undefined) =>
           value === undefined ? undefined : (JSON.parse(value.toString()) as { spec?: unknown }).spec;
-        if (type === 'delete' || !isDeepStrictEqual(specOf(entry.value), specOf(previous?.value))) soon();
+        if (type === 'delete' || !isDeepStrictEqual(specOf(entry.value), specOf(previous?.value))) run.soon();
       });
       for (const resource of [services, endpointslices]) {
         registry.cache.onChange(registry.table.get(resource).storagePrefix, ({ entry }) => {
-          if (remotes().some(({ service }) => entry.key.includes(`/${service.namespace}/${service.name}`))) soon();
+          if (remotes().some(({ service }) => entry.key.includes(`/${service.namespace}/${service.name}`))) run.soon();
         });
       }
-      soon();
+      run.soon();
     },
   };
 }

@@ -1,9 +1,11 @@
 // The condition Dangling of each FlowSchema: whether the level that it names is there. Kept true by following both.
+
 import type { Logger } from 'pino';
 import type { FlowSchema } from '#kube/api/generated/flowcontrol-v1.ts';
 import { flowschemas, prioritylevelconfigurations } from '#kube/api/generated/resources.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
+import { createCoalescedRun } from '#kube/queue/coalesced-run.ts';
 import { timestamp } from '../../registry/object-meta.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { RequestContext } from '../../registry/request-context.ts';
@@ -47,27 +49,18 @@ async function sync({ registry, context }: FlowSchemaFollowerDeps): Promise<void
 /** Follows from now on. Returns how to stop. */
 export function followFlowSchemas(deps: FlowSchemaFollowerDeps): () => void {
   const { registry, logger } = deps;
-  let isStopped = false;
-  let isDue = false;
-  const run = async (): Promise<void> => {
-    isDue = false;
-    if (isStopped) return;
-    try {
-      await sync(deps);
-    } catch (error) {
+  const run = createCoalescedRun(
+    () => sync(deps),
+    (error) => {
       // Whoever was faster has changed the object, and that brings us here again.
       if (!isNotFound(error) && !isConflict(error)) logger.warn({ err: error }, 'could not say whether levels exist');
-    }
-  };
+    },
+  );
   for (const resource of [flowschemas, prioritylevelconfigurations]) {
     registry.cache.onChange(registry.table.get(resource).storagePrefix, () => {
       deps.changed();
-      if (isDue) return;
-      isDue = true;
-      setImmediate(() => void run());
+      run.soon();
     });
   }
-  return () => {
-    isStopped = true;
-  };
+  return run.stop;
 }

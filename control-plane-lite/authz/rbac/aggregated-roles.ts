@@ -1,5 +1,6 @@
 // Cluster roles with an aggregation rule hold the rules of all roles that the rule selects. Kept so by following the
 // roles, as the reference's controller does.
+
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { ClusterRole, PolicyRule } from '#kube/api/generated/rbac-v1.ts';
@@ -7,6 +8,7 @@ import { clusterroles } from '#kube/api/generated/resources.ts';
 import { labelSelectorMatches } from '#kube/api/label-selector.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isNotFound } from '#kube/errors/status-error.ts';
+import { createCoalescedRun } from '#kube/queue/coalesced-run.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { RequestContext } from '../../registry/request-context.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
@@ -50,23 +52,12 @@ async function sync({ registry, context }: AggregatedRolesDeps): Promise<void> {
 /** Follows the roles from now on. Returns how to stop. */
 export function followAggregatedRoles(deps: AggregatedRolesDeps): () => void {
   const { registry, logger } = deps;
-  let isStopped = false;
-  let isDue = false;
-  const run = async (): Promise<void> => {
-    isDue = false;
-    if (isStopped) return;
-    try {
-      await sync(deps);
-    } catch (error) {
+  const run = createCoalescedRun(
+    () => sync(deps),
+    (error) => {
       if (!isNotFound(error)) logger.warn({ err: error }, 'could not aggregate cluster roles');
-    }
-  };
-  registry.cache.onChange(registry.table.get(clusterroles).storagePrefix, () => {
-    if (isDue) return;
-    isDue = true;
-    setImmediate(() => void run());
-  });
-  return () => {
-    isStopped = true;
-  };
+    },
+  );
+  registry.cache.onChange(registry.table.get(clusterroles).storagePrefix, run.soon);
+  return run.stop;
 }
