@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { TokenRequest } from '#kube/api/generated/authentication-v1.ts';
 import type { Node, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
+import type { ResourceSlice } from '#kube/api/generated/resource-v1.ts';
 import { nodes, persistentvolumeclaims, pods } from '#kube/api/generated/resources.ts';
 import { isReservedNodeLabel } from '#kube/api/kubelet-labels.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
@@ -140,6 +141,17 @@ function admitClaim({ verb, subresource, object, previous, name }: AdmissionRequ
   }
 }
 
+/** What a driver of the node offers; reads and updates are the Node authorizer's to decide. */
+function admitResourceSlice({ verb, object, previous, served, name }: AdmissionRequest, self: string): void {
+  const slice = (verb === 'create' ? object : previous) as ResourceSlice | undefined;
+  if (verb === 'update' || slice?.spec.nodeName === self) return;
+  throw forbidden(
+    served.resource,
+    name === '' ? (object?.metadata.name ?? '') : name,
+    `can only ${verb} ResourceSlice with the same NodeName as the requesting node`,
+  );
+}
+
 export const nodeRestriction: AdmissionPlugin = {
   name: 'NodeRestriction',
   mutate: (request) => {
@@ -174,6 +186,9 @@ export const nodeRestriction: AdmissionPlugin = {
             target,
             'can only access node lease with the same name as the requesting node',
           );
+        return;
+      case 'resource.k8s.io/ResourceSlice':
+        admitResourceSlice(request, self);
         return;
       case 'storage.k8s.io/CSINode':
         if (target !== self)

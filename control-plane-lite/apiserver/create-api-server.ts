@@ -5,6 +5,7 @@ import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#kube/api/generated/resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
+import { metricsGroup, metricsVersion } from '../addons/resource-metrics/metrics-objects.ts';
 import { withConfigurationRules } from '../admission/configuration-rules.ts';
 import { defaultPlugins } from '../admission/default-plugins.ts';
 import { chainAdmission } from '../admission/plugin.ts';
@@ -18,7 +19,8 @@ import { createClientCertificateAuthenticator } from '../authn/client-certificat
 import { createImpersonation } from '../authn/impersonation.ts';
 import { createServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import { createAuthorizer } from '../authz/create-authorizer.ts';
-import { createNodeAuthorizer, type NodeAuthorizer } from '../authz/node/node-authorizer.ts';
+import { createNodeAuthorizer } from '../authz/node/node-authorizer.ts';
+import { createNodeGraph, type NodeGraph } from '../authz/node/node-graph.ts';
 import { followAggregatedRoles } from '../authz/rbac/aggregated-roles.ts';
 import { createRbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { ensureBootstrapObjects } from '../bootstrap/bootstrap-objects.ts';
@@ -45,6 +47,7 @@ import { followFlowSchemas } from './flow-control/follow-flow-schemas.ts';
 import type { HealthCheck } from './health.ts';
 import { createUpkeep, runPeriodically } from './maintenance.ts';
 import { createRequestMetrics } from './metrics.ts';
+import { createMetricsApi, metricsResources } from './metrics-api/create-metrics-api.ts';
 import { createOpenApiV2Handler } from './openapi/openapi-v2.ts';
 import { createOpenApiV3Handler } from './openapi/openapi-v3.ts';
 import { createOpenIdHandler } from './openid.ts';
@@ -81,8 +84,8 @@ const aggregationCheckMs = 30_000;
 
 const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
 
-/** Tells the Node authorizer of every pod, those stored already first. */
-function followPods(registry: Pick<Registry, 'table' | 'parse' | 'cache'>, nodes: NodeAuthorizer): void {
+/** Tells the graph of every pod, those stored already first. */
+function followPods(registry: Pick<Registry, 'table' | 'parse' | 'cache'>, nodes: NodeGraph): void {
   const { storagePrefix } = registry.table.get(pods);
   const podOf = (entry: StoredEntry) => registry.parse(entry) as Pod;
   for (const entry of registry.cache.resource(storagePrefix).walk()) nodes.observePod(entry.key, podOf(entry));
@@ -116,8 +119,9 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   for (const resource of [roles, rolebindings, clusterroles, clusterrolebindings]) {
     parts.cache.onChange(parts.table.get(resource).storagePrefix, () => rbac.invalidate());
   }
-  const nodeAuthorizer = createNodeAuthorizer(parts.objects);
-  followPods(parts, nodeAuthorizer);
+  const graph = createNodeGraph(parts.objects);
+  followPods(parts, graph);
+  const nodeAuthorizer = createNodeAuthorizer(parts.objects, graph);
   const authorizer = createAuthorizer(config.requests.authorization, { node: nodeAuthorizer, rbac, clock });
   const metrics = createRequestMetrics(function* () {
     for (const { resource, storagePrefix } of parts.table.all) {
@@ -180,8 +184,11 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     logger,
     stopping: stopping.signal,
     context: ownContext,
+    own: new Map([[`${metricsGroup}/${metricsVersion}`, [...metricsResources]]]),
   });
-  const proxies = createProxyHandlers({ client: pki.kubeletClient, caPem: deps.agentCaPem }, Math.random);
+  const { kubeletClient: client } = pki;
+  const metricsApi = createMetricsApi({ registry, client, agentCaPem: deps.agentCaPem, clock, logger });
+  const proxies = createProxyHandlers({ client, caPem: deps.agentCaPem }, Math.random);
   const handlerDeps: RequestHandlerDeps = {
     api,
     routes: createRoutes({ tokens, bootstrapTokens, rulesOf: authorizer.rulesOf, proxies }),
@@ -207,6 +214,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     auditor,
     limit: flows.limit,
     aggregator,
+    metricsApi,
     requestTimeoutMs: config.requests.timeoutMs,
   };
   const advertised = { serviceIp: open.addresses.nth(1), address: config.advertiseAddress, port: config.securePort };
@@ -264,7 +272,10 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
           },
         },
       ];
-      const maintenance = Promise.all(jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)));
+      const maintenance = Promise.all([
+        ...jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)),
+        metricsApi.run(stopping.signal),
+      ]);
       const stopStorage = followStorageProtection({ registry, logger, context: ownContext });
       const stopRoles = followAggregatedRoles({ registry, logger, context: ownContext });
       const stopFlows = followFlowSchemas({ registry, logger, context: ownContext, changed: flows.invalidate });

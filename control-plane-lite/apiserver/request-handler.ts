@@ -1,6 +1,7 @@
 // What happens to every request, in order: identify, parse, authorize, serve, and answer failures.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { anonymousUser } from '../authn/authenticator.ts';
+import { selectorsOfQuery } from '../authz/access-selectors.ts';
 import type { AccessAttributes } from '../authz/authorizer.ts';
 import type { UserInfo } from '../registry/request-context.ts';
 import type { Aggregator } from './aggregation/create-aggregator.ts';
@@ -15,6 +16,7 @@ import { beginDeadline } from './http/request-deadline.ts';
 import { parseRequestInfo, type RequestInfo } from './http/request-info.ts';
 import { sendError } from './http/send-error.ts';
 import type { RequestMetrics } from './metrics.ts';
+import type { MetricsApi } from './metrics-api/create-metrics-api.ts';
 import { type NonResourceDeps, serveNonResource } from './non-resource.ts';
 
 export interface RequestHandlerDeps {
@@ -28,8 +30,11 @@ export interface RequestHandlerDeps {
   auditor: Auditor;
   limit: RequestLimit;
   aggregator: Aggregator;
+  metricsApi: Pick<MetricsApi, 'serve'>;
   requestTimeoutMs: number;
 }
+
+const readsMany = new Set(['list', 'watch', 'deletecollection']);
 
 /** What a request wants access to. */
 export function accessOf(info: RequestInfo): AccessAttributes {
@@ -43,6 +48,9 @@ export function accessOf(info: RequestInfo): AccessAttributes {
     subresource: info.subresource,
     namespace: info.namespace,
     name: info.name,
+    ...(readsMany.has(info.verb)
+      ? selectorsOfQuery(info.query.get('fieldSelector') ?? '', info.query.get('labelSelector') ?? '')
+      : undefined),
   };
 }
 
@@ -121,6 +129,7 @@ export function createRequestHandler(
       stopDeadline = beginDeadline(exchange, deps.requestTimeoutMs, api.logger);
       await admit(deps, exchange);
       if (await deps.aggregator.serve(exchange)) return;
+      if (deps.metricsApi.serve(exchange)) return;
       if (exchange.info.isResource) await dispatch(api, deps.routes, exchange);
       else await serveNonResource(deps.nonResource, exchange);
     } catch (error) {

@@ -1,8 +1,10 @@
 // The contract of authorizers, and asking several of them in turn.
 import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import type { UserInfo } from '../registry/request-context.ts';
+import type { AccessSelectors } from './access-selectors.ts';
 
-export interface ResourceAttributes {
+/** Selectors only of list, watch and deletecollection. */
+export interface ResourceAttributes extends AccessSelectors {
   verb: string;
   group: string;
   version: string;

@@ -1,5 +1,5 @@
 // The variables that expressions of webhooks and policies share: `object`, `oldObject`, `request`, `authorizer`.
-
+import { selectorsOfQuery } from '../../authz/access-selectors.ts';
 import type { Authorizer } from '../../authz/authorizer.ts';
 import type { AskAccess } from '../../cel/libraries/authorizer.ts';
 import { authorizerValue } from '../../cel/libraries/authorizer.ts';
@@ -9,7 +9,8 @@ import { optionsOf, userInfoOf } from '../webhook/admission-review.ts';
 import { type AdmissionAttributes, groupVersionResource } from './admission-attributes.ts';
 
 function askAs(user: UserInfo, authorizer: Authorizer): AskAccess {
-  return ({ path, verb, serviceAccount, group, resource, subresource, namespace, name }) => {
+  return ({ path, verb, serviceAccount, group, resource, subresource, namespace, name, ...selectors }) => {
+    const { fieldSelector = '', labelSelector = '' } = selectors;
     const asked: UserInfo =
       serviceAccount === undefined
         ? user
@@ -23,7 +24,11 @@ function askAs(user: UserInfo, authorizer: Authorizer): AskAccess {
           };
     const access =
       path === undefined
-        ? { isResource: true as const, verb, group, version: '*', resource, subresource, namespace, name }
+        ? {
+            isResource: true as const,
+            ...{ verb, group, version: '*', resource, subresource, namespace, name },
+            ...selectorsOfQuery(fieldSelector, labelSelector),
+          }
         : { isResource: false as const, verb, path };
     const { verdict, reason } = authorizer.authorize(asked, access);
     return { allowed: verdict === 'allow', reason };

@@ -6,6 +6,7 @@ import type {
 } from '#kube/api/generated/authorization-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { type FieldError, invalidField, invalidObject, requiredField } from '#kube/errors/field-error.ts';
+import { selectorFaults, selectorsOfReview } from '../../authz/access-selectors.ts';
 import type { AccessAttributes } from '../../authz/authorizer.ts';
 import type { UserInfo } from '../../registry/request-context.ts';
 import { badRequest } from '../../registry/status-errors.ts';
@@ -29,7 +30,8 @@ function accessOf({ resourceAttributes, nonResourceAttributes }: Asked): AccessA
       namespace = '',
       name = '',
     } = resourceAttributes;
-    return { isResource: true, verb, group, version, resource, subresource, namespace, name };
+    const { selectors } = selectorsOfReview(resourceAttributes);
+    return { isResource: true, verb, group, version, resource, subresource, namespace, name, ...selectors };
   }
   return { isResource: false, verb: nonResourceAttributes?.verb ?? '', path: nonResourceAttributes?.path ?? '' };
 }
@@ -57,15 +59,17 @@ function validate(spec: Partial<SubjectAccessReviewSpec>, hasSubject: boolean): 
   if (hasSubject && (spec.user ?? '') === '' && (spec.groups ?? []).length === 0) {
     errors.push(requiredField('spec.user', 'at least one of user or group must be specified'));
   }
-  return errors;
+  return [...errors, ...selectorFaults(spec.resourceAttributes)];
 }
 
 async function answer(api: ApiContext, user: UserInfo, asked: Asked): Promise<object> {
   const { verdict, reason } = await api.authorizer.decide(user, accessOf(asked));
+  const { evaluationError } = selectorsOfReview(asked.resourceAttributes ?? {});
   return {
     allowed: verdict === 'allow',
     ...(verdict === 'deny' ? { denied: true } : {}),
     ...(reason === '' ? {} : { reason }),
+    ...(evaluationError === '' ? {} : { evaluationError }),
   };
 }
 

@@ -3,12 +3,13 @@ import type { CustomView } from '../../registry/shown-entries.ts';
 import { shownEntries } from '../../registry/shown-entries.ts';
 import type { StoredEntry } from '../../storage/backend.ts';
 import { type AttributesReader, attributesOf } from '../../storage/cache/attributes.ts';
-import type {
-  CacheList,
-  CacheListOptions,
-  Match,
-  ResourceCache,
-  WatchNotice,
+import {
+  type CacheList,
+  type CacheListOptions,
+  type Match,
+  type ResourceCache,
+  type WatchNotice,
+  withNewRevision,
 } from '../../storage/cache/resource-cache.ts';
 
 export interface Viewed {
@@ -48,7 +49,10 @@ async function noticesOf(
     const was = match === undefined ? type !== 'ADDED' : belongs(before);
     const is = type !== 'DELETED' && belongs(now);
     if (is) result.push({ type: was ? 'MODIFIED' : 'ADDED', entry: now });
-    else if (was) result.push({ type: 'DELETED', entry: now });
+    else if (was) {
+      const left = type !== 'DELETED' && before !== undefined;
+      result.push({ type: 'DELETED', entry: left ? withNewRevision(before, entry.revision) : now });
+    }
   }
   return result;
 }

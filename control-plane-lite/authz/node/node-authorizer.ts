@@ -1,88 +1,39 @@
-// The Node authorizer: what a node may read beyond its roles follows from the pods that run on it.
-// The graph of who needs what is kept by node and brought up to date when a pod changes.
-import type { Pod } from '#kube/api/generated/core-v1.ts';
-import {
-  clusterroles,
-  persistentvolumeclaims,
-  persistentvolumes,
-  volumeattachments,
-} from '#kube/api/generated/resources.ts';
+// The Node authorizer: what a node may read follows from the pods that run on it, its name and the selectors that
+// it reads by (plugin/pkg/auth/authorizer/node).
+import { clusterroles } from '#kube/api/generated/resources.ts';
 import { nodeNameOf } from '../../admission/node-identity.ts';
 import type { ObjectReader } from '../../registry/object-reader.ts';
 import type { AccessAttributes, Authorizer, Decision, ResourceAttributes } from '../authorizer.ts';
 import { ruleMatches } from '../rbac/rule-matches.ts';
-import { mirrorAnnotation, podReferences } from './pod-references.ts';
-
-export interface NodeAuthorizer extends Authorizer {
-  /** The pod at a key is as given now; undefined: it is gone. */
-  observePod(key: string, pod: Pod | undefined): void;
-}
+import type { NodeGraph } from './node-graph.ts';
 
 const noOpinion = (reason: string): Decision => ({ verdict: 'noOpinion', reason });
 const allow: Decision = { verdict: 'allow', reason: '' };
+const reads = new Set(['get', 'list', 'watch']);
+const changes = new Set(['update', 'patch']);
+const keeps = new Set(['get', 'create', 'update', 'patch', 'delete']);
+const leaseNamespace = 'kube-node-lease';
 
-export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
-  /** node -> reference -> how many pods need it. */
-  const needed = new Map<string, Map<string, number>>();
-  /** What each pod was last seen to need. */
-  const seen = new Map<string, { node: string; references: ReadonlySet<string> }>();
-  const count = (node: string, wanted: ReadonlySet<string>, step: 1 | -1) => {
-    const references = needed.get(node) ?? new Map<string, number>();
-    for (const reference of wanted) {
-      const sum = (references.get(reference) ?? 0) + step;
-      if (sum > 0) references.set(reference, sum);
-      else references.delete(reference);
-    }
-    if (references.size === 0) needed.delete(node);
-    else needed.set(node, references);
-  };
-  const isNeeded = (node: string, resource: string, namespace: string, name: string) =>
-    needed.get(node)?.has(`${resource}/${namespace}/${name}`) === true;
+/** Whether only objects with this value are asked for. */
+const selects = ({ fieldSelector = [] }: ResourceAttributes, wanted: string, of: string): boolean =>
+  fieldSelector.some(({ field, operator, value }) => field === wanted && operator === '=' && value === of);
 
-  const mayReadVolume = (node: string, name: string): boolean => {
-    const claim = objects.get(persistentvolumes, '', name)?.spec?.claimRef;
-    return claim !== undefined && isNeeded(node, 'persistentvolumeclaims', claim.namespace ?? '', claim.name ?? '');
-  };
-  /** Secrets that a volume's driver needs come with the volume. */
-  const isSecretOfVolume = (node: string, namespace: string, name: string): boolean =>
-    [...(needed.get(node)?.keys() ?? [])].some((reference) => {
-      const [resource, claimNamespace = '', claimName = ''] = reference.split('/');
-      if (resource !== 'persistentvolumeclaims') return false;
-      const volume = objects.get(persistentvolumeclaims, claimNamespace, claimName)?.spec?.volumeName ?? '';
-      const csi = objects.get(persistentvolumes, '', volume)?.spec?.csi;
-      return [csi?.nodePublishSecretRef, csi?.nodeStageSecretRef, csi?.nodeExpandSecretRef].some(
-        (secret) => secret?.name === name && (secret?.namespace ?? '') === namespace,
-      );
-    });
+/** Why this is not a read of one object; undefined when it is. */
+function authorizeGet({ verb, subresource }: ResourceAttributes): Decision | undefined {
+  if (verb !== 'get') return noOpinion('can only get individual resources of this type');
+  return subresource === '' ? undefined : noOpinion('cannot get subresource');
+}
 
-  const authorizeOwn = (
-    node: string,
-    access: ResourceAttributes,
-    named: string,
-    verbs: readonly string[],
-  ): Decision => {
-    if (!verbs.includes(access.verb)) return noOpinion(`can only ${verbs.join('/')} this kind`);
-    const isOwn = access.verb === 'create' || named === node;
-    return isOwn ? allow : noOpinion('can only access the object with the same name as the requesting node');
-  };
-
-  const authorizeReferenced = (node: string, access: ResourceAttributes): Decision => {
-    const { resource, namespace, name, verb, subresource } = access;
-    // Who grows a filesystem tells the claim its size.
-    const isSizeWrite =
-      resource === 'persistentvolumeclaims' && subresource === 'status' && (verb === 'update' || verb === 'patch');
-    if (verb !== 'get' && verb !== 'list' && verb !== 'watch' && !isSizeWrite)
-      return noOpinion('can only read resources of this type');
-    if (subresource !== '' && !(resource === 'persistentvolumeclaims' && subresource === 'status')) {
-      return noOpinion('cannot read subresource');
-    }
-    if (name === '') return noOpinion('No Object name found');
-    const isFound =
-      resource === 'persistentvolumes'
-        ? mayReadVolume(node, name)
-        : isNeeded(node, resource, namespace, name) ||
-          (resource === 'secrets' && isSecretOfVolume(node, namespace, name));
-    return isFound ? allow : noOpinion(`no relationship found between node ${JSON.stringify(node)} and this object`);
+/** Who has what role is read from `objects`. */
+export function createNodeAuthorizer(
+  objects: Pick<ObjectReader, 'get'>,
+  graph: Pick<NodeGraph, 'isRelated'>,
+): Authorizer {
+  const authorizeRelated = (node: string, access: ResourceAttributes): Decision => {
+    if (access.name === '') return noOpinion('No Object name found');
+    return graph.isRelated(node, access)
+      ? allow
+      : noOpinion(`no relationship found between node '${node}' and this object`);
   };
 
   const authorizeNode = (node: string, access: ResourceAttributes & AccessAttributes): Decision => {
@@ -90,28 +41,93 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
     switch (`${group}/${resource}`) {
       case '/secrets':
       case '/configmaps':
+        if (!reads.has(verb)) return noOpinion('can only read resources of this type');
+        if (subresource !== '') return noOpinion('cannot read subresource');
+        if (namespace === '') return noOpinion('can only read namespaced object of this type');
+        return authorizeRelated(node, access);
       case '/persistentvolumeclaims':
+        if (subresource !== 'status') return authorizeGet(access) ?? authorizeRelated(node, access);
+        // Who grows a filesystem tells the claim its size.
+        if (!changes.has(verb)) return noOpinion('can only get/update/patch this type');
+        return authorizeRelated(node, access);
       case '/persistentvolumes':
-        return authorizeReferenced(node, access);
+      case 'resource.k8s.io/resourceclaims':
       case 'storage.k8s.io/volumeattachments':
-        if (verb !== 'get' && verb !== 'watch' && verb !== 'list')
-          return noOpinion('can only read resources of this type');
-        return objects.get(volumeattachments, '', name)?.spec.nodeName === node
-          ? allow
-          : noOpinion('no relationship found');
+        return authorizeGet(access) ?? authorizeRelated(node, access);
       case '/serviceaccounts':
-        if (subresource !== 'token' || verb !== 'create')
+        if (verb === 'get' && subresource === '') return authorizeRelated(node, access);
+        if (verb !== 'create' || name === '')
           return noOpinion('can only create tokens for individual service accounts');
-        return isNeeded(node, 'serviceaccounts', namespace, name) ? allow : noOpinion('no relationship found');
+        if (subresource !== 'token') return noOpinion('can only create token subresource of serviceaccount');
+        return authorizeRelated(node, access);
       case 'coordination.k8s.io/leases':
-        if (namespace !== 'kube-node-lease')
-          return noOpinion('can only access leases in the kube-node-lease namespace');
-        return authorizeOwn(node, access, name, ['get', 'create', 'update', 'patch', 'delete']);
+        if (!keeps.has(verb)) return noOpinion('can only get, create, update, patch, or delete a node lease');
+        if (namespace !== leaseNamespace)
+          return noOpinion(`can only access leases in the ${JSON.stringify(leaseNamespace)} system namespace`);
+        if (verb === 'create' || name === node) return allow;
+        return noOpinion('can only access node lease with the same name as the requesting node');
       case 'storage.k8s.io/csinodes':
-        return authorizeOwn(node, access, name, ['get', 'create', 'update', 'patch', 'delete']);
+        if (!keeps.has(verb)) return noOpinion('can only get, create, update, patch, or delete a CSINode');
+        if (subresource !== '') return noOpinion('cannot authorize CSINode subresources');
+        if (verb === 'create' || name === node) return allow;
+        return noOpinion('can only access CSINode with the same name as the requesting node');
+      case 'resource.k8s.io/resourceslices':
+        return authorizeResourceSlice(node, access);
+      case '/nodes':
+        return authorizeNodeObject(node, access);
+      case '/pods':
+        return authorizePod(node, access);
       default:
         return hasRole(access) ? allow : noOpinion('');
     }
+  };
+
+  const authorizeResourceSlice = (node: string, access: ResourceAttributes): Decision => {
+    if (access.subresource !== '') return noOpinion('cannot authorize ResourceSlice subresources');
+    switch (access.verb) {
+      // Whose slice is made is looked at by NodeRestriction, which sees it.
+      case 'create':
+        return allow;
+      case 'get':
+      case 'update':
+      case 'patch':
+      case 'delete':
+        return authorizeRelated(node, access);
+      case 'watch':
+      case 'list':
+      case 'deletecollection':
+        return selects(access, 'spec.nodeName', node)
+          ? allow
+          : noOpinion('can only list/watch/deletecollection resourceslices with nodeName field selector');
+      default:
+        return noOpinion(
+          'only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection',
+        );
+    }
+  };
+  // What a node writes to nodes and pods is narrowed further by NodeRestriction.
+  const authorizeNodeObject = (node: string, { subresource, verb, name }: ResourceAttributes): Decision => {
+    if (subresource === 'status') return changes.has(verb) ? allow : noOpinion('');
+    if (subresource !== '') return noOpinion('');
+    if (verb === 'create' || changes.has(verb)) return allow;
+    if (!reads.has(verb)) return noOpinion('');
+    // By name, and not by what is there: a node asks for itself before it exists.
+    if (name === node) return allow;
+    const wanted = name === '' ? 'all nodes' : `'${name}'`;
+    return noOpinion(`node '${node}' cannot read ${wanted}, only its own Node object`);
+  };
+  const authorizePod = (node: string, access: ResourceAttributes): Decision => {
+    const { subresource, verb, name } = access;
+    if (subresource === 'status') return changes.has(verb) ? allow : noOpinion('');
+    if (subresource === 'eviction') return verb === 'create' ? allow : noOpinion('');
+    if (subresource !== '') return noOpinion('');
+    if (verb === 'create' || verb === 'delete') return allow;
+    if (verb === 'get') return authorizeRelated(node, access);
+    if (verb !== 'list' && verb !== 'watch') return noOpinion('');
+    if (selects(access, 'spec.nodeName', node)) return allow;
+    return name === ''
+      ? noOpinion('can only list/watch pods with spec.nodeName field selector')
+      : authorizeRelated(node, access);
   };
   /** Everything else follows the role that upstream gives to nodes; nobody is bound to it. */
   const hasRole = (access: ResourceAttributes): boolean =>
@@ -120,20 +136,6 @@ export function createNodeAuthorizer(objects: ObjectReader): NodeAuthorizer {
     );
 
   return {
-    observePod: (key, pod) => {
-      const before = seen.get(key);
-      if (before !== undefined) count(before.node, before.references, -1);
-      const node = pod?.spec?.nodeName ?? '';
-      if (pod === undefined || node === '') {
-        seen.delete(key);
-        return;
-      }
-      // A node makes mirror pods itself: what they name must open nothing to it.
-      const isMirror = pod.metadata?.annotations?.[mirrorAnnotation] !== undefined;
-      const now = { node, references: isMirror ? new Set<string>() : podReferences(pod) };
-      seen.set(key, now);
-      count(now.node, now.references, 1);
-    },
     authorize: (user, access: AccessAttributes) => {
       const node = nodeNameOf(user);
       if (node === undefined || node === '' || !access.isResource) return noOpinion('');

@@ -4,7 +4,7 @@ import type { Container, EnvFromSource, EnvVar, Pod, Volume } from '#kube/api/ge
 /** On a pod that only shows a static pod of a node. */
 export const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
-type Kind = 'secrets' | 'configmaps' | 'persistentvolumeclaims' | 'serviceaccounts';
+type Kind = 'secrets' | 'configmaps' | 'persistentvolumeclaims' | 'serviceaccounts' | 'resourceclaims';
 
 function* ofEnvironment(
   env: readonly EnvVar[],
@@ -40,6 +40,15 @@ function* ofVolume(volume: Volume, podName: string): Generator<[Kind, string | u
   for (const secret of drivers) if (secret !== undefined) yield ['secrets', secret.name];
 }
 
+/** Claims that the pod names, and those that were made for it. */
+function* ofClaims({ spec, status }: Pod): Generator<[Kind, string | undefined]> {
+  const made = status?.resourceClaimStatuses ?? [];
+  for (const { name, resourceClaimName } of spec?.resourceClaims ?? []) {
+    yield ['resourceclaims', resourceClaimName ?? made.find((claim) => claim.name === name)?.resourceClaimName];
+  }
+  yield ['resourceclaims', status?.extendedResourceClaimStatus?.resourceClaimName];
+}
+
 /** `resource/namespace/name` of each, once. */
 export function podReferences(pod: Pod): Set<string> {
   const { namespace = '', name: podName = '' } = pod.metadata ?? {};
@@ -59,5 +68,6 @@ export function podReferences(pod: Pod): Set<string> {
   for (const volume of spec.volumes ?? []) add(ofVolume(volume, podName));
   add((spec.imagePullSecrets ?? []).map(({ name }) => ['secrets', name]));
   add([['serviceaccounts', spec.serviceAccountName]]);
+  add(ofClaims(pod));
   return references;
 }

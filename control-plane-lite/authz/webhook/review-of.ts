@@ -1,5 +1,7 @@
 // The SubjectAccessReview that asks about a request, and what its answer says.
+import type { LabelRequirement } from '#kube/api/label-selector.ts';
 import type { UserInfo } from '../../registry/request-context.ts';
+import type { AccessSelectors } from '../access-selectors.ts';
 import type { AccessAttributes, Decision } from '../authorizer.ts';
 
 export type ReviewVersion = 'v1' | 'v1beta1';
@@ -13,9 +15,32 @@ function attributesOf(access: AccessAttributes): object {
   if (!access.isResource) return { nonResourceAttributes: withoutEmpty({ path: access.path, verb: access.verb }) };
   const { namespace, verb, group: of, version, resource, subresource, name } = access;
   return {
-    resourceAttributes: withoutEmpty({ namespace, verb, group: of, version, resource, subresource, name }),
+    resourceAttributes: {
+      ...withoutEmpty({ namespace, verb, group: of, version, resource, subresource, name }),
+      ...selectorsOf(access),
+    },
   };
 }
+
+function selectorsOf({ fieldSelector = [], labelSelector = [] }: AccessSelectors): object {
+  const fields = fieldSelector.map(({ field, operator, value }) => ({
+    key: field,
+    operator: operator === '=' ? 'In' : 'NotIn',
+    values: [value],
+  }));
+  // The form of a review has no order between values: such a requirement only narrows, and is left out.
+  const labels = labelSelector.filter(({ operator }) => operator !== 'Gt' && operator !== 'Lt');
+  return {
+    ...(fields.length === 0 ? {} : { fieldSelector: { requirements: fields } }),
+    ...(labels.length === 0 ? {} : { labelSelector: { requirements: labels.map(labelRequirementOf) } }),
+  };
+}
+
+const labelRequirementOf = ({ key, operator, values }: LabelRequirement): object => ({
+  key,
+  operator,
+  ...(values.length === 0 ? {} : { values }),
+});
 
 /** The question. Equal questions are equal as JSON. */
 export function reviewOf(version: ReviewVersion, user: UserInfo, access: AccessAttributes): object {

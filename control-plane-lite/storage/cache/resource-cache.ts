@@ -1,6 +1,7 @@
 // All objects of one resource as bytes, the recent changes to them, and who watches. Reads never touch the disk
 // unless they go back further than memory does.
 import { type Backend, CompactedError, FutureRevisionError, type StoredEntry, type StoreEvent } from '../backend.ts';
+import { withRevision } from '../object-bytes.ts';
 import { rangeAt } from '../range-at.ts';
 import { type Attributes, type AttributesReader, attributesOf } from './attributes.ts';
 import { SortedKeys } from './sorted-keys.ts';
@@ -54,6 +55,7 @@ export class ResourceCache {
   readonly #entries = new Map<string, StoredEntry>();
   readonly #keys = new SortedKeys();
   readonly #watchers = new Set<Watcher>();
+  readonly #left = new WeakMap<StoreEvent, StoredEntry>();
   #ring: StoreEvent[] = [];
   /** The ring holds every change after this revision. */
   #ringFloor = 0;
@@ -227,14 +229,33 @@ export class ResourceCache {
 
   #noticesFor(watcher: Selection, events: readonly StoreEvent[]): WatchNotice[] {
     const notices: WatchNotice[] = [];
-    for (const { type, entry, previous } of events) {
+    for (const event of events) {
+      const { type, entry, previous } = event;
       if (!entry.key.startsWith(watcher.prefix)) continue;
       const { match } = watcher;
       const was = previous !== undefined && (match === undefined || match(this.attributes(previous)));
       const is = type === 'put' && (match === undefined || match(this.attributes(entry)));
       if (is) notices.push({ type: was ? 'MODIFIED' : 'ADDED', entry, previous });
-      else if (was) notices.push({ type: 'DELETED', entry, previous });
+      else if (was) {
+        const gone = type === 'put' ? this.#asItLeft(event, previous) : entry;
+        notices.push({ type: 'DELETED', entry: gone, previous });
+      }
     }
     return notices;
   }
+
+  /** Who watches a selection that an object has left is shown the object as it belonged to it. */
+  #asItLeft(event: StoreEvent, previous: StoredEntry): StoredEntry {
+    let entry = this.#left.get(event);
+    if (entry === undefined) {
+      entry = withNewRevision(previous, event.revision);
+      this.#left.set(event, entry);
+    }
+    return entry;
+  }
+}
+
+/** The same state, as of another revision. */
+export function withNewRevision(entry: StoredEntry, revision: number): StoredEntry {
+  return { key: entry.key, revision, value: withRevision(entry.value, revision), memo: entry.memo };
 }

@@ -139,4 +139,76 @@ describe('privileges of a node', () => {
     const about = { involvedObject: { kind: 'Node', name: 'a', namespace: 'default' } };
     await say(created, 'POST', `${core}/events`, { ...named('told-by-a'), ...about });
   });
+
+  it('lets a node read what has to do with it, and SubjectAccessReviews say the same', bounds, async () => {
+    const as = await server.user('system:node:reader', 'system:nodes');
+    const needs = { nodeName: 'reader', volumes: [{ name: 'v', secret: { secretName: 'needed' } }] };
+    await make(`${core}/pods`, pod('of-reader', needs));
+    await make(`${core}/pods`, pod('of-another', { nodeName: 'another' }));
+    const [ok, none, forbidden] = [200, 404, 403];
+    const slices = '/apis/resource.k8s.io/v1/resourceslices';
+    const own = 'fieldSelector=spec.nodeName%3Dreader';
+    const table: [number, string][] = [
+      [ok, `${core}/pods/of-reader`],
+      [forbidden, `${core}/pods/of-another`],
+      [ok, `/api/v1/pods?${own}`],
+      [ok, `/api/v1/pods?watch=1&timeoutSeconds=1&${own}`],
+      [forbidden, '/api/v1/pods'],
+      [forbidden, '/api/v1/pods?fieldSelector=spec.nodeName%3Danother'],
+      [forbidden, '/api/v1/pods?fieldSelector=spec.nodeName!%3Dreader'],
+      [forbidden, `${core}/pods?labelSelector=app%3Dreader`],
+      [none, '/api/v1/nodes/reader'],
+      [ok, '/api/v1/nodes?fieldSelector=metadata.name%3Dreader'],
+      [forbidden, '/api/v1/nodes'],
+      [forbidden, '/api/v1/nodes/another'],
+      [ok, `${core}/secrets/needed`],
+      [ok, `${core}/secrets?fieldSelector=metadata.name%3Dneeded`],
+      [forbidden, `${core}/secrets/foreign`],
+      [forbidden, `${core}/secrets`],
+      [forbidden, '/apis/resource.k8s.io/v1/namespaces/default/resourceclaims'],
+      [forbidden, '/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/any'],
+      [ok, `${slices}?${own}`],
+      [forbidden, slices],
+    ];
+    for (const [expected, path] of table) {
+      const { status, text } = await server.call('GET', path, { as });
+      assert.equal(status, expected, `GET ${path}: ${text}`);
+    }
+    const slice = (nodeName: string) => ({
+      metadata: { name: `slice-${nodeName}` },
+      spec: { driver: 'd.example.com', nodeName, pool: { name: 'p', generation: 1, resourceSliceCount: 1 } },
+    });
+    for (const [expected, nodeName] of [
+      [201, 'reader'],
+      [forbidden, 'another'],
+    ] as const) {
+      const { status, text } = await server.call('POST', slices, { as, body: slice(nodeName) });
+      assert.equal(status, expected, text);
+    }
+    const deleted = await server.call('DELETE', `${slices}?${own}`, { as });
+    assert.equal(deleted.status, ok, deleted.text);
+
+    const review = async (resourceAttributes: object) => {
+      const spec = { user: 'system:node:reader', groups: ['system:nodes', 'system:authenticated'], resourceAttributes };
+      const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+      return server.call<{ status: { allowed: boolean; evaluationError?: string } }>('POST', path, { body: { spec } });
+    };
+    const list = { verb: 'list', resource: 'pods', version: 'v1' };
+    const requirement = (operator: string, ...values: string[]) => ({
+      fieldSelector: { requirements: [{ key: 'spec.nodeName', operator, values }] },
+    });
+    assert.equal((await review({ ...list, ...requirement('In', 'reader') })).body.status.allowed, true);
+    assert.equal((await review({ ...list, ...requirement('In', 'another') })).body.status.allowed, false);
+    assert.equal((await review({ ...list, ...requirement('NotIn', 'reader') })).body.status.allowed, false);
+    const raw = { fieldSelector: { rawSelector: 'spec.nodeName=reader' } };
+    assert.equal((await review({ ...list, ...raw })).body.status.allowed, true);
+    const broken = await review({ ...list, ...requirement('Exists') });
+    assert.deepEqual(
+      [broken.body.status.allowed, broken.body.status.evaluationError],
+      [false, 'spec.resourceAttributes.fieldSelector ignored due to parse error'],
+    );
+    const empty = await review({ ...list, fieldSelector: {} });
+    assert.equal(empty.status, 422);
+    assert.match(empty.text, /requirements or rawSelector is required/);
+  });
 });

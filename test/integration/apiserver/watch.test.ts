@@ -8,7 +8,7 @@ interface WatchLine {
   object: {
     kind: string;
     code?: number;
-    metadata: { name: string; resourceVersion: string; annotations?: Record<string, string> };
+    metadata: { name: string; resourceVersion: string; annotations?: Record<string, string>; labels?: object };
     data?: Record<string, string>;
     columnDefinitions?: unknown[];
     rows?: { cells: unknown[] }[];
@@ -48,14 +48,15 @@ describe('watches', () => {
     await create('moving');
     await patch('moving', { metadata: { labels: { in: 'yes' } } });
     await patch('moving', { data: { a: '1' } });
-    await patch('moving', { metadata: { labels: { in: 'no' } } });
+    const left = await patch('moving', { data: { a: '2' }, metadata: { labels: { in: 'no' } } });
     await create('end', { in: 'yes' });
-    assert.deepEqual((await stream).map(parse).map(short), [
-      'ADDED moving',
-      'MODIFIED moving',
-      'DELETED moving',
-      'ADDED end',
-    ]);
+    const lines = (await stream).map(parse);
+    // What left is shown as it was when it belonged to the selection, at the revision at which it left.
+    const gone = lines[2]?.object;
+    assert.deepEqual([gone?.data, gone?.metadata.labels], [{ a: '1' }, { in: 'yes' }]);
+    const { metadata } = left.body as WatchLine['object'];
+    assert.equal(gone?.metadata.resourceVersion, metadata.resourceVersion);
+    assert.deepEqual(lines.map(short), ['ADDED moving', 'MODIFIED moving', 'DELETED moving', 'ADDED end']);
   });
 
   it('watches one object by its path', async () => {
