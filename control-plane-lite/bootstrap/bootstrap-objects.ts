@@ -51,6 +51,20 @@ function kubeletAdminBinding(): KubeObject {
   } as KubeObject;
 }
 
+/** Lets whoever may view see what pods and nodes use, as metrics-server's own manifest does. */
+function metricsReaderRole(): KubeObject {
+  const aggregated = ['admin', 'edit', 'view'].map((role) => [
+    `rbac.authorization.k8s.io/aggregate-to-${role}`,
+    'true',
+  ]);
+  return {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRole',
+    metadata: { name: 'system:aggregated-metrics-reader', labels: Object.fromEntries(aggregated) },
+    rules: [{ apiGroups: ['metrics.k8s.io'], resources: ['pods', 'nodes'], verbs: ['get', 'list', 'watch'] }],
+  } as KubeObject;
+}
+
 /** Creates what is missing and brings default roles up to date. Throws when the store refuses. */
 export async function ensureBootstrapObjects(
   registry: Registry,
@@ -81,6 +95,7 @@ export async function ensureBootstrapObjects(
     serviceCidr(options),
     authenticationConfig(options),
     kubeletAdminBinding(),
+    metricsReaderRole(),
     ...(options.localVolumes === true ? [localStorageClass] : []),
   ];
   await Promise.all(rest.map(ensure));

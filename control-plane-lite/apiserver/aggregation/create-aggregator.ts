@@ -12,7 +12,7 @@ import type { KeyPair } from '../../pki/certificate-authority.ts';
 import { timestamp } from '../../registry/object-meta.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { RequestContext } from '../../registry/request-context.ts';
-import type { DiscoveredResource } from '../../registry/resource-table.ts';
+import type { DiscoveredResource, RemoteResources } from '../../registry/resource-table.ts';
 import { updateObject } from '../../registry/verbs/update.ts';
 import { type Exchange, sendText } from '../http/exchange.ts';
 import { lifetimeOf } from '../http/exchange-lifetime.ts';
@@ -31,6 +31,8 @@ export interface AggregatorDeps {
   stopping: AbortSignal;
   /** The context of the server's own writes. */
   context(): RequestContext;
+  /** What this server serves beside its registry, by group version, unless another server does. */
+  own?: RemoteResources;
 }
 
 export interface Aggregator {
@@ -60,7 +62,7 @@ function groupVersionOf(path: string): string | undefined {
 }
 
 export function createAggregator(deps: AggregatorDeps): Aggregator {
-  const { registry, client, logger, stopping, context } = deps;
+  const { registry, client, logger, stopping, context, own = new Map() } = deps;
   const remotes = followRemoteApis(registry);
   const known = new Map<string, Known>();
   const find = ({ info }: Exchange): RemoteApi | undefined => {
@@ -138,6 +140,9 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
         return found === undefined ? [] : [[groupVersion, found.resources] as const];
       }),
     );
+    for (const [groupVersion, resources] of own) {
+      if (!remotes().some((api) => api.groupVersion === groupVersion)) next.set(groupVersion, resources);
+    }
     for (const groupVersion of [...known.keys()]) {
       if (!remotes().some((api) => api.groupVersion === groupVersion)) known.delete(groupVersion);
     }
@@ -152,7 +157,7 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
   };
 
   const syncOnce = async (): Promise<void> => {
-    await syncLocalApiServices(registry, context());
+    await syncLocalApiServices(registry, [...own.keys()], context());
     await Promise.all(remotes().map(async (api) => await tell(api, await check(api))));
     publish();
   };

@@ -13,8 +13,15 @@ import { updateObject } from '../../registry/verbs/update.ts';
 
 const label = 'kube-aggregator.kubernetes.io/automanaged';
 
-/** Brings the APIServices of custom resources in line with what is served. */
-export async function syncLocalApiServices(registry: Registry, context: RequestContext): Promise<void> {
+/**
+ * Brings the APIServices of custom resources in line with what is served. `own`: group versions that are served beside
+ * the registry; their APIServices may be given to another server.
+ */
+export async function syncLocalApiServices(
+  registry: Registry,
+  own: readonly string[],
+  context: RequestContext,
+): Promise<void> {
   const served = registry.table.get(apiservices);
   const wanted = new Map(
     registry.table.all
@@ -31,12 +38,18 @@ export async function syncLocalApiServices(registry: Registry, context: RequestC
       if (!isNotFound(error)) throw error;
     }
   }
+  const labels = new Map([...wanted.keys()].map((name) => [name, 'true']));
+  for (const groupVersion of own) {
+    const [group = '', version = ''] = groupVersion.split('/');
+    wanted.set(`${version}.${group}`, { group, version });
+    labels.set(`${version}.${group}`, 'onstart');
+  }
   for (const [name, { group, version }] of wanted) {
     if (existing.some(({ metadata }) => metadata.name === name)) continue;
     const object = {
       apiVersion: 'apiregistration.k8s.io/v1',
       kind: 'APIService',
-      metadata: { name, labels: { [label]: 'true' } },
+      metadata: { name, labels: { [label]: labels.get(name) ?? 'true' } },
       spec: { group, version, groupPriorityMinimum: 1000, versionPriority: 100 },
     } as KubeObject & APIService;
     try {
