@@ -32,6 +32,7 @@ import { computeListenAddresses, computeNodePortAddresses, type LocalAddresses }
 import { computeServiceHealth } from './model/service-health.ts';
 import type { IpFamily } from './model/service-port.ts';
 import { computeServiceState } from './model/service-state.ts';
+import { createNodeNetwork } from './node-network.ts';
 import { dummyInterface } from './plan/ipvs/rules.ts';
 import { planStaleFlows } from './plan/plan-conntrack.ts';
 import { createServiceTracker, serviceKeyOf, slicesByService } from './track/service-tracker.ts';
@@ -301,12 +302,13 @@ export async function createProxy({
     return createDnsServer({ bind, zone: config.dnsDomain, names, forward, clock, logger });
   };
   const dns = config.dnsBindAddress === undefined ? [] : [createDns(config.dnsBindAddress)];
+  const network = createNodeNetwork({ config, nodeName, client, clock, exec, logger });
   return {
     ready: Promise.all([rulesReady.promise, health.ready, ...dns.map((server) => server.ready)]).then(() => undefined),
     run: async (signal) => {
       try {
         const ranges = serviceCIDRs === undefined ? [] : [serviceCIDRs];
-        await runGroup([services, slices, nodes, ...ranges, rules, health, ...dns], signal);
+        await runGroup([services, slices, nodes, ...ranges, rules, health, ...dns, ...network], signal);
       } finally {
         await client.close();
       }

@@ -1,15 +1,12 @@
-// The network between nodes on one machine, and what pods need of it: plans as data, then applied with ip(8)
-// and iptables-restore(8).
+// The links between nodes on one machine, and the kernel's settings for it: plans as data, then applied with ip(8).
+// The network of pods is the proxies' work.
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type Exec, execOrThrow } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
-import { type ClusterLayout, clusterCidr, type NodeLayout, nodeLinkPrefix, serviceCidr } from './layout.ts';
+import { type ClusterLayout, type NodeLayout, nodeLinkPrefix, serviceCidr } from './layout.ts';
 
 const linkPrefixLength = 24;
-/** Chains of berth's own for the pod network. */
-const masqueradeChain = 'BERTH-POSTROUTING';
-const forwardChain = 'BERTH-FORWARD';
 
 export function linkAddress(index: number): string {
   return `${nodeLinkPrefix}.${index}`;
@@ -47,44 +44,6 @@ export function planNodeLinks(layout: ClusterLayout): { node: NodeLayout | undef
     );
   }
   return steps;
-}
-
-/** iptables-restore input: pods are reached and forwarded, and masqueraded on the way out of the cluster. */
-export function planPodRules(): string {
-  return [
-    '*nat',
-    `:${masqueradeChain} - [0:0]`,
-    `-A ${masqueradeChain} -s ${clusterCidr} ! -d ${clusterCidr} -m comment --comment "pods leaving the cluster" -j MASQUERADE`,
-    'COMMIT',
-    '*filter',
-    `:${forwardChain} - [0:0]`,
-    `-A ${forwardChain} -s ${clusterCidr} -m comment --comment "from pods" -j ACCEPT`,
-    `-A ${forwardChain} -d ${clusterCidr} -m comment --comment "to pods" -j ACCEPT`,
-    'COMMIT',
-    '',
-  ].join('\n');
-}
-
-const jumps: [string, string, string][] = [
-  ['nat', 'POSTROUTING', masqueradeChain],
-  ['filter', 'FORWARD', forwardChain],
-];
-
-/** Installs the pod rules of one node; safe to run again. */
-export async function applyPodRules(exec: Exec): Promise<void> {
-  await execOrThrow(exec, 'iptables-restore', ['-w', '5', '--noflush'], { input: planPodRules() });
-  for (const [table, chain, target] of jumps) {
-    const there = await exec('iptables', ['-w', '5', '-t', table, '-C', chain, '-j', target]);
-    if (there.exitCode !== 0) await execOrThrow(exec, 'iptables', ['-w', '5', '-t', table, '-A', chain, '-j', target]);
-  }
-}
-
-export async function removePodRules(exec: Exec): Promise<void> {
-  for (const [table, chain, target] of jumps) {
-    await exec('iptables', ['-w', '5', '-t', table, '-D', chain, '-j', target]);
-    await exec('iptables', ['-w', '5', '-t', table, '-F', target]);
-    await exec('iptables', ['-w', '5', '-t', table, '-X', target]);
-  }
 }
 
 interface AddressEntry {
@@ -132,19 +91,6 @@ export async function removeNodeLinks(exec: Exec, layout: ClusterLayout): Promis
   await exec('ip', ['link', 'del', layout.linkBridge]);
 }
 
-/** Routes from one node to the pods of the others. */
-export async function applyPodRoutes(
-  exec: Exec,
-  node: NodeLayout,
-  ranges: readonly { index: number; podCIDR: string }[],
-): Promise<void> {
-  const run = execInNode(exec, node);
-  for (const { index, podCIDR } of ranges) {
-    if (index === node.index) continue;
-    await execOrThrow(run, 'ip', ['route', 'replace', podCIDR, 'via', linkAddress(index)]);
-  }
-}
-
 const sysctls: [string, string][] = [
   ['/proc/sys/net/ipv4/ip_forward', '1'],
   ['/proc/sys/net/bridge/bridge-nf-call-iptables', '1'],
@@ -168,13 +114,4 @@ export async function applySysctls(exec: Exec): Promise<Record<string, string>> 
 
 export async function restoreSysctls(before: Record<string, string>): Promise<void> {
   for (const [path, value] of Object.entries(before)) if (existsSync(path)) await writeFile(path, value);
-}
-
-/** The same settings inside a node's own namespace. */
-export async function applySysctlsInNode(exec: Exec, node: NodeLayout): Promise<void> {
-  const run = execInNode(exec, node);
-  for (const [path, value] of sysctls) {
-    const name = path.replace('/proc/sys/', '').replaceAll('/', '.');
-    await execOrThrow(run, 'sysctl', ['-q', '-w', `${name}=${value}`]);
-  }
 }

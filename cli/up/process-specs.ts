@@ -75,7 +75,15 @@ export function agentSpec({ layout, berth, env }: SpecOptions, node: NodeLayout,
 }
 
 export function proxySpec({ layout, berth, env }: SpecOptions, node: NodeLayout, nodeIP: string): ProcessSpec {
-  const args = ['proxy', `--config=${node.proxyConfig}`, `--dns-bind-address=${nodeIP}:${nodeDnsPort}`];
+  const args = [
+    'proxy',
+    `--config=${node.proxyConfig}`,
+    `--dns-bind-address=${nodeIP}:${nodeDnsPort}`,
+    '--pod-network',
+    `--pod-network-bridge=${node.podBridge}`,
+    `--pod-network-cni-conf-dir=${node.cniConfDir}`,
+    `--pod-network-ipam-dir=${node.ipamDir}`,
+  ];
   return {
     name: `proxy ${node.name}`,
     ...inNode(node, berth, args),

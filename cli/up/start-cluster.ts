@@ -15,11 +15,8 @@ import type { ClusterLayout, NodeLayout } from './layout.ts';
 import { loadImages, prepareImages, waitForRuntime } from './load-images.ts';
 import {
   applyNodeLinks,
-  applyPodRoutes,
-  applyPodRules,
   applyServiceRoute,
   applySysctls,
-  applySysctlsInNode,
   execInNode,
   findNodeAddress,
   hasDefaultRoute,
@@ -29,7 +26,7 @@ import { agentSpec, containerdSpec, controlPlaneSpec, proxySpec, type SpecOption
 import type { Report } from './progress-message.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { StartFacts } from './worker-messages.ts';
-import { removeCniConfig, writeCniConfig, writeNodeFiles } from './write-node-files.ts';
+import { writeNodeFiles } from './write-node-files.ts';
 
 const pollMs = 50;
 const stepTimeoutMs = 60_000;
@@ -110,21 +107,9 @@ function isReady(node: Node | undefined): boolean {
   return node?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 }
 
-/** Gives every node its network once its pod range is known, and waits for all to be ready. */
-async function connectNodes(context: UpContext, client: ApiClient): Promise<void> {
-  const { layout, exec } = context;
-  const ranges = await Promise.all(
-    layout.nodes.map(async (node) => ({
-      index: node.index,
-      podCIDR: await until(context, `node ${node.name} has no pod range`, async () => {
-        return (await readNode(client, node.name))?.spec.podCIDR || undefined;
-      }),
-    })),
-  );
-  for (const [i, node] of layout.nodes.entries()) {
-    await applyPodRoutes(exec, node, ranges);
-    await writeCniConfig(node, ranges[i]?.podCIDR ?? '');
-  }
+/** Waits for all nodes to be ready: their proxies make the pod network once the ranges are known. */
+async function waitForNodes(context: UpContext, client: ApiClient): Promise<void> {
+  const { layout } = context;
   for (const node of layout.nodes) {
     await until(context, `node ${node.name} is not ready`, async () => {
       return isReady(await readNode(client, node.name)) ? true : undefined;
@@ -178,10 +163,6 @@ export async function startCluster(context: UpContext): Promise<void> {
   nodeIP ??= linkAddress(1);
   if (!routed) await applyServiceRoute(exec, layout);
   await context.changed({ nodeIP });
-  for (const node of layout.nodes) {
-    if (node.netns !== undefined) await applySysctlsInNode(exec, node);
-    await applyPodRules(execInNode(exec, node));
-  }
   report.done('machine', `node address ${nodeIP}`);
 
   const first = nodeIP;
@@ -199,7 +180,6 @@ export async function startCluster(context: UpContext): Promise<void> {
     env: context.env,
   };
   for (const node of layout.nodes) {
-    await removeCniConfig(node);
     const server = node.index === 1 ? `https://127.0.0.1:${apiPort}` : `https://${first}:${apiPort}`;
     await writeNodeFiles({ layout, node, nodeIP: nodeAddress(node, first), server, pki, machine });
   }
@@ -225,7 +205,7 @@ export async function startCluster(context: UpContext): Promise<void> {
       await context.supervisor.start(agentSpec(specs, node, nodeAddress(node, first)));
       await context.supervisor.start(proxySpec(specs, node, nodeAddress(node, first)));
     }
-    await connectNodes(context, client);
+    await waitForNodes(context, client);
     report.done('nodes', layout.nodes.map((node) => node.name).join(', '));
     report.start('proxy');
     await waitForProxies(context);

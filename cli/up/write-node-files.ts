@@ -1,5 +1,5 @@
-// Writes the configuration of one node: runtime, network plugin, agent, proxy and their credentials.
-import { mkdir, readFile, rm } from 'node:fs/promises';
+// Writes the configuration of one node: runtime, agent, proxy and their credentials.
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { replaceFile } from '#kube/process/replace-file.ts';
@@ -77,7 +77,7 @@ export interface NodeFilesOptions {
   machine: MachineFacts;
 }
 
-/** Everything but the network plugin's configuration, which waits for the node's pod range. */
+/** Everything but the network plugin's configuration, which the proxy writes when it knows the node's pod range. */
 export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machine }: NodeFilesOptions): Promise<void> {
   for (const dir of [node.configDir, node.stateDir, node.runDir, node.cniConfDir, node.kubeletDir]) {
     await mkdir(dir, { recursive: true, mode: 0o755 });
@@ -124,19 +124,4 @@ export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machin
     directoryMode: 0o755,
   });
   await replaceFile(node.proxyConfig, stringify(proxyConfiguration(node)), { mode: 0o644, directoryMode: 0o755 });
-}
-
-/** Configures the bridge network of a node for its pod range. The runtime picks the file up by itself. */
-export async function writeCniConfig(node: NodeLayout, podCIDR: string): Promise<void> {
-  const text = renderTemplate(await template('cni/10-berth.conflist'), {
-    bridge: node.podBridge,
-    ipamDir: node.ipamDir,
-    podCIDR,
-  });
-  await replaceFile(join(node.cniConfDir, '10-berth.conflist'), text, { mode: 0o644, directoryMode: 0o755 });
-}
-
-/** Forgets the network of an earlier run, so that no pod starts before its node's range is known again. */
-export async function removeCniConfig(node: NodeLayout): Promise<void> {
-  await rm(join(node.cniConfDir, '10-berth.conflist'), { force: true });
 }

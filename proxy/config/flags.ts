@@ -1,5 +1,6 @@
 // Flags of kube-proxy v1.36. As there, most of them count only where no configuration file is given.
 import type { FlagDefinition } from '#kube/process/flags.ts';
+import { podNetworkFlags } from './pod-network-config.ts';
 
 /** Flags that are honoured. */
 export const honouredFlags: readonly FlagDefinition[] = [
@@ -49,6 +50,7 @@ export const honouredFlags: readonly FlagDefinition[] = [
     description: 'address and port to answer cluster DNS on; berth only, off where absent',
   },
   { name: 'dns-domain', type: 'string', description: 'the cluster domain, cluster.local where absent; berth only' },
+  ...podNetworkFlags,
   { name: 'cleanup', type: 'boolean', description: 'remove all rules of the proxy and exit' },
   { name: 'init-only', type: 'boolean', description: 'change what takes full rights to change, and exit' },
   { name: 'write-config-to', type: 'string', description: 'write the default configuration to this file, and exit' },
@@ -92,6 +94,7 @@ const besideFile = new Set(
     ' ',
   ),
 );
+for (const { name } of podNetworkFlags) besideFile.add(name);
 
 /** Whether a configuration file takes the place of the flag. Logging flags win over it. */
 export const fileDecides = (name: string): boolean => !besideFile.has(name) && !name.startsWith('log');

@@ -4,6 +4,7 @@ import { type FlagValue, parseDurationMs, parseFlags, UsageError } from '#kube/p
 import type { DetectLocal } from '../model/detect-local.ts';
 import type { ConntrackSettings } from '../plan/plan-conntrack-sysctls.ts';
 import { acceptedFlags, fileDecides, honouredFlags } from './flags.ts';
+import { decodePodNetwork, type PodNetworkConfig, requireClusterRanges } from './pod-network-config.ts';
 import { splitHostPort, validateConfig } from './validate-config.ts';
 
 /** Address and port of a server; port 0 switches it off. */
@@ -54,6 +55,10 @@ export interface ProxyConfig {
   /** Where cluster DNS is answered; undefined where it is not. An addition of berth. */
   dnsBindAddress: BindAddress | undefined;
   dnsDomain: string;
+  podNetwork: PodNetworkConfig;
+  /** Whether this proxy makes the pod network, and enforces policies. Additions of berth. */
+  makesPodNetwork: boolean;
+  enforcesPolicies: boolean;
   verbosity: number;
 }
 
@@ -239,6 +244,9 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
   if (dnsAddress !== undefined && !/:\d+$/.test(dnsAddress)) {
     throw new UsageError(`--dns-bind-address takes ADDRESS:PORT, not "${dnsAddress}"`);
   }
+  const podNetwork = decodePodNetwork(flags, clusterCIDRs);
+  const makesPodNetwork = flags['pod-network'] === true;
+  if (makesPodNetwork) requireClusterRanges(podNetwork);
   return {
     kubeconfig: text('kubeconfig', 'clientConnection.kubeconfig', '') || undefined,
     master: text('master', 'master', '') || undefined,
@@ -256,6 +264,9 @@ function decode(flags: Record<string, FlagValue>, file: Record<string, unknown>)
     metricsBindAddress: parseBindAddress(metricsBindAddress),
     dnsBindAddress: dnsAddress === undefined ? undefined : parseBindAddress(dnsAddress),
     dnsDomain: String(flags['dns-domain'] ?? 'cluster.local'),
+    podNetwork,
+    makesPodNetwork,
+    enforcesPolicies: flags['network-policy'] === true,
     verbosity: Number(flags['v'] ?? 0),
   };
 }

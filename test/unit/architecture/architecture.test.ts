@@ -69,9 +69,9 @@ const packageHomes: [RegExp, RegExp][] = [
 
 /** Folders and files that decide and do nothing: they may import the API's facts and each other. */
 const pure =
-  /^(proxy\/(model|plan)\/|agent\/sync\/plan-|[^/]+\/(.+\/)?compute-[^/]+\.ts$|control-plane-lite\/registry\/(defaulting|validation|tables)\/)/;
+  /^(proxy\/(model|plan)\/|proxy\/(pod-network|network-policy)\/plan-|agent\/sync\/plan-|[^/]+\/(.+\/)?compute-[^/]+\.ts$|control-plane-lite\/registry\/(defaulting|validation|tables)\/)/;
 const pureMayImport =
-  /^(kube\/(api|errors)\/|proxy\/(model|plan)\/|control-plane-lite\/registry\/|control-plane-lite\/scheduler\/framework\/|agent\/|control-plane-lite\/controllers\/)/;
+  /^(kube\/(api|errors)\/|proxy\/(model|plan|pod-network|network-policy)\/|control-plane-lite\/registry\/|control-plane-lite\/scheduler\/framework\/|agent\/|control-plane-lite\/controllers\/)/;
 const effectPackages =
   /^(node:(child_process|fs|fs\/promises|http|https|http2|dgram|worker_threads)|undici|execa|fastify|lmdb|@grpc\/.*|pino|ws)$/;
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { selectMountsBelow } from '../../../cli/down/mounts.ts';
 import { hasSysResource } from '../../../cli/up/check-machine.ts';
 import { computeLayout } from '../../../cli/up/layout.ts';
-import { planNodeLinks, planPodRules } from '../../../cli/up/node-network.ts';
+import { planNodeLinks } from '../../../cli/up/node-network.ts';
 import { agentSpec, controlPlaneSpec } from '../../../cli/up/process-specs.ts';
 import { isAlive, processStartTime, recordProcess } from '../../../cli/up/run-state.ts';
 import { renderTemplate } from '../../../cli/up/write-node-files.ts';
@@ -68,10 +68,6 @@ describe('planNodeLinks', () => {
       'vm-2: link set eth0 up',
       'vm-2: route add default via 10.245.0.1',
     ]);
-  });
-
-  it('masquerades pods only on their way out of the cluster', () => {
-    assert.match(planPodRules(), /-s 10\.244\.0\.0\/16 ! -d 10\.244\.0\.0\/16 .*-j MASQUERADE/);
   });
 });
 
