@@ -23,6 +23,7 @@ import { createEndpointSliceMirroringController } from './endpoint-slice-mirrori
 import { createEndpointsController } from './endpoints/endpoints-controller.ts';
 import { createEphemeralVolumeController } from './ephemeral-volume/ephemeral-volume-controller.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
+import { createHorizontalPodAutoscalerController } from './horizontal-pod-autoscaler/horizontal-pod-autoscaler-controller.ts';
 import { createJobController } from './job/job-controller.ts';
 import { createTtlAfterFinishedController } from './job/ttl-after-finished-controller.ts';
 import { createNamespaceController } from './namespace/namespace-controller.ts';
@@ -121,6 +122,7 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createCronJobController(contextFor('cronjob-controller'), sharedClient),
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
     createDisruptionController(contextFor('disruption-controller'), sharedClient),
+    createHorizontalPodAutoscalerController(contextFor('horizontal-pod-autoscaler'), sharedClient),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createPersistentVolumeBinder(contextFor('persistent-volume-binder', 'persistentvolume-controller')),
     createEphemeralVolumeController(contextFor('ephemeral-volume-controller', 'ephemeral_volume')),

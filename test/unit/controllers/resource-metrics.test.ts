@@ -7,6 +7,7 @@ import { parseResourceMetrics } from '../../../control-plane-lite/addons/resourc
 import { scrapeNodes } from '../../../control-plane-lite/addons/resource-metrics/scrape-nodes.ts';
 import { createUsageStore } from '../../../control-plane-lite/addons/resource-metrics/usage-store.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { node as objectNode } from '../../support/objects.ts';
 
 const point = (atMs: number, cpuSeconds: number, startedAtMs = 0) => ({
   cpuSeconds,
@@ -99,13 +100,13 @@ describe('usage from two measurements', () => {
 });
 
 describe('asking the agents', () => {
-  const node = (name: string, port = 10250): Node => ({
-    metadata: { name },
-    status: {
-      addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
-      daemonEndpoints: { kubeletEndpoint: { Port: port } },
-    },
-  });
+  const node = (name: string, port = 10250): Node =>
+    objectNode(name, {
+      status: {
+        addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
+        daemonEndpoints: { kubeletEndpoint: { Port: port } },
+      },
+    });
 
   async function watchScrapes(nodes: Node[], answer: (name: string) => Promise<string>, forMs: number) {
     const clock = createFakeClock();
