@@ -15,7 +15,7 @@ import { honouredFlags } from './config/flags.ts';
 import { loadProxyConfig } from './config/proxy-config.ts';
 import { createConfigFileWatch } from './config/watch-config-file.ts';
 import { chooseMode, createModes } from './mode.ts';
-import { removePodNetwork } from './pod-network/remove-pod-network.ts';
+import { removeNodeNetwork } from './node-network.ts';
 import { createProxy } from './wiring.ts';
 
 /** Runs the proxy until the signal is aborted. Throws UsageError for a wrong command line. */
@@ -41,7 +41,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   if (action === 'cleanup') {
     const modes = Object.values(createModes({ config, exec: systemExec, clock: systemClock, logger }));
     for (const mode of modes) for (const family of ['IPv4', 'IPv6'] as const) await mode.cleanup(family);
-    await removePodNetwork(systemExec, config.podNetwork);
+    await removeNodeNetwork(systemExec, config.podNetwork);
     return;
   }
   if (action === 'init') {

@@ -1,4 +1,4 @@
-// What berth adds to a proxy, constructed: the pod network of the node.
+// What berth adds to a proxy, constructed: the pod network of the node, and the policies for its pods.
 import type { Logger } from 'pino';
 import * as resources from '#kube/api/generated/resources.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -7,11 +7,15 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import type { ProxyConfig } from './config/proxy-config.ts';
+import { createNetworkPolicy } from './network-policy/network-policy.ts';
+import { createPolicyApplier, removePolicyTable } from './network-policy/policy-applier.ts';
+import { trimPod } from './network-policy/policy-pod.ts';
 import { trimNode } from './pod-network/network-node.ts';
 import { createPodNetwork } from './pod-network/pod-network.ts';
+import { type PodNetworkPlaces, removePodNetwork } from './pod-network/remove-pod-network.ts';
 
 export interface NodeNetworkDependencies {
-  config: Pick<ProxyConfig, 'podNetwork' | 'makesPodNetwork'>;
+  config: Pick<ProxyConfig, 'podNetwork' | 'makesPodNetwork' | 'enforcesPolicies'>;
   nodeName: string;
   client: ApiClient;
   clock: Clock;
@@ -22,12 +26,32 @@ export interface NodeNetworkDependencies {
 /** The parts that are switched on, with what they watch. */
 export function createNodeNetwork(dependencies: NodeNetworkDependencies): Pick<Component, 'run'>[] {
   const { config, nodeName, client, clock, exec, logger } = dependencies;
+  if (!config.makesPodNetwork && !config.enforcesPolicies) return [];
   const common = { client, clock, logger };
-  const parts: Pick<Component, 'run'>[] = [];
+  const nodes = createInformer({ ...common, resource: resources.nodes, transform: trimNode });
+  const parts: Pick<Component, 'run'>[] = [nodes];
   if (config.makesPodNetwork) {
-    const nodes = createInformer({ ...common, resource: resources.nodes, transform: trimNode });
-    const network = createPodNetwork({ config: config.podNetwork, nodeName, nodes, exec, clock, root: '/', logger });
-    parts.push(nodes, network);
+    parts.push(createPodNetwork({ config: config.podNetwork, nodeName, nodes, exec, clock, root: '/', logger }));
+  }
+  if (config.enforcesPolicies) {
+    parts.push(
+      createNetworkPolicy({
+        nodeName,
+        policies: createInformer({ ...common, resource: resources.networkpolicies }),
+        pods: createInformer({ ...common, resource: resources.pods, transform: trimPod }),
+        namespaces: createInformer({ ...common, resource: resources.namespaces }),
+        nodes,
+        applier: createPolicyApplier(exec),
+        clock,
+        logger,
+      }),
+    );
   }
   return parts;
+}
+
+/** Removes all that these parts made on this machine, and nothing else. */
+export async function removeNodeNetwork(exec: Exec, places: PodNetworkPlaces): Promise<void> {
+  await removePolicyTable(exec);
+  await removePodNetwork(exec, places);
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
-import { removePodNetwork, removeProxyRules } from '../../proxy/index.ts';
+import { removeNodeNetwork, removeProxyRules } from '../../proxy/index.ts';
 import type { ClusterLayout, NodeLayout } from '../up/layout.ts';
 import { execInNode, removeNodeLinks, restoreSysctls } from '../up/node-network.ts';
 import type { RunState } from '../up/run-state.ts';
@@ -32,7 +32,7 @@ async function sweepNode(context: TeardownContext, node: NodeLayout): Promise<vo
   for (const pid of findShims(node.containerdSocket)) process.kill(pid, 'SIGKILL');
   const inside = execInNode(exec, node);
   await removeProxyRules(inside);
-  await removePodNetwork(inside, { cniConfDir: node.cniConfDir, bridge: node.podBridge });
+  await removeNodeNetwork(inside, { cniConfDir: node.cniConfDir, bridge: node.podBridge });
   // Pods of a runtime that was killed still hang on it.
   await inside('ip', ['link', 'del', node.podBridge]);
   await unmountBelow(exec, [node.containerdState, node.containerdRoot, node.kubeletDir, node.runDir]);

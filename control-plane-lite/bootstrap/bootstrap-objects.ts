@@ -9,6 +9,7 @@ import { objectKeyIn } from '../registry/object-reader.ts';
 import { cacheOf, type Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
 import { createObject } from '../registry/verbs/create.ts';
+import { nodeNetworkRole } from './node-network-role.ts';
 import { reconcileRole } from './reconcile-role.ts';
 
 export interface BootstrapOptions {
@@ -95,6 +96,7 @@ export async function ensureBootstrapObjects(
     serviceCidr(options),
     authenticationConfig(options),
     kubeletAdminBinding(),
+    ...nodeNetworkRole(),
     metricsReaderRole(),
     ...(options.localVolumes === true ? [localStorageClass] : []),
   ];
