@@ -3,8 +3,12 @@
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
+import { formatNetwork, parseNetwork } from '#kube/api/ip-address.ts';
 import { type FlagDefinition, type FlagValue, parseFlags, UsageError } from '#kube/process/flags.ts';
+import { type ControllersConfig, controllersFlags, parseControllersConfig } from './controllers/controllers-config.ts';
 import { parseRequestConfig, type RequestConfig, requestFlags } from './request-config.ts';
+import { loadSchedulerConfig } from './scheduler/profile/load-scheduler-config.ts';
+import { defaultSchedulerConfig, type SchedulerConfig } from './scheduler/profile/scheduler-config.ts';
 
 /** Where objects are kept: in the data folder, or on etcd. */
 export type StoreConfig =
@@ -27,8 +31,10 @@ export interface ControlPlaneConfig {
   bindAddress: string;
   securePort: number;
   advertiseAddress: string;
-  serviceCidr: string;
+  /** One for each address family, the default one first. */
+  serviceCidrs: [string, ...string[]];
   nodePorts: { first: number; last: number };
+  /** One network, or one of each family separated by a comma. */
   clusterCidr: string;
   tlsSanList: string[];
   /** Issuer of service account tokens. */
@@ -41,7 +47,9 @@ export interface ControlPlaneConfig {
   leaderElect: boolean;
   /** Folder of every node for volumes of the local class; absent: there is no such class. */
   localVolumeDir: string | undefined;
+  scheduler: SchedulerConfig;
   requests: RequestConfig;
+  controllers: ControllersConfig;
   verbosity: number;
 }
 
@@ -62,9 +70,9 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   { name: 'bind-address', type: 'string', description: 'address to listen on' },
   { name: 'secure-port', type: 'int', description: 'HTTPS port' },
   { name: 'advertise-address', type: 'string', description: 'address at which nodes and pods reach the API server' },
-  { name: 'service-cluster-ip-range', type: 'string', description: 'IPv4 network of cluster IPs' },
+  { name: 'service-cluster-ip-range', type: 'string', description: 'network of cluster IPs: IPv4, or IPv4,IPv6' },
   { name: 'service-node-port-range', type: 'string', description: 'ports of NodePort services, FIRST-LAST' },
-  { name: 'cluster-cidr', type: 'string', description: 'IPv4 network of pods' },
+  { name: 'cluster-cidr', type: 'string', description: 'network of pods; of each family one, after a comma' },
   { name: 'tls-san-list', type: 'list', description: 'further names and addresses of the serving certificate' },
   { name: 'service-account-issuer', type: 'string', description: 'issuer of service account tokens' },
   {
@@ -80,7 +88,9 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
     description: 'run controllers and scheduler only as leader; with etcd where nothing is said',
   },
   { name: 'local-volume-dir', type: 'string', description: 'folder of the nodes for volumes of the default class' },
+  { name: 'scheduler-config', type: 'string', description: 'KubeSchedulerConfiguration of the scheduler' },
   ...requestFlags,
+  ...controllersFlags,
   { name: 'v', type: 'int', description: 'verbosity of the log; 4 and more is debug' },
 ];
 
@@ -101,12 +111,31 @@ function parsePortRange(text: string): { first: number; last: number } {
   return { first, last };
 }
 
-function checkCidr(flag: string, text: string): string {
-  const [address = '', bits = ''] = text.split('/');
-  if (!isIPv4(address) || !/^\d{1,2}$/.test(bits) || Number(bits) < 8 || Number(bits) > 28) {
-    throw new UsageError(`--${flag} takes an IPv4 network such as 10.96.0.0/16, not "${text}"`);
-  }
-  return text;
+/** One network, or one of each family. */
+function checkClusterCidr(text: string): string {
+  const networks = text.split(',').map((range) => parseNetwork(range.trim()));
+  const families = networks.map((network) => network?.family);
+  const isRoom = networks.every(
+    (each) => each !== undefined && each.prefix >= 8 && each.prefix <= (each.family === 4 ? 28 : 112),
+  );
+  if (isRoom && new Set(families).size === families.length) return text;
+  throw new UsageError(
+    `--cluster-cidr takes a network such as 10.244.0.0/16, or one of each family such as 10.244.0.0/16,fd00:10:244::/56, not "${text}"`,
+  );
+}
+
+/** One network of each family, IPv4 first as the address that is advertised. */
+function parseServiceCidrs(text: string): [string, ...string[]] {
+  const [first = '', second, ...more] = text.split(',').map((range) => range.trim());
+  const wrong = new UsageError(
+    `--service-cluster-ip-range takes an IPv4 network such as 10.96.0.0/16, and after a comma an IPv6 network of at most 112 bits such as fd00:10:96::/112, not "${text}"`,
+  );
+  const networks = [first, ...(second === undefined ? [] : [second])].map(parseNetwork);
+  const [ipv4, ipv6] = networks;
+  const isFirst = ipv4?.family === 4 && ipv4.prefix >= 8 && ipv4.prefix <= 28;
+  const isSecond = second === undefined || (ipv6?.family === 6 && ipv6.prefix >= 64 && ipv6.prefix <= 112);
+  if (!isFirst || !isSecond || more.length > 0) throw wrong;
+  return [first, ...(ipv6 === undefined ? [] : [formatNetwork(ipv6)])];
 }
 
 function parseStore(values: Record<string, FlagValue>): StoreConfig {
@@ -151,9 +180,9 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       bindAddress: text('bind-address', '0.0.0.0'),
       securePort,
       advertiseAddress,
-      serviceCidr: checkCidr('service-cluster-ip-range', text('service-cluster-ip-range', '10.96.0.0/16')),
+      serviceCidrs: parseServiceCidrs(text('service-cluster-ip-range', '10.96.0.0/16')),
       nodePorts: parsePortRange(text('service-node-port-range', '30000-32767')),
-      clusterCidr: checkCidr('cluster-cidr', text('cluster-cidr', '10.244.0.0/16')),
+      clusterCidr: checkClusterCidr(text('cluster-cidr', '10.244.0.0/16')),
       tlsSanList: Array.isArray(names) ? names : [],
       issuer: text('service-account-issuer', 'https://kubernetes.default.svc.cluster.local'),
       kubeletCertificateAuthority: authority === undefined ? undefined : String(authority),
@@ -161,7 +190,12 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       eventTtlMs: number('event-ttl', hourMs),
       leaderElect: Boolean(values['leader-elect'] ?? store.kind === 'etcd'),
       localVolumeDir: values['local-volume-dir'] === undefined ? undefined : text('local-volume-dir', ''),
+      scheduler:
+        values['scheduler-config'] === undefined
+          ? defaultSchedulerConfig
+          : loadSchedulerConfig(text('scheduler-config', '')),
       requests: parseRequestConfig(values),
+      controllers: parseControllersConfig(values),
       verbosity: number('v', 0),
     },
   };

@@ -12,15 +12,18 @@ import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { createApiServer } from './apiserver/create-api-server.ts';
+import { createProtobufCodec } from './apiserver/protobuf/protobuf-codec.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { createControllers } from './controllers/wiring.ts';
 import { createInProcessClients } from './in-process-clients.ts';
 import { type ClusterPki, ensureClusterPki, writeKubeconfig } from './pki/index.ts';
 import { AddressPool } from './registry/allocation/address-pool.ts';
 import { applyDefaults } from './registry/defaulting/apply-defaults.ts';
+import { loadSchema } from './registry/schema.ts';
 import { storagePrefixesOf } from './registry/storage-prefix.ts';
 import { printerFor } from './registry/tables/printer-for.ts';
 import { validateCreate, validateUpdate } from './registry/validation/validate.ts';
+import type { SchedulerElection } from './scheduler/profile/scheduler-config.ts';
 import { createScheduler } from './scheduler/wiring.ts';
 import type { Backend } from './storage/backend.ts';
 import { loadEncryption } from './storage/encryption/encryption-config.ts';
@@ -51,7 +54,7 @@ async function prepare<T>(flag: string, dir: string, work: () => Promise<T>): Pr
 }
 
 async function openPki(config: ControlPlaneConfig, clock: Clock): Promise<ClusterPki> {
-  const serverNames = [config.advertiseAddress, new AddressPool(config.serviceCidr).nth(1), ...config.tlsSanList];
+  const serverNames = [config.advertiseAddress, new AddressPool(config.serviceCidrs[0]).nth(1), ...config.tlsSanList];
   return await prepare('pki-dir', config.pkiDir, () =>
     ensureClusterPki({ dir: config.pkiDir, serverNames, nowMs: clock.now() }),
   );
@@ -98,7 +101,7 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
   const { encryptionFile } = config;
   const sealer = encryptionFile === undefined ? plainValues : loadEncryption(encryptionFile, storagePrefixesOf);
   const backend: Backend = await prepare('data-dir', config.dataDir, () =>
-    openStore(config.store, config.dataDir, sealer, logger),
+    openStore(config.store, config.dataDir, sealer, createProtobufCodec(loadSchema()).decode, logger),
   );
   const agentCaPem = await readAuthority(config.kubeletCertificateAuthority);
   const listening = Promise.withResolvers<number>();
@@ -141,6 +144,7 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
         queueObserver: metrics.queueObserver,
         clusterCidr: config.clusterCidr,
         localVolumeDir: config.localVolumeDir,
+        settings: config.controllers,
         heartbeatLimits: { graceMs: config.nodeMonitorGraceMs, startupGraceMs: nodeStartupGraceMs },
       });
       const { informers } = controllers;
@@ -149,18 +153,19 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
         logger,
         clock,
         registry: metrics.registry,
+        config: config.scheduler,
         informers,
       });
       try {
         const lead = (
-          name: string,
+          election: Partial<SchedulerElection> & Pick<SchedulerElection, 'name' | 'namespace'>,
           client: ApiClient,
           work: readonly Pick<Component, 'run'>[],
         ): Pick<Component, 'run'> => ({
           run: (ended) =>
-            config.leaderElect
+            (election.leaderElect ?? config.leaderElect)
               ? runAsLeader(
-                  { client, namespace: 'kube-system', name, identity, clock, logger },
+                  { ...election, client, identity, clock, logger },
                   (leading) => runGroup(work, leading),
                   ended,
                 ).catch((error: unknown) => {
@@ -170,8 +175,9 @@ export async function createControlPlane(deps: ControlPlaneDeps): Promise<Compon
               : runGroup(work, ended),
         });
         // The scheduler reads what the controllers' informers hold: only who leads those can lead it.
-        const led = lead('kube-scheduler', clients.scheduler, [scheduler]);
-        await lead('kube-controller-manager', clients.controllerManager, [controllers, led]).run(signal);
+        const led = lead(config.scheduler.election, clients.scheduler, [scheduler]);
+        const managerLease = { name: 'kube-controller-manager', namespace: 'kube-system' };
+        await lead(managerLease, clients.controllerManager, [controllers, led]).run(signal);
       } finally {
         await clients.close();
       }

@@ -9,41 +9,54 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { PodInfo } from './framework/pod-info.ts';
 
 export interface PreemptorDeps {
-  schedulerName: string;
   client: ApiClient;
-  recorder: EventRecorder;
   clock: Clock;
   logger: Logger;
   signal: AbortSignal;
 }
 
 export interface Preemptor {
-  /** Never throws: a victim that stays is found by the next attempt of the pod that needs its place. */
-  evict(victim: PodInfo, preemptor: PodInfo, node: string): Promise<void>;
+  /** Whether all victims are gone or on their way. Never throws. */
+  evict(victims: readonly PodInfo[], preemptor: PodInfo, node: string, recorder: EventRecorder): Promise<boolean>;
 }
 
 /** Writes with the scheduler's own identity. */
-export function createPreemptor({ schedulerName, client, recorder, clock, logger, signal }: PreemptorDeps): Preemptor {
+export function createPreemptor({ client, clock, logger, signal }: PreemptorDeps): Preemptor {
+  async function evictOne(
+    victim: PodInfo,
+    preemptor: PodInfo,
+    node: string,
+    recorder: EventRecorder,
+  ): Promise<boolean> {
+    // It is on its way already, with the grace that it was given.
+    if (victim.pod.metadata.deletionTimestamp !== undefined) return true;
+    const { namespace, name, uid } = victim.pod.metadata;
+    const condition = {
+      type: 'DisruptionTarget',
+      status: 'True',
+      reason: 'PreemptionByScheduler',
+      message: `${preemptor.schedulerName}: preempting to accommodate a higher priority pod`,
+      lastTransitionTime: formatTime(clock.now()),
+    };
+    try {
+      const patch = { metadata: { uid }, status: { conditions: [condition] } };
+      await client.patch(podResource, { namespace, name }, 'strategic', patch, { subresource: 'status', signal });
+      await client.delete(podResource, { namespace, name }, { preconditions: { uid } }, { signal });
+      const message = `Preempted by pod ${preemptor.uid} on node ${node}`;
+      recorder.event(referenceTo(podResource, victim.pod), 'Normal', 'Preempted', message, { action: 'Preempting' });
+      return true;
+    } catch (error) {
+      // Gone, or another one by that name.
+      if (isNotFound(error) || isConflict(error)) return true;
+      if (!signal.aborted) logger.warn({ err: error, pod: victim.key }, 'cannot preempt');
+      return false;
+    }
+  }
+
   return {
-    async evict(victim, preemptor, node) {
-      const { namespace, name, uid } = victim.pod.metadata;
-      const condition = {
-        type: 'DisruptionTarget',
-        status: 'True',
-        reason: 'PreemptionByScheduler',
-        message: `${schedulerName}: preempting to accommodate a higher priority pod`,
-        lastTransitionTime: formatTime(clock.now()),
-      };
-      try {
-        const patch = { metadata: { uid }, status: { conditions: [condition] } };
-        await client.patch(podResource, { namespace, name }, 'strategic', patch, { subresource: 'status', signal });
-        await client.delete(podResource, { namespace, name }, { preconditions: { uid } }, { signal });
-        const message = `Preempted by pod ${preemptor.uid} on node ${node}`;
-        recorder.event(referenceTo(podResource, victim.pod), 'Normal', 'Preempted', message, { action: 'Preempting' });
-      } catch (error) {
-        if (isNotFound(error) || isConflict(error) || signal.aborted) return;
-        logger.warn({ err: error, pod: victim.key }, 'cannot preempt');
-      }
+    async evict(victims, preemptor, node, recorder) {
+      const gone = await Promise.all(victims.map((victim) => evictOne(victim, preemptor, node, recorder)));
+      return gone.every(Boolean);
     },
   };
 }

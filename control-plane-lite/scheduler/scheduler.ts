@@ -1,38 +1,46 @@
 // Gives every pod without a node the best node: decides one pod at a time on the cache, binds in the background.
 import type { Logger } from 'pino';
-import { findCondition } from '#kube/api/conditions.ts';
 import type { Namespace, Node, Pod } from '#kube/api/generated/core-v1.ts';
+import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
 import { pods as podResource } from '#kube/api/generated/resources.ts';
-import { isPodScheduled, isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
-import { formatTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
-import { isNotFound } from '#kube/errors/status-error.ts';
 import { type EventRecorder, referenceTo } from '#kube/events/event-recorder.ts';
-import type { Informer } from '#kube/informer/types.ts';
+import type { Informer, Lister } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
+import { bindPod } from './bind-pod.ts';
 import { createClusterCache } from './cache/cluster-cache.ts';
-import { createClassRankings } from './framework/class-ranking.ts';
+import { createClassRankings, type Ranking } from './framework/class-ranking.ts';
 import { planPreemption } from './framework/plan-preemption.ts';
-import type { Plugin } from './framework/plugin.ts';
-import { createPodInfo, type PodInfo } from './framework/pod-info.ts';
-import { selectNode } from './framework/select-node.ts';
+import type { Refusal } from './framework/plugin.ts';
+import type { PodInfo } from './framework/pod-info.ts';
+import type { Profile } from './framework/profile.ts';
+import { relationFilter, relationsOf, selectNode } from './framework/select-node.ts';
+import { createNominations } from './nominations.ts';
 import { createPreemptor } from './preemptor.ts';
-import { createSchedulingQueue } from './queue/scheduling-queue.ts';
+import { createProfile } from './profile/create-profile.ts';
+import type { ProfileConfig } from './profile/profile-config.ts';
+import { type ClusterEvent, createHint } from './queue/requeue-hints.ts';
+import { createSchedulingQueue, type QueueTimes } from './queue/scheduling-queue.ts';
+import { createPodCounter } from './relations/domain-counts.ts';
+import { createFailureReporter } from './report-failure.ts';
 import type { SchedulerMetrics } from './scheduler-metrics.ts';
-import { claimNamesOf, planVolumes, type VolumeWork } from './volumes/plan-volumes.ts';
+import { trackCluster } from './track-cluster.ts';
+import { planVolumes, type VolumeWork } from './volumes/plan-volumes.ts';
 import type { StorageInformers } from './volumes/storage-view.ts';
 import { createVolumeBinder } from './volumes/volume-binder.ts';
 
 export interface SchedulerOptions {
-  /** Pods that name another scheduler are left alone. */
-  schedulerName: string;
+  /** Pods that name none of them are left alone. */
+  profiles: readonly ProfileConfig[];
+  times: QueueTimes;
   client: ApiClient;
   pods: Informer<Pod>;
   nodes: Informer<Node>;
   namespaces: Informer<Namespace>;
+  budgets: Pick<Lister<PodDisruptionBudget>, 'list'>;
   storage: StorageInformers;
-  plugins: readonly Plugin[];
-  recorder: EventRecorder;
+  /** The recorder of events of one profile. */
+  recorderFor(schedulerName: string): EventRecorder;
   clock: Clock;
   logger: Logger;
   random: () => number;
@@ -44,15 +52,38 @@ const maxBinding = 128;
 /** Decisions in a row before other work of the process gets its turn. */
 const decisionsPerTurn = 32;
 
+interface ActiveProfile {
+  profile: Profile;
+  rank: (pod: PodInfo) => Ranking;
+  recorder: EventRecorder;
+}
+
+function pluginsOf(refusals: Iterable<Refusal>): Set<string> {
+  const plugins = new Set<string>();
+  for (const { plugin } of refusals) plugins.add(plugin);
+  return plugins;
+}
+
 /** Runs until the signal is aborted; the informers must be running. */
 export async function runScheduler(options: SchedulerOptions, signal: AbortSignal): Promise<void> {
-  const { client, pods, nodes, namespaces, recorder, clock, logger, metrics } = options;
+  const { client, pods, namespaces, clock, logger, metrics, random } = options;
   const cache = createClusterCache();
-  const rank = createClassRankings(cache, options.plugins, options.random);
-  const namespaceLabels = (name: string) => namespaces.get(name)?.metadata.labels;
-  /** Pods for which others were told to go, and the node that they will get. */
-  const nominations = new Map<string, string>();
-  const preemptor = createPreemptor({ ...options, signal });
+  const profiles = new Map<string, ActiveProfile>();
+  for (const config of options.profiles) {
+    const profile = createProfile(config, cache);
+    const rank = createClassRankings(cache, { plugins: profile.plugins, zoneWeight: profile.zoneWeight, random });
+    profiles.set(config.schedulerName, { profile, rank, recorder: options.recorderFor(config.schedulerName) });
+  }
+  const profileOf = ({ schedulerName }: PodInfo) => profiles.get(schedulerName)?.profile;
+  const view = {
+    cache,
+    countPods: createPodCounter(cache),
+    namespaceLabels: (name: string) => namespaces.get(name)?.metadata.labels,
+  };
+  const nominations = createNominations(cache);
+  const preemptor = createPreemptor({ client, clock, logger, signal });
+  const current = ({ key, pod }: PodInfo) => pods.get(key) ?? pod;
+  const report = createFailureReporter({ client, clock, logger, signal, current });
   let binding = 0;
   let turnPlanned = false;
 
@@ -61,173 +92,173 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     turnPlanned = true;
     setImmediate(turn);
   };
-  const queue = createSchedulingQueue(clock, wake);
-  const hasClaims = ({ pod }: PodInfo) => claimNamesOf(pod).length > 0;
+  const queue = createSchedulingQueue(clock, wake, options.times, metrics.entered);
+  const tell = (event: ClusterEvent, name: string) => {
+    queue.clusterChanged(name, createHint(event, cache, profileOf, nominations.nodeOf));
+  };
   const volumeBinder = createVolumeBinder({
     client,
     informers: options.storage,
     clock,
     signal,
-    changed: () => queue.clusterChanged(hasClaims),
+    changed: () => tell({ kind: 'storage' }, 'StorageChange'),
   });
+  const tracked = trackCluster({ ...options, cache, queue, nominations, profileOf, placed: metrics.scheduled, tell });
+  metrics.watch({ queue, cache, gated: () => tracked.gated.size });
 
-  const isMine = (pod: Pod) => (pod.spec?.schedulerName ?? 'default-scheduler') === options.schedulerName;
-  const isGated = (pod: Pod) => (pod.spec?.schedulingGates ?? []).length > 0;
-
-  function podChanged(previous: Pod | undefined, pod: Pod): void {
-    const uid = pod.metadata.uid ?? '';
-    if (isPodTerminal(pod)) {
-      podGone(pod);
-      return;
-    }
-    if (isPodScheduled(pod)) {
-      queue.done(uid);
-      const moved = previous === undefined || !isPodScheduled(previous);
-      if (!moved && podFacts(previous) === podFacts(pod)) return;
-      cache.setPod(pod);
-      // A pod that came may be what a pod with affinity waits for.
-      queue.clusterChanged(({ dependsOnPods }) => dependsOnPods);
-    } else if (isPodTerminating(pod)) {
-      queue.delete(uid);
-    } else if (isMine(pod) && !isGated(pod) && cache.nodeOf(uid) === undefined) {
-      queue.set(createPodInfo(pod));
-    }
-  }
-
-  function podGone(pod: Pod): void {
-    const uid = pod.metadata.uid ?? '';
-    nominations.delete(uid);
-    queue.delete(uid);
-    if (cache.nodeOf(uid) === undefined) return;
-    cache.deletePod(uid);
-    queue.clusterChanged();
-  }
-
-  pods.subscribe({ added: (pod) => podChanged(undefined, pod), updated: podChanged, deleted: podGone });
-  nodes.subscribe({
-    added: (node) => {
-      cache.setNode(node);
-      queue.clusterChanged();
-    },
-    updated: (previous, node) => {
-      if (nodeFacts(previous) === nodeFacts(node)) return;
-      cache.setNode(node);
-      queue.clusterChanged();
-    },
-    deleted: ({ metadata }) => {
-      cache.deleteNode(metadata.name);
-      queue.clusterChanged();
-    },
-  });
-
-  async function bind(info: PodInfo, node: string): Promise<void> {
-    const { namespace, name, uid } = info.pod.metadata;
-    const startedMs = clock.monotonicMs();
+  async function bind(info: PodInfo, node: string, { recorder }: ActiveProfile, startedMs: number): Promise<void> {
     try {
-      const target = { kind: 'Node', name: node };
-      const body = { apiVersion: 'v1', kind: 'Binding', metadata: { namespace, name, uid }, target };
-      await client.createSubresource(podResource, { namespace, name }, 'binding', body, { signal });
-      queue.done(info.uid);
-      metrics.attempted('scheduled', clock.monotonicMs() - startedMs);
-      const text = `Successfully assigned ${info.key} to ${node}`;
-      recorder.event(referenceTo(podResource, info.pod), 'Normal', 'Scheduled', text, { action: 'Binding' });
-    } catch (error) {
-      cache.forget(info.uid);
-      if (signal.aborted) return;
-      metrics.attempted('error', clock.monotonicMs() - startedMs);
-      if (isNotFound(error)) {
-        queue.delete(info.uid);
-        return;
+      const bindStartedMs = clock.monotonicMs();
+      const result = await bindPod({ client, clock, signal }, info, node);
+      metrics.extensionPoint(
+        'Bind',
+        info.schedulerName,
+        clock.monotonicMs() - bindStartedMs,
+        result.outcome === 'bound',
+      );
+      switch (result.outcome) {
+        case 'bound': {
+          if (result.node !== node) cache.forget(info.uid);
+          metrics.scheduled(queue.done(info.uid));
+          metrics.attempted('scheduled', info.schedulerName, clock.monotonicMs() - startedMs);
+          if (result.node !== node) return;
+          const text = `Successfully assigned ${info.key} to ${node}`;
+          recorder.event(referenceTo(podResource, info.pod), 'Normal', 'Scheduled', text, { action: 'Binding' });
+          return;
+        }
+        case 'gone':
+          cache.forget(info.uid);
+          queue.delete(info.uid);
+          tell({ kind: 'room', name: node }, 'AssignedPodDelete');
+          return;
+        case 'failed':
+          failed(info, node, recorder, result.error, startedMs);
+          return;
+        default:
+          result satisfies never;
       }
-      logger.warn({ err: error, pod: info.key, node }, 'cannot bind, will retry');
-      queue.failed(info.uid, 'retry');
+    } catch (error) {
+      if (!signal.aborted) throw error;
     } finally {
       binding -= 1;
       wake();
     }
   }
 
+  function failed(info: PodInfo, node: string, recorder: EventRecorder, error: unknown, startedMs: number): void {
+    cache.forget(info.uid);
+    metrics.attempted('error', info.schedulerName, clock.monotonicMs() - startedMs);
+    logger.warn({ err: error, pod: info.key, node }, 'cannot bind, will retry');
+    queue.failed(info.uid, 'retry');
+    tell({ kind: 'room', name: node }, 'AssignedPodDelete');
+    const message = `binding rejected: ${error instanceof Error ? error.message : String(error)}`;
+    void report(info, { message, reason: 'SchedulerError' }, recorder);
+  }
+
   /** Binds the pod once its claims are bound; that may take long, and nobody waits for it. */
-  async function bindWithVolumes(info: PodInfo, node: string, work: VolumeWork): Promise<void> {
+  async function bindWithVolumes(
+    info: PodInfo,
+    node: string,
+    work: VolumeWork,
+    active: ActiveProfile,
+    startedMs: number,
+  ): Promise<void> {
     try {
       const isWanted = () => pods.get(info.key)?.metadata.uid === info.uid;
-      await volumeBinder.bind(work, node, isWanted);
+      await volumeBinder.bind(work, node, isWanted, active.profile.volumes.bindTimeoutMs);
     } catch (error) {
       cache.forget(info.uid);
-      if (signal.aborted) return;
-      if (pods.get(info.key)?.metadata.uid !== info.uid) return;
-      logger.warn({ err: error, pod: info.key, node }, 'cannot bind the volumes of a pod, will retry');
-      queue.failed(info.uid, 'retry');
+      if (signal.aborted || pods.get(info.key)?.metadata.uid !== info.uid) return;
+      failed(info, node, active.recorder, error, startedMs);
       return;
     }
     binding += 1;
-    await bind(info, node);
+    await bind(info, node, active, startedMs);
   }
 
-  /** Tells why a pod has no node: in its condition, when that says something else, and in an event. */
-  async function report({ pod, key }: PodInfo, message: string, nominatedNodeName?: string): Promise<void> {
-    recorder.event(referenceTo(podResource, pod), 'Warning', 'FailedScheduling', message, { action: 'Scheduling' });
-    const { namespace, name } = pod.metadata;
-    const known = findCondition((pods.get(key) ?? pod).status?.conditions, 'PodScheduled');
-    const same = known?.status === 'False' && known.reason === 'Unschedulable' && known.message === message;
-    if (same && nominatedNodeName === undefined) return;
-    const lastTransitionTime = known?.status === 'False' ? known.lastTransitionTime : formatTime(clock.now());
-    const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message, lastTransitionTime };
-    try {
-      const nomination = nominatedNodeName === undefined ? {} : { nominatedNodeName };
-      const patch = { status: { conditions: [condition], ...nomination } };
-      await client.patch(podResource, { namespace, name }, 'strategic', patch, { subresource: 'status', signal });
-    } catch (error) {
-      if (!isNotFound(error) && !signal.aborted) logger.warn({ err: error, pod: key }, 'cannot write the condition');
+  function place(info: PodInfo, node: string, work: VolumeWork | undefined, active: ActiveProfile, startedMs: number) {
+    cache.assume(info, node);
+    if (work !== undefined && work.bind.length + work.provision.length > 0) {
+      volumeBinder.assume(work);
+      void bindWithVolumes(info, node, work, active, startedMs);
+      return;
+    }
+    binding += 1;
+    void bind(info, node, active, startedMs);
+  }
+
+  /** The node is promised to a more important pod: who waited for it has to look again. */
+  function revokeLower(node: string, priority: number): void {
+    for (const other of nominations.lowerOn(node, priority)) {
+      nominations.take(other.uid);
+      queue.reconsider(other.uid);
+      const { namespace, name, uid } = other.pod.metadata;
+      const patch = { metadata: { uid }, status: { nominatedNodeName: null } };
+      client
+        .patch(podResource, { namespace, name }, 'merge', patch, { subresource: 'status', signal })
+        .catch((error: unknown) => logger.debug({ err: error, pod: other.key }, 'cannot clear the nomination'));
     }
   }
 
-  /** Whether pods of lower priority are on their way out of the node. */
-  function isBeingCleared(info: PodInfo, name: string): boolean {
-    const pods = [...(cache.nodes.get(name)?.pods.values() ?? [])];
-    const clearing = pods.some(({ pod, priority }) => priority < info.priority && isPodTerminating(pod));
-    if (clearing) nominations.set(info.uid, name);
-    return clearing;
+  async function preempt(info: PodInfo, node: string, victims: readonly PodInfo[], recorder: EventRecorder) {
+    const isDone = await preemptor.evict(victims, info, node, recorder);
+    if (isDone || signal.aborted) return;
+    nominations.take(info.uid);
+    queue.reconsider(info.uid);
   }
 
-  function decide(info: PodInfo): void {
+  function decide(info: PodInfo, active: ActiveProfile): void {
+    const { profile, rank, recorder } = active;
     const startedMs = clock.monotonicMs();
     // A pod that waits for its victims to leave has held its place until now.
-    const nominated = nominations.get(info.uid);
-    nominations.delete(info.uid);
-    cache.forget(info.uid);
-    const volumes = hasClaims(info) ? planVolumes(info.pod, volumeBinder.view) : undefined;
-    const decision = selectNode(info, rank(info), cache, namespaceLabels, volumes);
-    metrics.decided(clock.monotonicMs() - startedMs);
+    const nominated = nominations.take(info.uid);
+    const { decision, volumes, preemption } = nominations.withoutLower(info.priority, () => {
+      const volumes =
+        info.claims.length === 0
+          ? undefined
+          : planVolumes(info.pod, volumeBinder.view, profile.volumes, cache.claimUsers);
+      const problem = volumes?.problem;
+      const relations = problem === undefined ? relationsOf(info, view, profile, volumes) : [];
+      const decision = selectNode({ pod: info, ranking: rank(info), cache, relations, problem, nominated });
+      if (decision.outcome === 'fits' || profile.preemption === undefined || cache.nodes.size === 0) {
+        return { decision, volumes, preemption: undefined };
+      }
+      const budgets = options.budgets.list();
+      const { plugins, preemption: settings } = profile;
+      const start = Math.floor(random() * cache.nodes.size);
+      const plan = { cache, plugins, relations: relationFilter(relations), settings, budgets };
+      const preemption = planPreemption(info, plan, decision.refusals, { nominated, start });
+      return { decision, volumes, preemption };
+    });
+    const tookMs = clock.monotonicMs() - startedMs;
+    metrics.decided(tookMs);
+    metrics.extensionPoint('Filter', info.schedulerName, tookMs, decision.outcome === 'fits');
     if (decision.outcome === 'fits') {
       const node = cache.nodes.get(decision.node);
-      const work = node === undefined ? undefined : volumes?.workFor(node);
-      cache.assume(info, decision.node);
-      if (work !== undefined && work.bind.length + work.provision.length > 0) {
-        volumeBinder.assume(work);
-        void bindWithVolumes(info, decision.node, work);
-        return;
-      }
-      binding += 1;
-      void bind(info, decision.node);
+      place(info, decision.node, node === undefined ? undefined : volumes?.workFor(node), active, startedMs);
       return;
     }
-    metrics.attempted('unschedulable', clock.monotonicMs() - startedMs);
-    queue.failed(info.uid, 'unschedulable');
-    if (nominated !== undefined && isBeingCleared(info, nominated)) {
-      cache.assume(info, nominated);
+    metrics.attempted('unschedulable', info.schedulerName, tookMs);
+    const rejectors =
+      volumes?.problem === undefined ? pluginsOf(decision.refusals.values()) : new Set(['VolumeBinding']);
+    queue.failed(info.uid, 'unschedulable', rejectors);
+    if (preemption !== undefined) metrics.preempted(preemption.outcome === 'victims' ? preemption.victims.length : 0);
+    if (preemption?.outcome === 'victims') {
+      const { node, victims } = preemption;
+      revokeLower(node, info.priority);
+      nominations.set(info, node);
+      void report(info, { message: decision.message, nominatedNodeName: node }, recorder);
+      void preempt(info, node, victims, recorder);
       return;
     }
-    const preemption = planPreemption(info, cache, options.plugins, decision.refusals);
-    if (preemption.outcome === 'victims') {
-      cache.assume(info, preemption.node);
-      nominations.set(info.uid, preemption.node);
-      void report(info, decision.message, preemption.node);
-      for (const victim of preemption.victims) void preemptor.evict(victim, info, preemption.node);
-      return;
-    }
-    const suffix = cache.nodes.size === 0 ? '' : ` no new claims to deallocate, preemption: ${preemption.message}`;
-    void report(info, `${decision.message}${suffix}`);
+    const isWaiting = nominated !== undefined && preemption?.isWaiting === true;
+    if (isWaiting) nominations.set(info, nominated);
+    const suffix = preemption === undefined ? '' : ` no new claims to deallocate, preemption: ${preemption.message}`;
+    void report(
+      info,
+      { message: `${decision.message}${suffix}`, ...(isWaiting ? {} : { nominatedNodeName: '' }) },
+      recorder,
+    );
   }
 
   function turn(): void {
@@ -237,7 +268,8 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
       if (binding >= maxBinding) return;
       const info = queue.next();
       if (info === undefined) return;
-      decide(info);
+      const active = profiles.get(info.schedulerName);
+      if (active !== undefined) decide(info, active);
     }
     wake();
   }
@@ -248,15 +280,4 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
   if (signal.aborted) stopped.resolve();
   await stopped.promise;
   queue.close();
-}
-
-/** What of a node decides about pods; heartbeats change nothing of it. */
-function nodeFacts({ metadata, spec, status }: Node): string {
-  return JSON.stringify([metadata.labels, spec?.taints, spec?.unschedulable, status?.allocatable]);
-}
-
-/** What of a placed pod counts for others; its requests may change by in-place resizing. */
-function podFacts({ metadata, spec }: Pod): string {
-  const requests = spec?.containers.map(({ resources }) => resources?.requests);
-  return JSON.stringify([metadata.labels, metadata.deletionTimestamp === undefined, spec?.resources, requests]);
 }

@@ -9,11 +9,7 @@ import { createInformer } from '#kube/informer/create-informer.ts';
 import type { Informer } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
-import type { Plugin } from './framework/plugin.ts';
-import { groupSpread } from './plugins/group-spread.ts';
-import { nodeAffinity, nodeName, nodeUnschedulable, taintToleration } from './plugins/node-constraints.ts';
-import { nodePorts } from './plugins/node-ports.ts';
-import { nodeResourcesBalanced, nodeResourcesFit } from './plugins/node-resources.ts';
+import { defaultSchedulerConfig, type SchedulerConfig } from './profile/scheduler-config.ts';
 import { runScheduler } from './scheduler.ts';
 import { createSchedulerMetrics } from './scheduler-metrics.ts';
 import type { StorageInformers } from './volumes/storage-view.ts';
@@ -26,6 +22,8 @@ export interface SchedulerDeps {
   /** Where the scheduler's metrics are registered. */
   registry?: Registry;
   random?: () => number;
+  /** Profiles and times; upstream's defaults where absent. */
+  config?: SchedulerConfig;
   /** Informers that run anyway and see every object; without them the scheduler runs its own. */
   informers?: SchedulerInformers;
 }
@@ -37,20 +35,7 @@ export interface SchedulerInformers extends StorageInformers {
   namespaces: Informer<Namespace>;
 }
 
-const schedulerName = 'default-scheduler';
 const unfinishedPods = 'status.phase!=Succeeded,status.phase!=Failed';
-
-/** In the order in which refusals are reported. */
-export const defaultPlugins: readonly Plugin[] = [
-  nodeUnschedulable,
-  nodeName,
-  taintToleration,
-  nodeAffinity,
-  nodePorts,
-  nodeResourcesFit,
-  nodeResourcesBalanced,
-  groupSpread,
-];
 
 function createOwnInformers(base: { client: ApiClient; clock: Clock; logger: Logger }): SchedulerInformers {
   return {
@@ -66,29 +51,30 @@ function createOwnInformers(base: { client: ApiClient; clock: Clock; logger: Log
 
 /** Nothing is started before `run`. */
 export function createScheduler(deps: SchedulerDeps): Component {
-  const { client, clock, random = Math.random } = deps;
+  const { client, clock, random = Math.random, config = defaultSchedulerConfig } = deps;
   const logger = deps.logger.child({ component: 'scheduler' });
   const base = { client, clock, logger };
   const informers = deps.informers ?? createOwnInformers(base);
   const { pods, nodes, namespaces, persistentvolumeclaims, persistentvolumes, storageclasses, csinodes } = informers;
   const storage = { persistentvolumeclaims, persistentvolumes, storageclasses, csinodes };
   const used = [pods, nodes, namespaces, ...Object.values(storage)];
-  const ownInformers = deps.informers === undefined ? used : [];
+  const budgets = createInformer({ ...base, resource: resources.poddisruptionbudgets });
+  const ownInformers = [budgets, ...(deps.informers === undefined ? used : [])];
   const ended = new AbortController();
-  const recorder = createEventRecorder({ ...base, component: schedulerName, host: '', signal: ended.signal });
-
+  const recorderFor = (component: string) =>
+    createEventRecorder({ ...base, component, host: '', signal: ended.signal });
   const metrics = createSchedulerMetrics(deps.registry);
   const ready = Promise.withResolvers<void>();
 
   async function runWhenSynced(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => aborted.resolve(), { once: true });
-    const synced = Promise.all(used.map(({ synced: first }) => first));
+    const synced = Promise.all([budgets, ...used].map(({ synced: first }) => first));
     await Promise.race([synced, aborted.promise]);
     if (signal.aborted) return;
     ready.resolve();
     await runScheduler(
-      { schedulerName, ...base, pods, nodes, namespaces, storage, plugins: defaultPlugins, recorder, random, metrics },
+      { ...config, ...base, pods, nodes, namespaces, budgets, storage, recorderFor, random, metrics },
       signal,
     );
   }

@@ -24,11 +24,12 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function check(path: string, shape: ConfigShape, value: unknown): void {
+/** Throws UsageError for the first field that is not as the shape says. `path` is where the value stands. */
+export function checkShape(path: string, shape: ConfigShape, value: unknown): void {
   if (value === null || shape === 'any') return;
   if (Array.isArray(shape)) {
     if (!Array.isArray(value)) throw mismatch(path, 'a list', value);
-    for (const [index, item] of value.entries()) check(`${path}[${index}]`, shape[0], item);
+    for (const [index, item] of value.entries()) checkShape(`${path}[${index}]`, shape[0], item);
     return;
   }
   if (typeof shape === 'object') {
@@ -39,7 +40,7 @@ function check(path: string, shape: ConfigShape, value: unknown): void {
       if (field === undefined) {
         throw new UsageError(`unknown field ${at}; allowed here: ${Object.keys(shape).join(', ')}`);
       }
-      check(at, field, item);
+      checkShape(at, field, item);
     }
     return;
   }
@@ -93,7 +94,7 @@ export function loadConfigFile(
     throw new UsageError(`${path} must be ${expected.kind} of ${expected.apiVersion}, not ${kind} of ${apiVersion}`);
   }
   try {
-    check('', expected.shape, fields);
+    checkShape('', expected.shape, fields);
   } catch (error) {
     throw new UsageError(`${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -2,7 +2,9 @@
 // confirmed yet. Every change is logged by node, so that rankings are brought up to date at the cost of the change.
 import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
 import { createPodInfo, type PodInfo } from '../framework/pod-info.ts';
+import { createImageCounts } from './image-counts.ts';
 import { addPod, createNodeInfo, type NodeInfo, removePod, updateNode } from './node-info.ts';
+import { createTermGroups, type TermGroup } from './term-groups.ts';
 
 export interface ClusterCache {
   readonly nodes: ReadonlyMap<string, NodeInfo>;
@@ -12,8 +14,16 @@ export interface ClusterCache {
   readonly layout: number;
   /** Names of nodes changed since `version`, each once; undefined when that is too long ago to know. */
   changedSince(version: number): Set<string> | undefined;
-  /** Pods with required anti-affinity: they restrict where others may go. */
-  readonly restricting: ReadonlyMap<string, { info: PodInfo; node: string }>;
+  /** What placed pods say about others by affinity. */
+  termGroups(): Iterable<TermGroup>;
+  /** Placed pods that use a claim, `namespace/name`. */
+  claimUsers(key: string): number;
+  /** Nodes that have an image of this name. */
+  nodesWithImage(image: string): number;
+  /** Grows whenever another number of nodes has one of the images. */
+  imageVersion(images: readonly string[]): number;
+  /** Voids everything that was computed from labels: those of namespaces have changed. */
+  labelsChanged(): void;
   setNode(node: Node): void;
   deleteNode(name: string): void;
   /** Places a pod on a node before the server knows. */
@@ -27,6 +37,7 @@ export interface ClusterCache {
   nodeOf(uid: string): string | undefined;
   /** The lowest priority of any placed pod; positive infinity without pods. */
   readonly lowestPriority: number;
+  counts(): { pods: number; assumed: number };
   /** Pods of the group in each zone. */
   groupZones(group: string): ReadonlyMap<string, number> | undefined;
 }
@@ -41,7 +52,9 @@ function staticFacts(node: Node): string {
 export function createClusterCache(): ClusterCache {
   const nodes = new Map<string, NodeInfo>();
   const placed = new Map<string, { info: PodInfo; node: string; assumed: boolean }>();
-  const restricting = new Map<string, { info: PodInfo; node: string }>();
+  const terms = createTermGroups();
+  const images = createImageCounts();
+  const claims = new Map<string, number>();
   const zones = new Map<string, Map<string, number>>();
   /** Pods of nodes that are not known (yet). */
   const homeless = new Map<string, Map<string, PodInfo>>();
@@ -74,6 +87,14 @@ export function createClusterCache(): ClusterCache {
     else priorities.delete(priority);
   }
 
+  function countClaims(info: PodInfo, change: number): void {
+    for (const key of info.claims) {
+      const left = (claims.get(key) ?? 0) + change;
+      if (left > 0) claims.set(key, left);
+      else claims.delete(key);
+    }
+  }
+
   function put(info: PodInfo, name: string): void {
     const node = nodes.get(name);
     if (node === undefined) {
@@ -92,7 +113,8 @@ export function createClusterCache(): ClusterCache {
     if (entry === undefined) return;
     placed.delete(uid);
     countPriority(entry.info, -1);
-    restricting.delete(uid);
+    terms.remove(entry.info, entry.node);
+    countClaims(entry.info, -1);
     homeless.get(entry.node)?.delete(uid);
     const node = nodes.get(entry.node);
     if (node === undefined) return;
@@ -105,14 +127,20 @@ export function createClusterCache(): ClusterCache {
     take(info.uid);
     placed.set(info.uid, { info, node, assumed });
     countPriority(info, 1);
-    const required = info.pod.spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-    if (required !== undefined && required.length > 0) restricting.set(info.uid, { info, node });
+    terms.add(info, node);
+    countClaims(info, 1);
     put(info, node);
   }
 
   return {
     nodes,
-    restricting,
+    termGroups: terms.all,
+    claimUsers: (key) => claims.get(key) ?? 0,
+    nodesWithImage: images.nodesWith,
+    imageVersion: images.versionOf,
+    labelsChanged() {
+      layout += 1;
+    },
     get version() {
       return logStart + log.length;
     },
@@ -126,15 +154,18 @@ export function createClusterCache(): ClusterCache {
       const { name } = node.metadata;
       const known = nodes.get(name);
       if (known === undefined) {
-        nodes.set(name, createNodeInfo(node));
+        const info = createNodeInfo(node);
+        nodes.set(name, info);
+        images.replace(new Map(), info.images);
         layout += 1;
         const waiting = homeless.get(name);
         homeless.delete(name);
         for (const info of waiting?.values() ?? []) put(info, name);
       } else {
         if (staticFacts(known.node) !== staticFacts(node)) layout += 1;
-        const zone = known.zone;
+        const { zone, images: before } = known;
         updateNode(known, node);
+        images.replace(before, known.images);
         if (zone !== known.zone) {
           for (const { group } of known.pods.values()) {
             countZone(group, zone, -1);
@@ -148,6 +179,7 @@ export function createClusterCache(): ClusterCache {
       const node = nodes.get(name);
       if (node === undefined) return;
       nodes.delete(name);
+      images.replace(node.images, new Map());
       layout += 1;
       for (const info of node.pods.values()) countZone(info.group, node.zone, -1);
       if (node.pods.size > 0) homeless.set(name, new Map(node.pods));
@@ -169,6 +201,7 @@ export function createClusterCache(): ClusterCache {
     get lowestPriority() {
       return Math.min(Number.POSITIVE_INFINITY, ...priorities.keys());
     },
+    counts: () => ({ pods: placed.size, assumed: [...placed.values()].filter(({ assumed }) => assumed).length }),
     groupZones: (group) => zones.get(group),
   };
 }

@@ -15,10 +15,20 @@ export interface NodeInfo {
   /** Pods of each group on this node. */
   groups: Map<string, number>;
   hostPorts: HostPort[];
+  /** Bytes of the images that the node has, by each of their names. */
+  images: ReadonlyMap<string, number>;
 }
 
 /** Nodes with one value of it fail together. */
 export const zoneLabel = 'topology.kubernetes.io/zone';
+
+function imagesOf({ status }: Node): Map<string, number> {
+  const images = new Map<string, number>();
+  for (const { names = [], sizeBytes = 0 } of status?.images ?? []) {
+    for (const name of names) images.set(name, Number(sizeBytes));
+  }
+  return images;
+}
 
 /** A node without pods. */
 export function createNodeInfo(node: Node): NodeInfo {
@@ -33,6 +43,7 @@ export function createNodeInfo(node: Node): NodeInfo {
     pods: new Map(),
     groups: new Map(),
     hostPorts: [],
+    images: imagesOf(node),
   };
 }
 
@@ -41,6 +52,7 @@ export function updateNode(info: NodeInfo, node: Node): void {
   info.node = node;
   info.zone = node.metadata.labels?.[zoneLabel] ?? '';
   info.allocatable = amountsOf(node.status?.allocatable);
+  info.images = imagesOf(node);
 }
 
 function count(info: NodeInfo, pod: PodInfo, sign: 1 | -1): void {

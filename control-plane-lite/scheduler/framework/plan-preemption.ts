@@ -1,99 +1,152 @@
 // Which pods of lower priority would have to go so that a pod fits somewhere. Pure over the cache.
-// Behaviour and texts: upstream's defaultpreemption plugin; disruption budgets are not looked at.
+// Behaviour and texts: upstream's defaultpreemption plugin.
+import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
 import type { ClusterCache } from '../cache/cluster-cache.ts';
-import { addPod, type NodeInfo, withoutPods } from '../cache/node-info.ts';
-import { evaluate } from './evaluate.ts';
+import { addPod, type NodeInfo, removePod, withoutPods } from '../cache/node-info.ts';
+import { diagnose } from './diagnosis.ts';
+import { type BudgetedPods, splitByBudgets } from './disruption-budgets.ts';
+import { firstRefusal } from './evaluate.ts';
 import type { Plugin, Refusal } from './plugin.ts';
 import type { PodInfo } from './pod-info.ts';
+import type { PreemptionSettings } from './profile.ts';
+import type { RelationFilter } from './select-node.ts';
 
 export type Preemption =
   | { outcome: 'victims'; node: string; victims: PodInfo[] }
-  | { outcome: 'none'; message: string };
+  /** `isWaiting`: the pod keeps the node that it was promised, and waits. */
+  | { outcome: 'none'; message: string; isWaiting: boolean };
 
-const notHelpful = 'Preemption is not helpful for scheduling';
-const noVictims = 'No preemption victims found for incoming pod';
-/** So many nodes that would do are compared; more are not worth the time. */
-const maxCandidates = 100;
+export interface PreemptionView {
+  cache: ClusterCache;
+  plugins: readonly Plugin[];
+  /** What other pods mean for the pod's place. */
+  relations: RelationFilter;
+  settings: PreemptionSettings;
+  budgets: readonly PodDisruptionBudget[];
+}
+
+const plugin = 'DefaultPreemption';
+const notHelpful: Refusal = {
+  plugin,
+  reasons: ['Preemption is not helpful for scheduling'],
+  resolvable: false,
+};
+const noVictims: Refusal = { plugin, reasons: ['No preemption victims found for incoming pod'], resolvable: false };
+
+function startOf({ pod }: PodInfo): string {
+  return pod.status?.startTime ?? pod.metadata.creationTimestamp ?? '';
+}
 
 /** More important first: higher priority, then older. */
 function byImportance(a: PodInfo, b: PodInfo): number {
   return b.priority - a.priority || (startOf(a) < startOf(b) ? -1 : 1);
 }
 
-function startOf({ pod }: PodInfo): string {
-  return pod.status?.startTime ?? pod.metadata.creationTimestamp ?? '';
-}
-
-/** The least important set of pods without which the pod fits on the node. */
-function selectVictims(pod: PodInfo, node: NodeInfo, plugins: readonly Plugin[]): PodInfo[] | undefined {
-  const lower = [...node.pods.values()].filter(({ priority }) => priority < pod.priority).sort(byImportance);
-  if (lower.length === 0) return undefined;
-  const emptied = withoutPods(node, new Set(lower.map(({ uid }) => uid)));
-  if (!evaluate(plugins, pod, emptied).fits) return undefined;
-  const kept = new Set<string>();
-  for (const candidate of lower) {
-    const victims = lower.filter(({ uid }) => uid !== candidate.uid && !kept.has(uid));
-    const trial = withoutPods(node, new Set(victims.map(({ uid }) => uid)));
-    for (const uid of kept) {
-      const spared = node.pods.get(uid);
-      if (spared !== undefined) addPod(trial, spared);
-    }
-    if (evaluate(plugins, pod, trial).fits) kept.add(candidate.uid);
-  }
-  return lower.filter(({ uid }) => !kept.has(uid));
-}
-
 interface Candidate {
   node: string;
+  /** Most important first. */
   victims: PodInfo[];
+  /** Victims whose budget does not allow it. */
+  violations: number;
 }
 
-/** The candidate that costs least: lowest highest priority, lowest sum, fewest pods, youngest victims. */
-function cheapest(candidates: readonly Candidate[]): Candidate | undefined {
-  const cost = ({ victims }: Candidate) => {
-    const priorities = victims.map(({ priority }) => priority);
-    return { highest: Math.max(...priorities), sum: priorities.reduce((a, b) => a + b, 0), count: victims.length };
+/** The least important set of pods without which the pod fits on the node; those with a budget are spared first. */
+function selectVictims(pod: PodInfo, node: NodeInfo, view: PreemptionView): Candidate | Refusal {
+  const lower = [...node.pods.values()].filter(({ priority }) => priority < pod.priority).sort(byImportance);
+  if (lower.length === 0) return noVictims;
+  const gone = new Map(lower.map((info) => [info.uid, info]));
+  const trial = withoutPods(node, new Set(gone.keys()));
+  const refusal = () => firstRefusal(view.plugins, pod, trial) ?? view.relations(node, [...gone.values()]);
+  const stillRefused = refusal();
+  if (stillRefused !== undefined) return stillRefused;
+  const reprieve = (info: PodInfo): boolean => {
+    addPod(trial, info);
+    gone.delete(info.uid);
+    if (refusal() === undefined) return true;
+    removePod(trial, info.uid);
+    gone.set(info.uid, info);
+    return false;
   };
-  return [...candidates].sort((a, b) => {
-    const [left, right] = [cost(a), cost(b)];
-    const difference = left.highest - right.highest || left.sum - right.sum || left.count - right.count;
-    if (difference !== 0) return difference;
-    const [youngest, other] = [a, b].map(({ victims }) => victims.map(startOf).sort()[0] ?? '');
-    return (youngest ?? '') > (other ?? '') ? -1 : 1;
-  })[0];
+  const { violating, others }: BudgetedPods = splitByBudgets(lower, view.budgets);
+  const violations = violating.filter((info) => !reprieve(info)).length;
+  for (const info of others) reprieve(info);
+  if (gone.size === 0) return noVictims;
+  return { node: node.name, victims: [...gone.values()].sort(byImportance), violations };
 }
 
-/** `refusals`: why each node does not take the pod now. */
+/** When the oldest of the most important victims started. */
+function earliestStart(victims: readonly PodInfo[]): string {
+  const highest = victims[0]?.priority;
+  const starts = victims.filter(({ priority }) => priority === highest).map(startOf);
+  return starts.sort()[0] ?? '';
+}
+
+/** Which of two candidates costs less: kept budgets, low priorities, few pods, young pods. Negative: the first. */
+function compareCost(a: Candidate, b: Candidate): number {
+  const highest = ({ victims }: Candidate) => victims[0]?.priority ?? Number.NEGATIVE_INFINITY;
+  // Each pod counts, also at priority zero and below.
+  const sum = ({ victims }: Candidate) => victims.reduce((total, { priority }) => total + priority + 2 ** 31, 0);
+  const difference =
+    a.violations - b.violations || highest(a) - highest(b) || sum(a) - sum(b) || a.victims.length - b.victims.length;
+  if (difference !== 0) return difference;
+  const [left, right] = [earliestStart(a.victims), earliestStart(b.victims)];
+  if (left === right) return 0;
+  return left > right ? -1 : 1;
+}
+
+/** Whether pods that were told to go for the pod are still on its node: then nobody else has to go. */
+function waitsForVictims(pod: PodInfo, nominated: NodeInfo): boolean {
+  return [...nominated.pods.values()].some(
+    ({ pod: other, priority }) =>
+      priority < pod.priority &&
+      other.metadata.deletionTimestamp !== undefined &&
+      (other.status?.conditions ?? []).some(
+        ({ type, status, reason }) =>
+          type === 'DisruptionTarget' && status === 'True' && reason === 'PreemptionByScheduler',
+      ),
+  );
+}
+
+/**
+ * Plans. `refusals`: why each node does not take the pod now; `nominated`: the node it was promised before; `start`:
+ * with which of the nodes to begin, where there are more than are compared.
+ */
 export function planPreemption(
   pod: PodInfo,
-  cache: ClusterCache,
-  plugins: readonly Plugin[],
+  view: PreemptionView,
   refusals: ReadonlyMap<string, Refusal>,
+  { nominated, start = 0 }: { nominated?: string | undefined; start?: number } = {},
 ): Preemption {
   if (pod.pod.spec?.preemptionPolicy === 'Never') {
-    return { outcome: 'none', message: 'not eligible due to preemptionPolicy=Never.' };
+    return { outcome: 'none', message: 'not eligible due to preemptionPolicy=Never.', isWaiting: false };
   }
+  const { cache, settings } = view;
+  const promised = nominated === undefined ? undefined : cache.nodes.get(nominated);
+  if (promised !== undefined && refusals.get(promised.name)?.resolvable === true && waitsForVictims(pod, promised)) {
+    return {
+      outcome: 'none',
+      message: 'not eligible due to a terminating pod on the nominated node.',
+      isWaiting: true,
+    };
+  }
+  const potential = [...refusals].filter(([, { resolvable }]) => resolvable).map(([name]) => name);
+  const wanted = Math.max(Math.floor((potential.length * settings.minPercentage) / 100), settings.minAbsolute);
   const candidates: Candidate[] = [];
-  let hopeless = 0;
-  let withoutVictims = 0;
+  const reasons: Refusal[] = [];
   const anyLower = cache.lowestPriority < pod.priority;
-  for (const [name, { resolvable }] of refusals) {
-    const node = cache.nodes.get(name);
-    if (!resolvable || node === undefined) {
-      hopeless += 1;
-      continue;
-    }
-    // Refused only because of where other pods are: removing pods of this node is no sure help.
-    const relational = anyLower && evaluate(plugins, pod, node).fits;
-    const victims = anyLower && !relational ? selectVictims(pod, node, plugins) : undefined;
-    if (victims === undefined || victims.length === 0) withoutVictims += 1;
-    else if (candidates.push({ node: name, victims }) >= maxCandidates) break;
+  for (let index = 0; index < potential.length; index += 1) {
+    const node = cache.nodes.get(potential[(start + index) % potential.length] ?? '');
+    if (node === undefined) continue;
+    const found = anyLower ? selectVictims(pod, node, view) : noVictims;
+    if ('reasons' in found) reasons.push(found);
+    else candidates.push(found);
+    if (candidates.length >= wanted && candidates.some(({ violations }) => violations === 0)) break;
   }
-  const best = cheapest(candidates);
-  if (best !== undefined) return { outcome: 'victims', ...best };
-  const parts = [
-    ...(withoutVictims === 0 ? [] : [`${withoutVictims} ${noVictims}`]),
-    ...(hopeless === 0 ? [] : [`${hopeless} ${notHelpful}`]),
-  ].sort();
-  return { outcome: 'none', message: `0/${cache.nodes.size} nodes are available: ${parts.join(', ')}.` };
+  const best = candidates.reduce<Candidate | undefined>(
+    (least, candidate) => (least === undefined || compareCost(candidate, least) < 0 ? candidate : least),
+    undefined,
+  );
+  if (best !== undefined) return { outcome: 'victims', node: best.node, victims: best.victims };
+  const others = Array.from({ length: cache.nodes.size - reasons.length }, () => notHelpful);
+  return { outcome: 'none', message: diagnose(cache.nodes.size, [...reasons, ...others]), isWaiting: false };
 }

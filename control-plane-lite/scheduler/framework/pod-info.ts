@@ -2,6 +2,8 @@
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
 import { type ResourceAmounts, reservedRequests } from '#kube/api/pod-resources.ts';
+import { claimNamesOf } from '../volumes/pod-claims.ts';
+import { type OwnedTerm, termsOf } from './pod-terms.ts';
 
 /** A port of the node that the pod takes. */
 export interface HostPort {
@@ -15,6 +17,8 @@ export interface PodInfo {
   /** `namespace/name`. */
   key: string;
   uid: string;
+  /** The profile that it asks for. */
+  schedulerName: string;
   requests: ResourceAmounts;
   /** Requests for ranking: containers that ask for nothing count as 100m and 200 MiB. */
   scoredCpu: number;
@@ -27,8 +31,15 @@ export interface PodInfo {
   schedulingClass: string;
   /** The only nodes it may go to, where its affinity names them: daemon pods. */
   onlyNodes: string[] | undefined;
-  /** Whether its place depends on where other pods are, by affinity or hard spreading. */
-  dependsOnPods: boolean;
+  /** What its affinity says about other pods. */
+  terms: readonly OwnedTerm[];
+  /** Its claims, as `namespace/name`. */
+  claims: readonly string[];
+  /** Images of its containers as nodes name them, and how many containers there are. */
+  images: readonly string[];
+  imageContainers: number;
+  /** Labels and namespace, by which terms and constraints of others and its own select. */
+  labelFacts: string;
 }
 
 const defaultCpu = 100;
@@ -61,13 +72,22 @@ function namedNodes(pod: Pod): string[] | undefined {
   return names;
 }
 
+/** An image's name as nodes report it: with a tag. */
+function normalisedImage(image: string): string {
+  return image.lastIndexOf(':') <= image.lastIndexOf('/') && !image.includes('@') ? `${image}:latest` : image;
+}
+
 /** Computes all facts; called once for each version of a pod's spec. */
 export function createPodInfo(pod: Pod): PodInfo {
   const { metadata, spec } = pod;
   const requests = reservedRequests(pod);
   const hostPorts = hostPortsOf(pod);
   const owner = controllerOf(pod);
-  const group = owner === undefined ? '' : `${metadata.namespace}/${owner.uid}`;
+  // Constraints of its own take the place of the default ones.
+  const isSpread = (spec?.topologySpreadConstraints ?? []).length > 0;
+  const group = owner === undefined || isSpread ? '' : `${metadata.namespace}/${owner.uid}`;
+  const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
+  const images = containers.map(({ image = '' }) => normalisedImage(image));
   const affinity = spec?.affinity;
   const scoredCpu = scored(pod, requests, 'cpu', defaultCpu);
   const scoredMemory = scored(pod, requests, 'memory', defaultMemory);
@@ -80,11 +100,14 @@ export function createPodInfo(pod: Pod): PodInfo {
     spec?.tolerations,
     hostPorts,
     group,
+    images,
+    spec?.nodeName,
   ]);
-  return {
+  const info = {
     pod,
     key: `${metadata.namespace}/${metadata.name}`,
     uid: metadata.uid ?? '',
+    schedulerName: spec?.schedulerName ?? 'default-scheduler',
     requests,
     scoredCpu,
     scoredMemory,
@@ -93,9 +116,11 @@ export function createPodInfo(pod: Pod): PodInfo {
     group,
     schedulingClass,
     onlyNodes: namedNodes(pod),
-    dependsOnPods:
-      affinity?.podAffinity !== undefined ||
-      affinity?.podAntiAffinity !== undefined ||
-      (spec?.topologySpreadConstraints ?? []).length > 0,
+    terms: [],
+    claims: claimNamesOf(pod).map(({ name }) => `${metadata.namespace}/${name}`),
+    images,
+    imageContainers: containers.length,
+    labelFacts: JSON.stringify([metadata.namespace, metadata.labels]),
   };
+  return affinity === undefined ? info : { ...info, terms: termsOf(pod) };
 }

@@ -1,40 +1,42 @@
 // One scheduling decision: the best node for a pod, or why there is none. Pure over the cache.
 import type { ClusterCache } from '../cache/cluster-cache.ts';
 import type { NodeInfo } from '../cache/node-info.ts';
-import type { NamespaceLabels } from '../plugins/affinity-terms.ts';
-import { createInterPodFilter, createInterPodScore } from '../plugins/inter-pod-affinity.ts';
-import { createSpreadFilter, createSpreadScore } from '../plugins/topology-spread.ts';
+import { interPodRelation, type RelationView } from '../relations/inter-pod-affinity.ts';
+import type { Relation } from '../relations/relation.ts';
+import { spreadRelation } from '../relations/topology-spread.ts';
 import type { VolumePlan } from '../volumes/plan-volumes.ts';
 import type { RankedNode, Ranking } from './class-ranking.ts';
 import { diagnose } from './diagnosis.ts';
 import type { Refusal } from './plugin.ts';
 import type { PodInfo } from './pod-info.ts';
+import type { Profile } from './profile.ts';
 
 export type Decision =
   | { outcome: 'fits'; node: string }
   | { outcome: 'unschedulable'; message: string; refusals: ReadonlyMap<string, Refusal> };
 
-const relationWeight = 2;
+/** Why a node is refused as far as other pods and volumes are concerned; pods may be thought away. */
+export type RelationFilter = (node: NodeInfo, removed?: readonly PodInfo[]) => Refusal | undefined;
 
-/** Brings raw values onto 0 to 100; with `reverse` the smallest is best. */
-function normalised(values: Map<string, number>, reverse: boolean): Map<string, number> {
-  const most = Math.max(...values.values());
-  const least = Math.min(...values.values());
-  const scaled = new Map<string, number>();
-  for (const [name, value] of values) {
-    const part = most === least ? 1 : (value - least) / (most - least);
-    scaled.set(name, 100 * (reverse && most !== least ? 1 - part : part));
-  }
-  return scaled;
+/** What a pod's place depends on beside the node itself. */
+export function relationsOf(pod: PodInfo, view: RelationView, profile: Profile, volumes?: VolumePlan): Relation[] {
+  const relations: Relation[] = [
+    ...(volumes === undefined ? [] : [{ refuse: volumes.refuse, score: volumes.score }]),
+    spreadRelation(pod, view.countPods, profile.spread),
+    interPodRelation(pod, view, profile.interPod),
+  ];
+  return relations.filter(({ refuse, score }) => refuse !== undefined || score !== undefined);
 }
 
-function rawScores(
-  nodes: readonly NodeInfo[],
-  score: ((node: NodeInfo) => number) | undefined,
-  reverse: boolean,
-): Map<string, number> | undefined {
-  if (score === undefined || nodes.length === 0) return undefined;
-  return normalised(new Map(nodes.map((node) => [node.name, score(node)])), reverse);
+/** The first refusal among relations. */
+export function relationFilter(relations: readonly Relation[]): RelationFilter {
+  return (node, removed) => {
+    for (const { refuse } of relations) {
+      const refusal = refuse?.(node, removed);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  };
 }
 
 /** For pods whose place depends on other pods: every node that fits is asked again with regard to them. */
@@ -42,28 +44,30 @@ function selectAmongPods(
   pod: PodInfo,
   ranking: Ranking,
   cache: ClusterCache,
-  namespaceLabels: NamespaceLabels,
-  volumes: VolumePlan | undefined,
+  relations: readonly Relation[],
+  nominated: string | undefined,
 ): Decision {
-  const spreadFilter = createSpreadFilter(pod, cache);
-  const interPodFilter = createInterPodFilter(pod, cache, namespaceLabels);
   const refusals = new Map(ranking.refusals);
-  const left: { node: NodeInfo; ranked: RankedNode }[] = [];
+  const refuse = relationFilter(relations);
+  const left: RankedNode[] = [];
+  const nodes: NodeInfo[] = [];
   for (const ranked of ranking.fitting.values()) {
     const node = cache.nodes.get(ranked.name);
     if (node === undefined) continue;
-    const refusal = volumes?.refuse(node) ?? spreadFilter?.(node) ?? interPodFilter(node);
-    if (refusal === undefined) left.push({ node, ranked });
-    else refusals.set(ranked.name, refusal);
+    const refusal = refuse(node);
+    if (refusal === undefined) {
+      if (ranked.name === nominated) return { outcome: 'fits', node: ranked.name };
+      left.push(ranked);
+      nodes.push(node);
+    } else refusals.set(ranked.name, refusal);
   }
-  const nodes = left.map(({ node }) => node);
-  const spread = rawScores(nodes, createSpreadScore(pod, cache), true);
-  const interPod = rawScores(nodes, createInterPodScore(pod, cache, namespaceLabels), false);
+  const scores = relations.flatMap(({ score }) => (score === undefined ? [] : [score(nodes)]));
+  const zones = ranking.zoneBonus(pod);
   let best: RankedNode | undefined;
   let bestScore = Number.NEGATIVE_INFINITY;
-  for (const { ranked } of left) {
-    const relations = (spread?.get(ranked.name) ?? 0) + (interPod?.get(ranked.name) ?? 0);
-    const score = ranked.score + relationWeight * relations;
+  for (const ranked of left) {
+    let score = ranked.score + (zones?.get(ranked.zone) ?? 0);
+    for (const values of scores) score += values.get(ranked.name) ?? 0;
     if (score > bestScore || (score === bestScore && ranked.tie > (best?.tie ?? 0))) {
       best = ranked;
       bestScore = score;
@@ -74,26 +78,32 @@ function selectAmongPods(
 }
 
 /** No node will do, for a reason that lies in the pod's claims. */
-function refuseAll(cache: ClusterCache, problem: string): Decision {
-  const refusal: Refusal = { reasons: [problem], resolvable: false };
+function refuseAll(cache: ClusterCache, reason: string): Decision {
+  const refusal: Refusal = { plugin: 'VolumeBinding', reasons: [reason], resolvable: false };
   const refusals = new Map([...cache.nodes.keys()].map((name) => [name, refusal]));
   const { size } = cache.nodes;
-  const message = size === 0 ? diagnose(0, []) : `0/${size} nodes are available: ${problem}.`;
+  const message = size === 0 ? diagnose(0, []) : `0/${size} nodes are available: ${reason}.`;
   return { outcome: 'unschedulable', message, refusals };
 }
 
-/** Decides. `ranking` is the up-to-date ranking of the pod's class; `volumes` is there for pods with claims. */
-export function selectNode(
-  pod: PodInfo,
-  ranking: Ranking,
-  cache: ClusterCache,
-  namespaceLabels: NamespaceLabels,
-  volumes?: VolumePlan,
-): Decision {
-  if (volumes?.problem !== undefined) return refuseAll(cache, volumes.problem);
-  if (pod.dependsOnPods || cache.restricting.size > 0 || volumes !== undefined) {
-    return selectAmongPods(pod, ranking, cache, namespaceLabels, volumes);
-  }
+export interface Question {
+  pod: PodInfo;
+  /** The up-to-date ranking of the pod's class. */
+  ranking: Ranking;
+  cache: ClusterCache;
+  /** From `relationsOf`. */
+  relations: readonly Relation[];
+  /** Why the pod's claims let it go nowhere. */
+  problem?: string | undefined;
+  /** The node that was promised to the pod: taken whenever it will do. */
+  nominated?: string | undefined;
+}
+
+/** Decides. */
+export function selectNode({ pod, ranking, cache, relations, problem, nominated }: Question): Decision {
+  if (problem !== undefined) return refuseAll(cache, problem);
+  if (relations.length > 0) return selectAmongPods(pod, ranking, cache, relations, nominated);
+  if (nominated !== undefined && ranking.fitting.has(nominated)) return { outcome: 'fits', node: nominated };
   const best = ranking.best(pod);
   if (best !== undefined) return { outcome: 'fits', node: best.name };
   const { refusals } = ranking;

@@ -1,8 +1,13 @@
 // Two pods cannot take the same port of a node.
-import type { Plugin } from '../framework/plugin.ts';
+import type { Plugin, Refusal } from '../framework/plugin.ts';
 import type { HostPort } from '../framework/pod-info.ts';
 
 const anyAddress = '0.0.0.0';
+const taken: Refusal = {
+  plugin: 'NodePorts',
+  reasons: ["node(s) didn't have free ports for the requested pod ports"],
+  resolvable: true,
+};
 
 function collide(a: HostPort, b: HostPort): boolean {
   if (a.port !== b.port || a.protocol !== b.protocol) return false;
@@ -13,7 +18,5 @@ function collide(a: HostPort, b: HostPort): boolean {
 export const nodePorts: Plugin = {
   name: 'NodePorts',
   filter: ({ hostPorts }, node) =>
-    hostPorts.some((wanted) => node.hostPorts.some((taken) => collide(wanted, taken)))
-      ? { reasons: ["node(s) didn't have free ports for the requested pod ports"], resolvable: true }
-      : undefined,
+    hostPorts.some((wanted) => node.hostPorts.some((used) => collide(wanted, used))) ? taken : undefined,
 };

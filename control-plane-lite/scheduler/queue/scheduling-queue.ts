@@ -5,8 +5,24 @@ import { backoffDelayMs } from '#kube/queue/backoff.ts';
 import { createHeap } from '../framework/heap.ts';
 import type { PodInfo } from '../framework/pod-info.ts';
 
-const backoff = { initialMs: 1000, maxMs: 10_000 };
-const maxUnschedulableMs = 300_000;
+/** Waiting times in milliseconds. */
+export interface QueueTimes {
+  initialBackoffMs: number;
+  maxBackoffMs: number;
+  /** A pod is looked at again after so long whatever happened. */
+  maxUnschedulableMs: number;
+}
+
+export const defaultQueueTimes: QueueTimes = {
+  initialBackoffMs: 1000,
+  maxBackoffMs: 10_000,
+  maxUnschedulableMs: 300_000,
+};
+
+/** What the queue tells of: pods that entered one of its parts, and why. */
+export type QueueObserver = (part: 'active' | 'backoff' | 'unschedulable', event: string) => void;
+
+const nobody: ReadonlySet<string> = new Set();
 
 interface Waiting {
   info: PodInfo;
@@ -16,6 +32,10 @@ interface Waiting {
   /** Not before this time. */
   notBeforeMs: number;
   place: 'active' | 'backoff' | 'unschedulable' | 'deciding';
+  /** Plugins that refused nodes at the last attempt. */
+  rejectors: ReadonlySet<string>;
+  /** When it first came. */
+  sinceMs: number;
   timer: Timer | undefined;
 }
 
@@ -25,19 +45,29 @@ export interface SchedulingQueue {
   delete(uid: string): void;
   /** The next pod to decide on; it stays known until `done` or `failed`. */
   next(): PodInfo | undefined;
-  /** The pod has a node. */
-  done(uid: string): void;
+  /** The pod has a node. Returns what it took, where it was known. */
+  done(uid: string): { attempts: number; waitedMs: number } | undefined;
   /** No node fits: wait for a change. With `retry` an error occurred: only the backoff is waited for. */
-  failed(uid: string, how: 'unschedulable' | 'retry'): void;
+  failed(uid: string, how: 'unschedulable' | 'retry', rejectors?: ReadonlySet<string>): void;
   /** Something changed in the cluster that may help waiting pods; all of them, or those that `helps` names. */
-  clusterChanged(helps?: (info: PodInfo) => boolean): void;
+  clusterChanged(event: string, helps?: (info: PodInfo, rejectors: ReadonlySet<string>) => boolean): void;
+  /** One pod has reason to be looked at again. */
+  reconsider(uid: string): void;
   /** Cancels all timers. */
   close(): void;
   counts(): { active: number; backoff: number; unschedulable: number };
+  /** Pods that wait for a change, with those who refused them. */
+  refused(): Iterable<{ info: PodInfo; rejectors: ReadonlySet<string> }>;
 }
 
 /** `wake` is called when a pod becomes ready to be decided on. */
-export function createSchedulingQueue(clock: Clock, wake: () => void): SchedulingQueue {
+export function createSchedulingQueue(
+  clock: Clock,
+  wake: () => void,
+  times: QueueTimes = defaultQueueTimes,
+  observe: QueueObserver = () => undefined,
+): SchedulingQueue {
+  const backoff = { initialMs: times.initialBackoffMs, maxMs: times.maxBackoffMs };
   const waiting = new Map<string, Waiting>();
   const active = createHeap<Waiting>(
     (a, b) => a.info.priority > b.info.priority || (a.info.priority === b.info.priority && a.order < b.order),
@@ -45,7 +75,8 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
   const unschedulable = new Set<Waiting>();
   let arrivals = 0;
 
-  function activate(entry: Waiting): void {
+  function activate(entry: Waiting, event: string): void {
+    observe('active', event);
     entry.timer?.cancel();
     entry.timer = undefined;
     unschedulable.delete(entry);
@@ -54,9 +85,9 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
     wake();
   }
 
-  function activateAfter(entry: Waiting, delayMs: number): void {
+  function activateAfter(entry: Waiting, delayMs: number, event: string): void {
     entry.timer?.cancel();
-    entry.timer = clock.after(delayMs, () => activate(entry));
+    entry.timer = clock.after(delayMs, () => activate(entry, event));
   }
 
   /** Forgets a pod and its timer. */
@@ -68,15 +99,16 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
     waiting.delete(uid);
   }
 
-  function activateLater(entry: Waiting): void {
+  function activateLater(entry: Waiting, event: string): void {
     const delayMs = entry.notBeforeMs - clock.monotonicMs();
     if (delayMs <= 0) {
-      activate(entry);
+      activate(entry, event);
       return;
     }
     unschedulable.delete(entry);
     entry.place = 'backoff';
-    activateAfter(entry, delayMs);
+    observe('backoff', event);
+    activateAfter(entry, delayMs, 'BackoffComplete');
   }
 
   return {
@@ -90,15 +122,20 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
           attempts: 0,
           notBeforeMs: clock.monotonicMs(),
           place: 'active',
+          rejectors: nobody,
+          sinceMs: clock.monotonicMs(),
           timer: undefined,
         };
         waiting.set(info.uid, entry);
-        activate(entry);
+        activate(entry, 'UnscheduledPodAdd');
         return;
       }
-      const sameNeeds = known.info.schedulingClass === info.schedulingClass && known.info.priority === info.priority;
+      const sameNeeds =
+        known.info.schedulingClass === info.schedulingClass &&
+        known.info.priority === info.priority &&
+        known.info.labelFacts === info.labelFacts;
       known.info = info;
-      if (known.place === 'unschedulable' && !sameNeeds) activateLater(known);
+      if (known.place === 'unschedulable' && !sameNeeds) activateLater(known, 'UnscheduledPodUpdate');
     },
     delete: drop,
     next() {
@@ -110,23 +147,34 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       }
       return undefined;
     },
-    done: drop,
-    failed(uid, how) {
+    done(uid) {
+      const entry = waiting.get(uid);
+      if (entry === undefined) return undefined;
+      drop(uid);
+      return { attempts: entry.attempts, waitedMs: clock.monotonicMs() - entry.sinceMs };
+    },
+    failed(uid, how, rejectors = nobody) {
       const entry = waiting.get(uid);
       if (entry === undefined) return;
       entry.notBeforeMs = clock.monotonicMs() + backoffDelayMs(entry.attempts, backoff);
+      entry.rejectors = rejectors;
       if (how === 'retry') {
-        activateLater(entry);
+        activateLater(entry, 'ScheduleAttemptFailure');
         return;
       }
       entry.place = 'unschedulable';
       unschedulable.add(entry);
-      activateAfter(entry, maxUnschedulableMs);
+      observe('unschedulable', 'ScheduleAttemptFailure');
+      activateAfter(entry, times.maxUnschedulableMs, 'UnschedulableTimeout');
     },
-    clusterChanged(helps = () => true) {
+    clusterChanged(event, helps = () => true) {
       for (const entry of [...unschedulable]) {
-        if (helps(entry.info)) activateLater(entry);
+        if (helps(entry.info, entry.rejectors)) activateLater(entry, event);
       }
+    },
+    reconsider(uid) {
+      const entry = waiting.get(uid);
+      if (entry?.place === 'unschedulable') activateLater(entry, 'Reconsider');
     },
     close() {
       for (const { timer } of waiting.values()) timer?.cancel();
@@ -139,5 +187,6 @@ export function createSchedulingQueue(clock: Clock, wake: () => void): Schedulin
       }
       return counts;
     },
+    refused: () => unschedulable,
   };
 }

@@ -15,14 +15,22 @@ import {
 import { quantityValue } from '#kube/api/quantity.ts';
 import type { NodeInfo } from '../cache/node-info.ts';
 import type { Refusal } from '../framework/plugin.ts';
+import type { PodInfo } from '../framework/pod-info.ts';
+import { type ShapePoint, valueOfShape } from '../plugins/score-shape.ts';
+import { claimNamesOf } from './pod-claims.ts';
 import type { StorageView } from './storage-view.ts';
 
-const refusal = (reason: string, resolvable = false): Refusal => ({ reasons: [reason], resolvable });
-const noVolumes = refusal("node(s) didn't find available persistent volumes to bind");
-const otherNode = refusal("node(s) didn't match PersistentVolume's node affinity");
-const otherZone = refusal('node(s) had no available volume zone');
-const tooMany = refusal('node(s) exceed max volume count', true);
+const refusal = (plugin: string, reason: string, resolvable = false): Refusal => ({
+  plugin,
+  reasons: [reason],
+  resolvable,
+});
+const noVolumes = refusal('VolumeBinding', "node(s) didn't find available persistent volumes to bind");
+const otherNode = refusal('VolumeBinding', "node(s) didn't match PersistentVolume's node affinity");
+const otherZone = refusal('VolumeZone', 'node(s) had no available volume zone');
+const tooMany = refusal('NodeVolumeLimits', 'node(s) exceed max volume count', true);
 const soleUse = refusal(
+  'VolumeRestrictions',
   'node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode',
   true,
 );
@@ -32,6 +40,23 @@ const zoneLabels = [
   'failure-domain.beta.kubernetes.io/zone',
   'failure-domain.beta.kubernetes.io/region',
 ];
+
+/** Which of the plugins about volumes a profile has. */
+export interface VolumeSettings {
+  plugins: ReadonlySet<string>;
+  /** How long the binding of a claim is waited for. */
+  bindTimeoutMs: number;
+  /** The score of static volumes by how much of them would be used; undefined: not scored. */
+  scoring: { shape: readonly ShapePoint[]; weight: number } | undefined;
+}
+
+export const volumePlugins = ['VolumeRestrictions', 'NodeVolumeLimits', 'VolumeBinding', 'VolumeZone'] as const;
+
+export const defaultVolumeSettings: VolumeSettings = {
+  plugins: new Set(volumePlugins),
+  bindTimeoutMs: 600_000,
+  scoring: undefined,
+};
 
 /** What is done for a pod on its node before it is bound. */
 export interface VolumeWork {
@@ -43,18 +68,10 @@ export interface VolumeWork {
 export interface VolumePlan {
   /** Why the pod can go nowhere now. */
   problem: string | undefined;
-  refuse(node: NodeInfo): Refusal | undefined;
+  refuse(node: NodeInfo, removed?: readonly PodInfo[]): Refusal | undefined;
+  /** Nodes on which the volumes fit tightly rank higher; undefined where that is not asked for. */
+  score: ((nodes: readonly NodeInfo[]) => ReadonlyMap<string, number>) | undefined;
   workFor(node: NodeInfo): VolumeWork;
-}
-
-/** The names of a pod's claims, by volume. */
-export function claimNamesOf(pod: Pod): { name: string; isEphemeral: boolean }[] {
-  const names: { name: string; isEphemeral: boolean }[] = [];
-  for (const { name, persistentVolumeClaim, ephemeral } of pod.spec?.volumes ?? []) {
-    if (persistentVolumeClaim !== undefined) names.push({ name: persistentVolumeClaim.claimName, isEphemeral: false });
-    else if (ephemeral !== undefined) names.push({ name: `${pod.metadata.name}-${name}`, isEphemeral: true });
-  }
-  return names;
 }
 
 function isBound({ metadata, spec }: PersistentVolumeClaim): boolean {
@@ -125,7 +142,7 @@ function readClaims(pod: Pod, view: StorageView) {
       const owned = `PVC ${pod.metadata.namespace}/${name} was not created for pod`;
       return fail(`${owned} ${pod.metadata.namespace}/${pod.metadata.name} (pod is not owner)`);
     }
-    if (claim.spec.accessModes?.includes('ReadWriteOncePod') === true) sole.push(name);
+    if (claim.spec.accessModes?.includes('ReadWriteOncePod') === true) sole.push(`${pod.metadata.namespace}/${name}`);
     if (isBound(claim)) {
       const volume = view.volumes.get(claim.spec.volumeName ?? '');
       if (volume === undefined || claim.status?.phase === 'Lost') {
@@ -168,24 +185,53 @@ function workOn(node: NodeInfo, delayed: readonly PersistentVolumeClaim[], view:
   return work;
 }
 
-/** Looks at the pod's claims. */
-export function planVolumes(pod: Pod, view: StorageView): VolumePlan {
+/** How full the volumes would be that are bound for the pod, as a score. */
+function tightness({ bind }: VolumeWork, shape: readonly ShapePoint[]): number {
+  if (bind.length === 0) return 0;
+  const scores = bind.map(({ claim, volume }) => {
+    const capacity = quantityValue(volume.spec.capacity?.['storage']);
+    return capacity === 0 ? 0 : valueOfShape(shape, Math.floor((100 * requestOf(claim)) / capacity));
+  });
+  return Math.round(scores.reduce((sum, score) => sum + score, 0) / scores.length);
+}
+
+/** Looks at the pod's claims. `claimUsers`: placed pods with a claim, by `namespace/name`. */
+export function planVolumes(
+  pod: Pod,
+  view: StorageView,
+  settings: VolumeSettings = defaultVolumeSettings,
+  claimUsers: (key: string) => number = () => 0,
+): VolumePlan {
   const { problem, bound, delayed, sole } = readClaims(pod, view);
-  const isTaken = (node: NodeInfo) =>
-    [...node.pods.values()].some(
-      (other) =>
-        other.pod.metadata.namespace === pod.metadata.namespace &&
-        claimNamesOf(other.pod).some(({ name }) => sole.includes(name)),
-    );
+  const has = (plugin: (typeof volumePlugins)[number]) => settings.plugins.has(plugin);
+  const { scoring } = settings;
+  // One pod in the cluster, whatever its node.
+  const isTaken = (removed: readonly PodInfo[]) =>
+    sole.some((key) => {
+      const gone = removed.filter(({ claims }) => claims.includes(key)).length;
+      return claimUsers(key) - gone > 0;
+    });
   return {
-    problem,
-    refuse(node) {
-      if (sole.length > 0 && isTaken(node)) return soleUse;
-      if (exceedsLimits(pod, node, view)) return tooMany;
-      if (bound.some((volume) => !volumeFitsNode(volume, node.node))) return otherNode;
-      if (workOn(node, delayed, view) === undefined) return noVolumes;
-      return bound.some((volume) => !isInZone(volume, node)) ? otherZone : undefined;
+    problem: has('VolumeBinding') ? problem : undefined,
+    refuse(node, removed = []) {
+      if (sole.length > 0 && has('VolumeRestrictions') && isTaken(removed)) return soleUse;
+      if (has('NodeVolumeLimits') && exceedsLimits(pod, node, view)) return tooMany;
+      if (has('VolumeBinding')) {
+        if (bound.some((volume) => !volumeFitsNode(volume, node.node))) return otherNode;
+        if (workOn(node, delayed, view) === undefined) return noVolumes;
+      }
+      return has('VolumeZone') && bound.some((volume) => !isInZone(volume, node)) ? otherZone : undefined;
     },
+    score:
+      scoring === undefined || delayed.length === 0
+        ? undefined
+        : (nodes) =>
+            new Map(
+              nodes.map((node) => {
+                const work = workOn(node, delayed, view);
+                return [node.name, work === undefined ? 0 : scoring.weight * tightness(work, scoring.shape)];
+              }),
+            ),
     workFor: (node) => workOn(node, delayed, view) ?? { bind: [], provision: [] },
   };
 }

@@ -13,14 +13,12 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { VolumeWork } from './plan-volumes.ts';
 import type { StorageInformers, StorageView } from './storage-view.ts';
 
-const patienceMs = 600_000;
-
 export interface VolumeBinder {
   readonly view: StorageView;
   /** Takes the volumes for the pod, before anything is written. */
   assume(work: VolumeWork): void;
   /** Does the work and waits. Throws when it cannot be done any more; `isWanted` tells whether the pod still waits. */
-  bind(work: VolumeWork, node: string, isWanted: () => boolean): Promise<void>;
+  bind(work: VolumeWork, node: string, isWanted: () => boolean, patienceMs: number): Promise<void>;
 }
 
 export interface VolumeBinderOptions {
@@ -99,7 +97,7 @@ export function createVolumeBinder(options: VolumeBinderOptions): VolumeBinder {
     assume({ bind }) {
       for (const { volume } of bind) taken.add(volume.metadata.name);
     },
-    async bind(work, node, isWanted) {
+    async bind(work, node, isWanted, patienceMs) {
       try {
         for (const { claim, volume } of work.bind) await bindVolume(claim, volume);
         for (const claim of work.provision) await selectNode(claim, node);

@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
-import { createClusterCache } from '../../../control-plane-lite/scheduler/cache/cluster-cache.ts';
-import { evaluate } from '../../../control-plane-lite/scheduler/framework/evaluate.ts';
-import { type Preemption, planPreemption } from '../../../control-plane-lite/scheduler/framework/plan-preemption.ts';
-import type { Refusal } from '../../../control-plane-lite/scheduler/framework/plugin.ts';
-import { createPodInfo } from '../../../control-plane-lite/scheduler/framework/pod-info.ts';
-import { defaultPlugins } from '../../../control-plane-lite/scheduler/wiring.ts';
+import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
+import type { Preemption } from '../../../control-plane-lite/scheduler/framework/plan-preemption.ts';
 import { node, type PodFields, requestingPod } from '../../support/objects.ts';
+import { schedulerCluster } from '../../support/scheduler-cluster.ts';
 
 function sized(name: string, cpu: string, priority: number, nodeName?: string, fields: PodFields = {}): Pod {
   return requestingPod(name, cpu, '1Mi', {
@@ -16,17 +13,10 @@ function sized(name: string, cpu: string, priority: number, nodeName?: string, f
   });
 }
 
-function plan(candidate: Pod, nodes: Node[], placed: Pod[]): Preemption {
-  const cache = createClusterCache();
-  for (const entry of nodes) cache.setNode(entry);
-  for (const entry of placed) cache.setPod(entry);
-  const info = createPodInfo(candidate);
-  const refusals = new Map<string, Refusal>();
-  for (const [name, entry] of cache.nodes) {
-    const verdict = evaluate(defaultPlugins, info, entry);
-    if (!verdict.fits) refusals.set(name, verdict.refusal);
-  }
-  return planPreemption(info, cache, defaultPlugins, refusals);
+function plan(candidate: Pod, nodes: Node[], placed: Pod[], budgets: PodDisruptionBudget[] = []): Preemption {
+  const cluster = schedulerCluster(nodes);
+  for (const entry of placed) cluster.cache.setPod(entry);
+  return cluster.preempt(candidate, budgets);
 }
 
 function victims(result: Preemption): string[] {
@@ -46,6 +36,7 @@ test('leaves pods of equal or higher priority alone', () => {
   assert.deepEqual(result, {
     outcome: 'none',
     message: '0/1 nodes are available: 1 No preemption victims found for incoming pod.',
+    isWaiting: false,
   });
 });
 
@@ -63,11 +54,16 @@ test('says where preemption cannot help', () => {
     outcome: 'none',
     message:
       '0/3 nodes are available: 1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.',
+    isWaiting: false,
   });
 });
 
 test('a pod may refuse to preempt others', () => {
   const meek = sized('p', '4', 10, undefined, { spec: { preemptionPolicy: 'Never' } });
   const result = plan(meek, [four('n')], [sized('a', '4', 0, 'n')]);
-  assert.deepEqual(result, { outcome: 'none', message: 'not eligible due to preemptionPolicy=Never.' });
+  assert.deepEqual(result, {
+    outcome: 'none',
+    message: 'not eligible due to preemptionPolicy=Never.',
+    isWaiting: false,
+  });
 });

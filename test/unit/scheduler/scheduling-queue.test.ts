@@ -34,10 +34,10 @@ test('a pod that fits nowhere waits for a change, and at least for its backoff',
   queue.failed(entry.uid, 'unschedulable');
   await clock.advance(10_000);
   assert.equal(queue.next(), undefined);
-  queue.clusterChanged();
+  queue.clusterChanged('NodeAdd');
   assert.equal(queue.next()?.uid, entry.uid);
   queue.failed(entry.uid, 'unschedulable');
-  queue.clusterChanged();
+  queue.clusterChanged('NodeAdd');
   assert.equal(queue.next(), undefined);
   await clock.advance(2_000);
   assert.equal(queue.next()?.uid, entry.uid);
@@ -61,8 +61,8 @@ test('a change can wake only the pods that it helps', () => {
   const entry = info('a');
   queue.set(entry);
   queue.next();
-  queue.failed(entry.uid, 'unschedulable');
-  queue.clusterChanged(({ dependsOnPods }) => dependsOnPods);
+  queue.failed(entry.uid, 'unschedulable', new Set(['NodeResourcesFit']));
+  queue.clusterChanged('AssignedPodAdd', (_, rejectors) => rejectors.has('InterPodAffinity'));
   assert.deepEqual(queue.counts(), { active: 0, backoff: 0, unschedulable: 1 });
 });
 

@@ -1,45 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node, Pod, PodSpec } from '#kube/api/generated/core-v1.ts';
-import { type ClusterCache, createClusterCache } from '../../../control-plane-lite/scheduler/cache/cluster-cache.ts';
-import { createClassRankings } from '../../../control-plane-lite/scheduler/framework/class-ranking.ts';
-import { createPodInfo } from '../../../control-plane-lite/scheduler/framework/pod-info.ts';
-import { type Decision, selectNode } from '../../../control-plane-lite/scheduler/framework/select-node.ts';
-import { defaultPlugins } from '../../../control-plane-lite/scheduler/wiring.ts';
+import type { Decision } from '../../../control-plane-lite/scheduler/framework/select-node.ts';
 import { node, type PodFields, pod, requestingPod } from '../../support/objects.ts';
+import { schedulerCluster } from '../../support/scheduler-cluster.ts';
 
-interface Cluster {
-  cache: ClusterCache;
-  decide(candidate: Pod): Decision;
-  /** Decides and places; returns the node. */
-  place(candidate: Pod): string;
-}
-
-function cluster(...nodes: Node[]): Cluster {
-  const cache = createClusterCache();
-  for (const entry of nodes) cache.setNode(entry);
-  let seed = 1;
-  const random = () => {
-    seed = (seed * 16807) % 2147483647;
-    return seed / 2147483647;
-  };
-  const rank = createClassRankings(cache, defaultPlugins, random);
-  const decide = (candidate: Pod) => {
-    const info = createPodInfo(candidate);
-    return selectNode(info, rank(info), cache, (name) => ({ name }));
-  };
-  return {
-    cache,
-    decide,
-    place(candidate) {
-      const decision = decide(candidate);
-      assert.equal(decision.outcome, 'fits', decision.outcome === 'unschedulable' ? decision.message : '');
-      if (decision.outcome !== 'fits') return '';
-      cache.assume(createPodInfo(candidate), decision.node);
-      return decision.node;
-    },
-  };
-}
+const cluster = (...nodes: Node[]) => schedulerCluster(nodes);
 
 function message(decision: Decision): string {
   return decision.outcome === 'unschedulable' ? decision.message : `fits ${decision.node}`;

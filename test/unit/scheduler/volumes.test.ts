@@ -182,11 +182,12 @@ describe('planVolumes', () => {
 
   it('gives a claim for one pod to one pod', () => {
     const sole = claim('c', { volumeName: 'v', accessModes: ['ReadWriteOncePod'] }, true);
-    const info = n1();
     const view = viewOf({ claims: [sole], volumes: [volume('v')] });
-    assert.equal(planVolumes(using('c'), view).refuse(info), undefined);
-    addPod(info, createPodInfo(pod('holder', { spec: using('c').spec })));
-    assert.match(planVolumes(using('c'), view).refuse(info)?.reasons[0] ?? '', /ReadWriteOncePod access mode/);
+    const users = (count: number) => planVolumes(using('c'), view, undefined, () => count);
+    assert.equal(users(0).refuse(n1()), undefined);
+    assert.match(users(1).refuse(n1())?.reasons[0] ?? '', /ReadWriteOncePod access mode/);
+    const holder = createPodInfo(pod('holder', { spec: using('c').spec }));
+    assert.equal(users(1).refuse(n1(), [holder]), undefined);
   });
 
   it('says what to bind and what to make, each volume once', () => {
