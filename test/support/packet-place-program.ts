@@ -46,12 +46,13 @@ function askTcp(host: string, port: number, timeoutMs: number): Promise<string> 
   });
 }
 
-function askUdp(host: string, port: number, timeoutMs: number): Promise<string> {
+function askUdp(host: string, port: number, timeoutMs: number, bytes: number): Promise<string> {
   return new Promise((resolve) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
     const timer = setTimeout(() => end('TIMEOUT'), timeoutMs);
     // A kernel sends only so many refusals in a second.
-    const again = setInterval(() => socket.send('x', ignore), 600);
+    const question = 'x'.repeat(bytes);
+    const again = setInterval(() => socket.send(question, ignore), 600);
     const end = (text: string): void => {
       clearTimeout(timer);
       clearInterval(again);
@@ -64,18 +65,26 @@ function askUdp(host: string, port: number, timeoutMs: number): Promise<string> 
     nextUdpPort += 1;
     socket.bind(nextUdpPort, () => {
       socket.connect(port, host, (error?: Error) => {
-        if (error === undefined || error === null) socket.send('x');
+        if (error === undefined || error === null) socket.send(question);
       });
     });
   });
 }
 
-async function ask({ host, port, protocol, count, inFlight, timeoutMs }: Order & { kind: 'ask' }): Promise<string[]> {
+async function ask({
+  host,
+  port,
+  protocol,
+  count,
+  inFlight,
+  timeoutMs,
+  bytes,
+}: Order & { kind: 'ask' }): Promise<string[]> {
   const answers: string[] = [];
   const worker = async (): Promise<void> => {
     while (started < count) {
       started += 1;
-      answers.push(await (protocol === 'TCP' ? askTcp : askUdp)(host, port, timeoutMs));
+      answers.push(await (protocol === 'TCP' ? askTcp(host, port, timeoutMs) : askUdp(host, port, timeoutMs, bytes)));
     }
   };
   let started = 0;

@@ -16,6 +16,8 @@ export type Order =
       count: number;
       inFlight: number;
       timeoutMs: number;
+      /** Of a datagram. */
+      bytes: number;
     }
   | { kind: 'load'; host: string; port: number; perSecond: number; atMostMs: number }
   | { kind: 'stop'; load: number }
@@ -41,7 +43,7 @@ export interface PacketPlace extends AsyncDisposable {
   ask(
     host: string,
     port: number,
-    options?: { protocol?: TransportProtocol; count?: number; inFlight?: number; timeoutMs?: number },
+    options?: { protocol?: TransportProtocol; count?: number; inFlight?: number; timeoutMs?: number; bytes?: number },
   ): Promise<string[]>;
   /** New TCP connections at a steady rate until it is told to stop. */
   load(host: string, port: number, perSecond: number): Load;
@@ -82,8 +84,8 @@ export function createPacketPlace(name: string, namespacePath: string): PacketPl
     serve: async (port) => {
       await send({ kind: 'serve', port }).answers;
     },
-    ask: async (host, port, { protocol = 'TCP', count = 1, inFlight = 50, timeoutMs = 700 } = {}) =>
-      await send({ kind: 'ask', host, port, protocol, count, inFlight, timeoutMs }).answers,
+    ask: async (host, port, { protocol = 'TCP', count = 1, inFlight = 50, timeoutMs = 700, bytes = 1 } = {}) =>
+      await send({ kind: 'ask', host, port, protocol, count, inFlight, timeoutMs, bytes }).answers,
     load: (host, port, perSecond) => {
       const { id, answers } = send({ kind: 'load', host, port, perSecond, atMostMs: 120_000 });
       return {
