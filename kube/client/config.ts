@@ -56,6 +56,8 @@ export interface ClientConfig {
   qps?: number | undefined;
   burst?: number | undefined;
   observer?: RequestObserver | undefined;
+  /** Whether streams share connections (HTTP/2), for who has very many of them; a connection each where absent. */
+  sharesStreams?: boolean | undefined;
   clock?: Clock | undefined;
 }
 

@@ -45,6 +45,8 @@ const connectTimeoutMs = 10_000;
 const connectTimeoutAmongManyMs = 3000;
 /** Calls beyond this wait for a connection: more handshakes cost a server more than the wait. */
 const maxConnections = 16;
+/** Streams on one connection of HTTP/2, where they share; below what servers allow. */
+const streamsPerConnection = 200;
 /** A stream whose server has gone without a word is noticed this long and ten seconds (libuv's probes) later. */
 const keepAliveProbeMs = 15_000;
 
@@ -77,12 +79,13 @@ export function createTransport(config: ClientConfig): Transport {
     const key = `${streaming}${server.origin}`;
     const known = pools.get(key);
     if (known !== undefined) return known;
+    const isShared = streaming && config.sharesStreams === true;
     const pool = new Pool(server.origin, {
       // A call that is given up takes its connection with it in HTTP/1.1 only: a session of HTTP/2 whose other end is gone
       // would be asked again and again, for as long as the kernel believes in it.
-      allowH2: false,
+      allowH2: isShared,
       connections: streaming ? null : maxConnections,
-      pipelining: 1,
+      pipelining: isShared ? streamsPerConnection : 1,
       keepAliveTimeout: 30_000,
       connect: {
         timeout: servers.length > 1 ? connectTimeoutAmongManyMs : connectTimeoutMs,

@@ -7,6 +7,7 @@ import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import type { ServedResource } from '../../registry/resource-table.ts';
 import { selectableField } from '../../registry/selectable-fields.ts';
 import { badRequest } from '../../registry/status-errors.ts';
+import type { Attributes } from '../../storage/cache/attributes.ts';
 import type { Match } from '../../storage/cache/resource-cache.ts';
 
 export interface ParsedListOptions {
@@ -45,8 +46,10 @@ function parseMatch(query: URLSearchParams, resource: Resource, more: readonly s
       const name = requirement.field.includes('"') ? JSON.stringify(requirement.field) : requirement.field;
       throw badRequest(`field label not supported: ${name}`);
     });
-    return (attributes) =>
+    const exact = fields.find(({ operator, value }) => operator === '=' && value !== '');
+    const belongs = (attributes: Attributes) =>
       selectorMatches(labels, attributes.labels) && fieldsMatch(fields, (field) => attributes.fields[field] ?? '');
+    return Object.assign(belongs, { exact });
   } catch (error) {
     if (error instanceof SelectorError) throw badRequest(error.message);
     throw error;

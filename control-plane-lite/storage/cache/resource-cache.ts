@@ -5,9 +5,13 @@ import { withRevision } from '../object-bytes.ts';
 import { rangeAt } from '../range-at.ts';
 import { type Attributes, type AttributesReader, attributesOf } from './attributes.ts';
 import { SortedKeys } from './sorted-keys.ts';
+import { createWatchers, type ExactField } from './watchers.ts';
 
 /** Whether an object belongs to a list or watch. Absent: all do. */
-export type Match = (attributes: Attributes) => boolean;
+export type Match = ((attributes: Attributes) => boolean) & {
+  /** What all that belong have in common, where that is known: watches are told apart by it. */
+  readonly exact?: ExactField | undefined;
+};
 
 export interface CacheListOptions {
   prefix: string;
@@ -54,7 +58,7 @@ export class ResourceCache {
   readonly #backend: Backend;
   readonly #entries = new Map<string, StoredEntry>();
   readonly #keys = new SortedKeys();
-  readonly #watchers = new Set<Watcher>();
+  readonly #watchers = createWatchers<Watcher, StoreEvent>();
   readonly #left = new WeakMap<StoreEvent, StoredEntry>();
   #ring: StoreEvent[] = [];
   /** The ring holds every change after this revision. */
@@ -130,8 +134,10 @@ export class ResourceCache {
     }
     this.#revision = revision;
     if (events.length === 0) return;
-    for (const watcher of this.#watchers) {
-      const notices = this.#noticesFor(watcher, events);
+    const states = ({ entry, previous }: StoreEvent) =>
+      previous === undefined ? [this.attributes(entry)] : [this.attributes(entry), this.attributes(previous)];
+    for (const [watcher, theirs] of this.#watchers.concerned(events, states)) {
+      const notices = this.#noticesFor(watcher, theirs);
       if (notices.length > 0) watcher.listener(notices, revision);
     }
   }
@@ -203,8 +209,9 @@ export class ResourceCache {
   /** Tells `listener` each change from now on, as it becomes durable. Returns how to stop. */
   follow(selection: Selection, listener: WatchListener): () => void {
     const watcher: Watcher = { ...selection, listener };
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    const exact = selection.match?.exact;
+    this.#watchers.add(watcher, exact);
+    return () => this.#watchers.delete(watcher, exact);
   }
 
   *#walkAfter(prefix: string, startAfter: string): Generator<StoredEntry> {
