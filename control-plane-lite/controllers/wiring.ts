@@ -14,6 +14,7 @@ import { createBootstrapSigner } from './bootstrap-tokens/bootstrap-signer.ts';
 import { createTokenCleaner } from './bootstrap-tokens/token-cleaner.ts';
 import { createCertificateController } from './certificates/certificate-controller.ts';
 import type { Controller, ControllerContext } from './controller.ts';
+import type { ControllersConfig } from './controllers-config.ts';
 import { createCronJobController } from './cronjob/cronjob-controller.ts';
 import { createDaemonSetController } from './daemonset/daemonset-controller.ts';
 import { createDeploymentController } from './deployment/deployment-controller.ts';
@@ -39,6 +40,7 @@ import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts'
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
 import { createTokenSecretController } from './service-account/token-secret-controller.ts';
 import { createServiceCidrController } from './service-cidr/service-cidr-controller.ts';
+import { createServiceLoadBalancerController } from './service-load-balancer/service-load-balancer-controller.ts';
 import {
   createSharedInformers,
   informersSynced,
@@ -67,6 +69,7 @@ export interface ControllersDeps {
   signingCa?: { certPem: string; keyPem: string };
   /** Folder of every node for volumes of the local class. */
   localVolumeDir?: string | undefined;
+  settings: ControllersConfig;
   queueObserver?: (name: string) => QueueObserver;
 }
 
@@ -106,7 +109,7 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createRootCaPublisher(contextFor('root-ca-cert-publisher'), deps.rootCaPem),
     createBootstrapSigner(contextFor('bootstrap-signer')),
     createTokenCleaner(contextFor('token-cleaner')),
-    createNodeIpamController(contextFor('node-controller'), deps.clusterCidr),
+    createNodeIpamController(contextFor('node-controller'), deps.clusterCidr, deps.settings.nodePrefix),
     createNodeLifecycleController(contextFor('node-controller'), deps.heartbeatLimits ?? defaultHeartbeatLimits),
     createTaintEvictionController(contextFor('node-controller', 'taint-eviction-controller')),
     createServiceCidrController(contextFor('service-cidrs-controller')),
@@ -122,7 +125,11 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createCronJobController(contextFor('cronjob-controller'), sharedClient),
     createTtlAfterFinishedController(contextFor('ttl-after-finished-controller')),
     createDisruptionController(contextFor('disruption-controller'), sharedClient),
-    createHorizontalPodAutoscalerController(contextFor('horizontal-pod-autoscaler'), sharedClient),
+    createHorizontalPodAutoscalerController(
+      contextFor('horizontal-pod-autoscaler'),
+      sharedClient,
+      deps.settings.autoscalerPeriodMs,
+    ),
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createPersistentVolumeBinder(contextFor('persistent-volume-binder', 'persistentvolume-controller')),
     createEphemeralVolumeController(contextFor('ephemeral-volume-controller', 'ephemeral_volume')),
@@ -143,6 +150,11 @@ export function createControllers(deps: ControllersDeps): Controllers {
   if (deps.localVolumeDir !== undefined) {
     const context = contextFor('persistent-volume-binder', localProvisioner);
     controllers.push(createLocalVolumeProvisioner(context, deps.localVolumeDir));
+  }
+
+  if (deps.settings.loadBalancerPool.length > 0) {
+    const context = contextFor('service-controller');
+    controllers.push(createServiceLoadBalancerController(context, deps.settings.loadBalancerPool));
   }
 
   async function runControllers(signal: AbortSignal): Promise<void> {

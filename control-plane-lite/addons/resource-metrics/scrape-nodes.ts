@@ -13,12 +13,12 @@ export interface ScraperDeps {
   store: UsageStore;
   clock: Clock;
   logger: Logger;
+  intervalMs: number;
 }
 
 const tickMs = 1_000;
-const intervalMs = 15_000;
 /** Until a node was asked twice there is nothing to tell of it. */
-const warmUpMs = 5_000;
+const mostWarmUpMs = 5_000;
 const mostBackoffMs = 300_000;
 const maxConcurrent = 24;
 /** With more nodes than this allows in one interval, each is asked less often. */
@@ -37,7 +37,8 @@ function isServing({ status }: Node): boolean {
 
 /** Runs until the signal is aborted, and waits for the requests that are under way. */
 export async function scrapeNodes(deps: ScraperDeps, signal: AbortSignal): Promise<void> {
-  const { store, clock, logger } = deps;
+  const { store, clock, logger, intervalMs } = deps;
+  const warmUpMs = Math.min(mostWarmUpMs, intervalMs);
   const turns = new Map<string, Turn>();
   const underWay = new Set<Promise<void>>();
   let waiting: [string, Turn][] = [];

@@ -31,6 +31,8 @@ export interface MetricsApiDeps {
   client: KeyPair;
   /** Verifies agents' serving certificates; undefined: not verified. */
   agentCaPem: string | undefined;
+  /** How often agents are asked. */
+  intervalMs: number;
   clock: Clock;
   logger: Logger;
 }
@@ -76,7 +78,7 @@ function sendMeasured(exchange: Exchange, kind: string, measured: readonly Measu
 }
 
 export function createMetricsApi(deps: MetricsApiDeps): MetricsApi {
-  const { registry, clock, logger } = deps;
+  const { registry, clock, logger, intervalMs } = deps;
   const { objects } = registry;
   const store = createUsageStore(clock);
   const isReplaced = () =>
@@ -128,7 +130,8 @@ export function createMetricsApi(deps: MetricsApiDeps): MetricsApi {
       const scraper = createAgentScraper(objects, deps.client, deps.agentCaPem);
       const wanted = () => (isReplaced() ? [] : objects.list(nodes));
       try {
-        await scrapeNodes({ nodes: wanted, scrape: scraper.scrape, store, clock, logger }, signal);
+        const { scrape } = scraper;
+        await scrapeNodes({ nodes: wanted, scrape, store, clock, logger, intervalMs }, signal);
       } finally {
         scraper.close();
       }

@@ -37,14 +37,16 @@ export function draftStatus({ metadata, status }: HorizontalPodAutoscaler, nowMs
       if (at < 0) conditions.push(next);
       else conditions[at] = next;
     },
-    build({ current, desired = status?.desiredReplicas ?? 0, metrics = status?.currentMetrics, rescaled = false }) {
+    build({ current, desired = status?.desiredReplicas ?? 0, metrics, rescaled = false }) {
+      // The server writes null for an empty list.
+      const shown = metrics ?? status?.currentMetrics ?? [];
       const lastScaleTime = rescaled ? formatTime(nowMs) : status?.lastScaleTime;
       return {
         observedGeneration: metadata.generation,
         ...(lastScaleTime === undefined ? {} : { lastScaleTime }),
         currentReplicas: current,
         desiredReplicas: desired,
-        ...(metrics === undefined ? {} : { currentMetrics: [...metrics] }),
+        ...(shown.length === 0 ? {} : { currentMetrics: [...shown] }),
         conditions,
       };
     },

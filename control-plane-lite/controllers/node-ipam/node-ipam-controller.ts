@@ -10,10 +10,16 @@ import { createCidrAllocator } from './cidr-allocator.ts';
 const exhaustedRetryMs = 30_000;
 
 /** `clusterCidr`: one range, or one of each family separated by a comma. */
-export function createNodeIpamController(context: ControllerContext, clusterCidr: string): Controller {
+export function createNodeIpamController(
+  context: ControllerContext,
+  clusterCidr: string,
+  nodePrefix: { ipv4: number; ipv6: number } = { ipv4: 24, ipv6: 64 },
+): Controller {
   const { informers, client, recorder, logger } = context;
   const queue = createControllerQueue(context);
-  const allocators = clusterCidr.split(',').map((cidr) => createCidrAllocator(cidr.trim()));
+  const allocators = clusterCidr
+    .split(',')
+    .map((cidr) => createCidrAllocator(cidr.trim(), cidr.includes(':') ? nodePrefix.ipv6 : nodePrefix.ipv4));
   /** Written and not yet seen in the informer. */
   const assigned = new Map<string, string[]>();
 

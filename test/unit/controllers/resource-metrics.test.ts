@@ -130,6 +130,7 @@ describe('asking the agents', () => {
         store: createUsageStore(clock),
         clock,
         logger: pino({ level: 'silent' }),
+        intervalMs: 15_000,
       },
       stop.signal,
     );
