@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { berthVersion, kubernetesVersion } from '#kube/process/version.ts';
 import type { DoctorCommandOptions } from './doctor/command.ts';
 import type { ConnectOptions } from './explain/connect.ts';
+import type { HollowCommandOptions } from './hollow/options.ts';
 import type { InstallCommandOptions } from './install/command.ts';
 import type { JoinOptions } from './join/command.ts';
 import type { MigrateOptions, StoreOptions } from './store/commands.ts';
@@ -81,6 +82,8 @@ function createProgram(signal: AbortSignal): Command {
     .option('--cluster-dns <ip>', "address of the cluster's DNS", '10.96.0.10')
     .option('--cluster-domain <domain>', "the cluster's DNS domain", 'cluster.local')
     .option('--cluster-cidr <cidrs>', 'range of all pods, for the proxy')
+    .option('--pod-network', 'let the proxy make the network of pods and enforce its policies', false)
+    .option('--cni-conf-dir <directory>', 'where the container runtime reads its networks', '/etc/cni/net.d')
     .option('--foreground', 'run agent and proxy here', false)
     .option('--no-start', 'write the files and start nothing')
     .option('--names <names>', 'names of the services under systemd: berth or kubelet', 'berth')
@@ -153,6 +156,20 @@ function createProgram(signal: AbortSignal): Command {
     .action(async (options: DoctorCommandOptions) => {
       const { runDoctor } = await import('./doctor/command.ts');
       process.exitCode = await runDoctor(options);
+    });
+  connected(program.command('hollow'))
+    .description('nodes without machines: the API traffic of their agents, pods that run nowhere')
+    .requiredOption('--nodes <n>', 'how many', wholeNumber)
+    .option('--name-prefix <name>', 'they are called NAME-0, NAME-1, …', 'hollow')
+    .option('--capacity <amounts>', 'of each node, beside cpu=8,memory=32Gi,pods=110,ephemeral-storage=100Gi', '')
+    .option('--labels <pairs>', 'labels of each node, key=value,…', '')
+    .option('--taint <taint...>', 'KEY=VALUE:EFFECT, keeps other pods away', [])
+    .option('--zones <n>', 'zones that they are spread over', wholeNumber, 0)
+    .option('--start-delay <duration>', 'how long a pod takes to run', '0s')
+    .option('--keep', 'leave the nodes in the cluster at the end', false)
+    .action(async (options: HollowCommandOptions) => {
+      const { runHollow } = await import('./hollow/command.ts');
+      await runHollow(options, signal);
     });
   for (const [name, text] of Object.entries({
     agent: 'run the kubelet (its flags: berth agent --help)',
