@@ -41,7 +41,7 @@ export async function main(argv: readonly string[], signal: AbortSignal): Promis
   if (action === 'cleanup') {
     const modes = Object.values(createModes({ config, exec: systemExec, clock: systemClock, logger }));
     for (const mode of modes) for (const family of ['IPv4', 'IPv6'] as const) await mode.cleanup(family);
-    await removeNodeNetwork(systemExec, config.podNetwork);
+    await removeNodeNetwork(systemExec, config.podNetwork.cniConfDir);
     return;
   }
   if (action === 'init') {

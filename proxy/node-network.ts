@@ -12,7 +12,7 @@ import { createPolicyApplier, removePolicyTable } from './network-policy/policy-
 import { trimPod } from './network-policy/policy-pod.ts';
 import { trimNode } from './pod-network/network-node.ts';
 import { createPodNetwork } from './pod-network/pod-network.ts';
-import { type PodNetworkPlaces, removePodNetwork } from './pod-network/remove-pod-network.ts';
+import { removePodNetwork } from './pod-network/remove-pod-network.ts';
 
 export interface NodeNetworkDependencies {
   config: Pick<ProxyConfig, 'podNetwork' | 'makesPodNetwork' | 'enforcesPolicies'>;
@@ -50,8 +50,8 @@ export function createNodeNetwork(dependencies: NodeNetworkDependencies): Pick<C
   return parts;
 }
 
-/** Removes all that these parts made on this machine, and nothing else. */
-export async function removeNodeNetwork(exec: Exec, places: PodNetworkPlaces): Promise<void> {
+/** Removes all that these parts made on this machine, and nothing else. `cniConfDir` is where the runtime's configuration is. */
+export async function removeNodeNetwork(exec: Exec, cniConfDir: string): Promise<void> {
   await removePolicyTable(exec);
-  await removePodNetwork(exec, places);
+  await removePodNetwork(exec, cniConfDir);
 }

@@ -32,7 +32,7 @@ async function sweepNode(context: TeardownContext, node: NodeLayout): Promise<vo
   for (const pid of findShims(node.containerdSocket)) process.kill(pid, 'SIGKILL');
   const inside = execInNode(exec, node);
   await removeProxyRules(inside);
-  await removeNodeNetwork(inside, { cniConfDir: node.cniConfDir, bridge: node.podBridge });
+  await removeNodeNetwork(inside, node.cniConfDir);
   // Pods of a runtime that was killed still hang on it.
   await inside('ip', ['link', 'del', node.podBridge]);
   await unmountBelow(exec, [node.containerdState, node.containerdRoot, node.kubeletDir, node.runDir]);

@@ -24,6 +24,12 @@ export function runtimeEndpointOf(configFile: string): string {
   return isText ? containerRuntimeEndpoint : defaultEndpoint;
 }
 
+/** Where the node's proxy, by the flags that joining left for it, has the configuration of the pod network. */
+export function cniConfDirOf(flagsFile: string): string {
+  const flags = existsSync(flagsFile) ? readFileSync(flagsFile, 'utf8') : '';
+  return /--pod-network-cni-conf-dir=([^\s"]+)/.exec(flags)?.[1] ?? '/etc/cni/net.d';
+}
+
 /** Stops and removes all pods that a kubelet made, with their networks. Returns how many; others stay. */
 export async function removeNodePods(endpoint: string): Promise<number> {
   const socket = endpoint.replace(/^unix:\/\//, '');

@@ -5,10 +5,17 @@ import { chmod, mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
-import { removeProxyRules } from '../../proxy/index.ts';
+import { removeNodeNetwork, removeProxyRules } from '../../proxy/index.ts';
 import { type LedgerEntry, ledgerPath } from './ledger.ts';
 import { describeStep, planUninstall, type UninstallStep } from './plan-uninstall.ts';
-import { removeNodePods, removePodCgroups, removePodLink, runtimeEndpointOf, unmountNode } from './sweep-node.ts';
+import {
+  cniConfDirOf,
+  removeNodePods,
+  removePodCgroups,
+  removePodLink,
+  runtimeEndpointOf,
+  unmountNode,
+} from './sweep-node.ts';
 import { createServiceControl, isSystemdRunning } from './systemd.ts';
 
 export interface UninstallOptions {
@@ -34,6 +41,7 @@ async function execute(step: UninstallStep, endpoint: string, { root, exec, cloc
       return;
     case 'remove-rules':
       await removeProxyRules(exec);
+      await removeNodeNetwork(exec, cniConfDirOf(join(root, 'var/lib/kube-proxy/pod-network.env')));
       return;
     case 'remove-cgroups':
       if (isSystemdRunning(root)) await control.stopSlice('kubepods.slice');

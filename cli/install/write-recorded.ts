@@ -33,3 +33,9 @@ export async function writeRecorded(path: string, content: string, mode: number,
   await mkdir(dirname(path), { recursive: true });
   await replaceFile(path, content, { mode, directoryMode: 0o755 });
 }
+
+/** Makes a directory, recorded first. */
+export async function makeRecordedDirectory(path: string, ledger: Ledger): Promise<void> {
+  await recordDirectories(path, ledger);
+  await mkdir(path, { recursive: true, mode: 0o755 });
+}

@@ -15,10 +15,10 @@ import { installNode } from '../install/install-node.ts';
 import { type Ledger, openLedger } from '../install/ledger.ts';
 import { serviceNames } from '../install/plan-install.ts';
 import { createServiceControl, isSystemdRunning } from '../install/systemd.ts';
-import { recordFile, writeRecorded } from '../install/write-recorded.ts';
+import { makeRecordedDirectory, recordFile, writeRecorded } from '../install/write-recorded.ts';
 import { berthCommand } from '../package-root.ts';
 import { discoverAmong, discoverByFile, discoverByToken, tokenInFile } from './discover-cluster.ts';
-import { componentArguments, joinPaths, type PlannedFile, planNodeFiles } from './node-files.ts';
+import { componentArguments, joinPaths, type NodeChoices, type PlannedFile, planNodeFiles } from './node-files.ts';
 import { runComponents } from './run-components.ts';
 
 const obtainMs = 120_000;
@@ -34,6 +34,9 @@ export interface JoinOptions {
   clusterDns: string;
   clusterDomain: string;
   clusterCidr?: string;
+  /** The proxy makes the pod network of this node. */
+  podNetwork: boolean;
+  cniConfDir: string;
   /** Keeps agent and proxy running in the foreground. */
   foreground: boolean;
   /** Starts the services, where systemd runs. */
@@ -77,6 +80,9 @@ export async function runJoin(addresses: readonly string[], options: JoinOptions
   if (cgroupDriver !== 'cgroupfs' && cgroupDriver !== 'systemd') {
     throw new UsageError(`unknown --cgroup-driver "${cgroupDriver}": cgroupfs or systemd`);
   }
+  if (options.podNetwork && options.clusterCidr === undefined) {
+    throw new UsageError("--pod-network needs --cluster-cidr, the range of the cluster's pods");
+  }
   if (addresses.length === 0 && discoveryFile === undefined) {
     throw new UsageError('the address of the API server is needed, or --discovery-file');
   }
@@ -93,20 +99,23 @@ export async function runJoin(addresses: readonly string[], options: JoinOptions
 
   const paths = joinPaths(options.root);
   const nodeName = (options.nodeName ?? hostname()).trim().toLowerCase();
-  const files = planNodeFiles(cluster, tokenText, paths, {
+  const choices: NodeChoices = {
     nodeName,
     cgroupDriver,
     runtimeEndpoint: options.criSocket,
     clusterDns: options.clusterDns,
     clusterDomain: options.clusterDomain,
     clusterCidr: options.clusterCidr,
-  });
+    podNetworkConfDir: options.podNetwork ? options.cniConfDir : undefined,
+  };
+  const files = planNodeFiles(cluster, tokenText, paths, choices);
   // The units come first: the ledger then knows the machine as it was before anything was made on it.
   const underSystemd = isSystemdRunning(options.root) && !options.foreground;
   const ledger = underSystemd
     ? await installNode({ names, root: options.root, exec: systemExec, say })
     : openLedger(options.root);
   for (const file of files) await write(file, ledger);
+  if (options.podNetwork) await makeRecordedDirectory(options.cniConfDir, ledger);
   await recordFile(paths.kubeconfig, ledger);
 
   // Here rather than in the agent, so that what is wrong is said to who joins.
@@ -123,7 +132,7 @@ export async function runJoin(addresses: readonly string[], options: JoinOptions
   );
   process.stdout.write(`the cluster has given node ${nodeName} its certificate: ${paths.kubeconfig}\n`);
 
-  const args = componentArguments(paths, nodeName);
+  const args = componentArguments(paths, choices);
   if (options.foreground) {
     process.stdout.write('running agent and proxy; Ctrl-C stops them, pods go on\n');
     await runComponents(berthCommand(), args, signal);

@@ -4,6 +4,9 @@ import { stringify } from 'yaml';
 import { clusterWithServers } from '#kube/client/kubeconfig-servers.ts';
 import type { ClusterIdentity } from './discover-cluster.ts';
 
+/** Where container runtimes read the configuration of networks. */
+export const defaultCniConfDir = '/etc/cni/net.d';
+
 /** Where everything goes; `root` is / but in tests. */
 export interface JoinPaths {
   caFile: string;
@@ -16,6 +19,8 @@ export interface JoinPaths {
   certDir: string;
   proxyConfig: string;
   proxyKubeconfig: string;
+  /** Flags for the proxy's service, where it makes the pod network. */
+  podNetworkFlags: string;
 }
 
 export function joinPaths(root: string): JoinPaths {
@@ -30,6 +35,7 @@ export function joinPaths(root: string): JoinPaths {
     certDir: join(kubeletDir, 'pki'),
     proxyConfig: join(root, 'var/lib/kube-proxy/config.conf'),
     proxyKubeconfig: join(root, 'var/lib/kube-proxy/kubeconfig.conf'),
+    podNetworkFlags: join(root, 'var/lib/kube-proxy/pod-network.env'),
   };
 }
 
@@ -40,6 +46,15 @@ export interface NodeChoices {
   clusterDns: string;
   clusterDomain: string;
   clusterCidr: string | undefined;
+  /** Where the proxy puts the configuration of the pod network that it makes; undefined where it makes none. */
+  podNetworkConfDir: string | undefined;
+}
+
+/** Flags of a proxy that makes the pod network. */
+export function podNetworkArguments(cniConfDir: string | undefined): string[] {
+  if (cniConfDir === undefined) return [];
+  const place = cniConfDir === defaultCniConfDir ? [] : [`--pod-network-cni-conf-dir=${cniConfDir}`];
+  return ['--pod-network', '--network-policy', ...place];
 }
 
 /** One file to write. */
@@ -116,11 +131,20 @@ export function planNodeFiles(
     },
     { path: paths.proxyKubeconfig, content: kubeconfigWith(cluster, paths, node), mode: 0o600, keep: false },
     { path: paths.proxyConfig, content: yaml(proxy), mode: 0o644, keep: true },
+    {
+      path: paths.podNetworkFlags,
+      content: `BERTH_POD_NETWORK_ARGS="${podNetworkArguments(choices.podNetworkConfDir).join(' ')}"\n`,
+      mode: 0o644,
+      keep: false,
+    },
   ];
 }
 
 /** Arguments of the two programs. */
-export function componentArguments(paths: JoinPaths, nodeName: string): { agent: string[]; proxy: string[] } {
+export function componentArguments(
+  paths: JoinPaths,
+  { nodeName, podNetworkConfDir }: Pick<NodeChoices, 'nodeName' | 'podNetworkConfDir'>,
+): { agent: string[]; proxy: string[] } {
   return {
     agent: [
       `--config=${paths.kubeletConfig}`,
@@ -130,6 +154,6 @@ export function componentArguments(paths: JoinPaths, nodeName: string): { agent:
       `--cert-dir=${paths.certDir}`,
       `--hostname-override=${nodeName}`,
     ],
-    proxy: [`--config=${paths.proxyConfig}`],
+    proxy: [`--config=${paths.proxyConfig}`, ...podNetworkArguments(podNetworkConfDir)],
   };
 }

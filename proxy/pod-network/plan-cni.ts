@@ -61,3 +61,10 @@ export function judgeCniFile(name: string, text: string): 'ours' | 'foreign' | '
   const types = Array.isArray(config.plugins) ? config.plugins.map(({ type }) => type) : [config.type];
   return types.every((type) => type === 'loopback') ? 'none' : 'foreign';
 }
+
+/** The bridge that a file of ours names. */
+export function bridgeOf(text: string): string | undefined {
+  const { plugins } = JSON.parse(text) as { plugins?: { type?: unknown; bridge?: unknown }[] };
+  const bridge = plugins?.find(({ type }) => type === 'bridge')?.bridge;
+  return typeof bridge === 'string' ? bridge : undefined;
+}

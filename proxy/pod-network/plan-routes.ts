@@ -69,13 +69,15 @@ export function planRoutes({ own, others, links, podDevices, mtu }: RoutesPlanOp
   const uplink = usable.find(({ addresses }) => addresses.some(({ address }) => address === local));
   const linkMtu = uplink?.mtu ?? defaultMtu;
 
-  const linkTo = (address: string): MachineLink | undefined =>
-    usable.find(({ addresses }) =>
+  /** The link that both nodes' addresses are on. One that only this node has would not be seen from the other side. */
+  const linkTo = (address: string): MachineLink | undefined => {
+    const near = own.addresses.find((candidate) => familyOf(candidate) === familyOf(address));
+    return usable.find(({ addresses }) =>
       addresses.some(
-        ({ address: near, prefixLength }) =>
-          familyOf(near) === familyOf(address) && isInRanges(address, [`${near}/${prefixLength}`]),
+        ({ address: here, prefixLength }) => here === near && isInRanges(address, [`${here}/${prefixLength}`]),
       ),
     );
+  };
 
   const routes: PodRoute[] = [];
   const peers: VxlanPlan['peers'] = [];

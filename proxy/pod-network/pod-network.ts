@@ -72,7 +72,7 @@ export function createPodNetwork({
       tell({ foreign }, 'another network was configured: pods that run keep the one they have, new ones get the other');
       return false;
     }
-    if (own !== undefined) await removePodNetwork(exec, config);
+    if (own !== undefined) await removePodNetwork(exec, config.cniConfDir);
     tell({ foreign, directory: config.cniConfDir }, 'another network is configured on this node and is left alone');
     return true;
   }

@@ -1,8 +1,9 @@
 // Takes the pod network of a node away again: exactly what was made, and nothing else.
 import { type Exec, execOrThrow } from '#kube/process/exec.ts';
-import { removeCniFile } from './cni-files.ts';
+import { readCniDirectory, removeCniFile } from './cni-files.ts';
 import { parseRoutes, routeProtocol, runBatch } from './kernel-routes.ts';
 import { type MachineLink, readLinks } from './machine-links.ts';
+import { bridgeOf } from './plan-cni.ts';
 import { vxlanDevice } from './plan-routes.ts';
 import { removePodRules } from './pod-rules.ts';
 
@@ -11,13 +12,13 @@ export function hasPorts(links: readonly MachineLink[], bridge: string): boolean
   return links.some(({ master }) => master === bridge);
 }
 
-export interface PodNetworkPlaces {
-  cniConfDir: string;
-  bridge: string;
-}
-
-/** Safe to run where there is nothing. A bridge that pods hang on stays; their network plugin removes it from them. */
-export async function removePodNetwork(exec: Exec, { cniConfDir, bridge }: PodNetworkPlaces): Promise<void> {
+/**
+ * Safe to run where there is nothing. The bridge is the one that our configuration in `cniConfDir` names; with pods on it
+ * it stays.
+ */
+export async function removePodNetwork(exec: Exec, cniConfDir: string): Promise<void> {
+  const { own } = await readCniDirectory(cniConfDir);
+  const bridge = own === undefined ? undefined : bridgeOf(own);
   await removeCniFile(cniConfDir);
   for (const family of ['IPv4', 'IPv6'] as const) {
     const version = family === 'IPv4' ? '-4' : '-6';
@@ -28,6 +29,6 @@ export async function removePodNetwork(exec: Exec, { cniConfDir, bridge }: PodNe
   }
   const links = await readLinks(exec);
   if (links.some(({ name }) => name === vxlanDevice)) await exec('ip', ['link', 'del', vxlanDevice]);
-  const hasBridge = links.some(({ name }) => name === bridge);
-  if (hasBridge && !hasPorts(links, bridge)) await exec('ip', ['link', 'del', bridge, 'type', 'bridge']);
+  if (bridge === undefined || !links.some(({ name }) => name === bridge)) return;
+  if (!hasPorts(links, bridge)) await exec('ip', ['link', 'del', bridge, 'type', 'bridge']);
 }

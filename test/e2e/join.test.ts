@@ -171,6 +171,11 @@ describe('joining a cluster', { skip }, () => {
       nodeName,
       '--cri-socket',
       containerd.endpoint,
+      '--pod-network',
+      '--cluster-cidr',
+      '10.244.0.0/16',
+      '--cni-conf-dir',
+      join(containerd.directory, 'cni'),
       '--foreground',
     ];
     node = spawn('nsenter', [`--net=${machine.path}`, berth, ...args], {
@@ -210,6 +215,46 @@ describe('joining a cluster', { skip }, () => {
       (await machine.exec('iptables-save', ['-t', 'nat'])).stdout.includes('KUBE-SERVICES'),
     );
     await cluster.kubectl('delete', 'pod', 'there', '--timeout=30s');
+  });
+
+  it('gets a pod network through a tunnel, once the cluster lets its proxy read what that takes', async () => {
+    const binding = ['clusterrolebinding', 'joined', '--clusterrole=berth:node-network', '--group=system:nodes'];
+    await cluster.kubectl('create', ...binding);
+    await cluster.kubectl('wait', '--for=condition=Ready', `node/${nodeName}`, '--timeout=60s');
+    const [first = ''] = (await cluster.kubectl('get', 'nodes', '-o', 'name')).split('\n').flatMap((name) => {
+      return name === '' || name === `node/${nodeName}` ? [] : [name.replace('node/', '')];
+    });
+    const serve = 'mkdir /w && hostname > /w/index.html && exec httpd -f -p 8080 -h /w';
+    for (const [name, on] of [
+      ['near', first],
+      ['far', nodeName],
+    ]) {
+      await cluster.apply({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name },
+        spec: {
+          nodeName: on,
+          terminationGracePeriodSeconds: 0,
+          containers: [{ name: 'c', image: 'localhost/berth/busybox:1', command: ['sh', '-c', serve] }],
+        },
+      });
+    }
+    await cluster.kubectl('wait', '--for=condition=Ready', 'pod/near', 'pod/far', '--timeout=60s');
+    const addressOf = async (pod: string) => cluster.kubectl('get', 'pod', pod, '-o', 'jsonpath={.status.podIP}');
+    for (const [from, to] of [
+      ['near', 'far'],
+      ['far', 'near'],
+    ] as const) {
+      const url = `http://${await addressOf(to)}:8080/`;
+      await eventually(`${to} answers ${from}`, async () => {
+        const page = await cluster.kubectl('exec', from, '--', 'timeout', '5', 'wget', '-q', '-O', '-', url);
+        return page === `${to}\n`;
+      });
+    }
+    const routes = await execOrThrow(machine.exec, 'ip', ['route', 'show', 'proto', '98']);
+    assert.match(routes, /dev berth-vxlan/);
+    await cluster.kubectl('delete', 'pod', 'near', 'far', '--timeout=60s');
   });
 
   it('goes on with the second API server when the first is lost', async () => {

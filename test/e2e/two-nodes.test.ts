@@ -93,6 +93,50 @@ describe('two nodes on one machine', { skip }, () => {
     }
   });
 
+  it('enforce policies for their pods, from the first moment of each', async () => {
+    const address = async (pod: string) => await kubectl('get', 'pod', pod, '-o', 'jsonpath={.status.podIP}');
+    const reaches = async (from: string, to: string): Promise<boolean> => {
+      const url = `http://${await address(to)}:8080/`;
+      const command = ['exec', from, '--', 'timeout', '2', 'wget', '-q', '-O', '-', url];
+      return (await cluster.tryKubectl(command)).exitCode === 0;
+    };
+    await cluster.apply({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'friends-only' },
+      spec: {
+        podSelector: { matchLabels: { app: 'pair' } },
+        ingress: [{ from: [{ podSelector: { matchLabels: { friend: 'yes' } } }], ports: [{ port: 8080 }] }],
+      },
+    });
+    await eventually('on-1 is closed to on-2', async () => !(await reaches('on-2', 'on-1')));
+    await eventually('on-2 is closed to on-1', async () => !(await reaches('on-1', 'on-2')));
+    await kubectl('label', 'pod', 'on-2', 'friend=yes');
+    await eventually('on-1 is open to its friend', () => reaches('on-2', 'on-1'));
+    assert.equal(await reaches('on-1', 'on-2'), false);
+    // Kubelet's probes are never shut out.
+    await kubectl('wait', '--for=condition=Ready', 'pod/on-1', 'pod/on-2', '--timeout=10s');
+    // A pod that runs asks at once, before anybody can have told of its address.
+    const [, second = ''] = nodes();
+    const ask = `timeout 2 wget -q -O /dev/null http://${await address('on-1')}:8080/ && echo open || echo closed`;
+    const overrides = JSON.stringify({ spec: { nodeName: second } });
+    await kubectl(
+      'run',
+      'early',
+      `--image=${image}`,
+      '--restart=Never',
+      `--overrides=${overrides}`,
+      '--',
+      'sh',
+      '-c',
+      ask,
+    );
+    await kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/early', '--timeout=60s');
+    assert.equal(await kubectl('logs', 'early'), 'closed\n');
+    await kubectl('delete', 'networkpolicy', 'friends-only');
+    await eventually('on-2 is open to on-1 again', () => reaches('on-1', 'on-2'));
+  });
+
   it('serve logs and exec from the far node', async () => {
     assert.equal(await kubectl('exec', 'on-2', '--', 'hostname'), 'on-2\n');
   });

@@ -331,8 +331,8 @@ describe('network policies', { skip, timeout: 600_000 }, () => {
   it('leave no rules behind', { timeout: 120_000 }, async () => {
     for (const name of nodeNames) {
       await stopPolicies(name);
-      const { exec, config } = cluster.nodes[name];
-      await removeNodeNetwork(exec, config);
+      const { exec, cniConfDir } = cluster.nodes[name];
+      await removeNodeNetwork(exec, cniConfDir);
       assert.doesNotMatch(await execOrThrow(exec, 'nft', ['list', 'tables']), /berth/);
     }
   });

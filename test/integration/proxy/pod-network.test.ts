@@ -149,11 +149,11 @@ for (const joined of ['by one link', 'by a router'] as const) {
     });
 
     it('is removed without a trace, and without touching what is not its own', async () => {
-      const { exec, stop, config } = cluster.nodes['node-2'];
+      const { exec, stop, cniConfDir } = cluster.nodes['node-2'];
       await stop();
       await execOrThrow(exec, 'iptables', ['-w', '5', '-A', 'FORWARD', '-s', '198.18.0.1', '-j', 'ACCEPT']);
-      await removeNodeNetwork(exec, config);
-      await removeNodeNetwork(exec, config);
+      await removeNodeNetwork(exec, cniConfDir);
+      await removeNodeNetwork(exec, cniConfDir);
       const rules = await execOrThrow(exec, 'iptables-save', []);
       assert.doesNotMatch(rules, /BERTH/);
       assert.match(rules, /198\.18\.0\.1/);

@@ -8,7 +8,7 @@ import type { Kubeconfig } from '#kube/client/kubeconfig-types.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { parseYaml } from '#kube/process/parse-yaml.ts';
 import { discoverAmong, discoverByFile, tokenInFile } from '../../../cli/join/discover-cluster.ts';
-import { joinPaths, planNodeFiles } from '../../../cli/join/node-files.ts';
+import { joinPaths, planNodeFiles, podNetworkArguments } from '../../../cli/join/node-files.ts';
 
 const data = (text: string) => Buffer.from(text).toString('base64');
 
@@ -89,6 +89,7 @@ describe('the kubeconfigs of a node', () => {
     clusterDns: '10.96.0.10',
     clusterDomain: 'cluster.local',
     clusterCidr: undefined,
+    podNetworkConfDir: undefined,
   } as const;
   const clustersIn = (servers: string[]) =>
     planNodeFiles({ servers, caPem: 'CA' }, 'abcdef.0123456789abcdef', joinPaths('/'), choices)
@@ -106,5 +107,16 @@ describe('the kubeconfigs of a node', () => {
 
   it('have no extension for one server', () => {
     for (const item of clustersIn(['https://a:1'])) assert.equal(item?.extensions, undefined);
+  });
+});
+
+describe('the flags of a joined proxy', () => {
+  it('are none where it makes no pod network', () => {
+    assert.deepEqual(podNetworkArguments(undefined), []);
+  });
+
+  it('name the directory of CNI only where it is not the usual one', () => {
+    assert.deepEqual(podNetworkArguments('/etc/cni/net.d'), ['--pod-network', '--network-policy']);
+    assert.deepEqual(podNetworkArguments('/opt/cni/conf').slice(2), ['--pod-network-cni-conf-dir=/opt/cni/conf']);
   });
 });
