@@ -84,8 +84,6 @@ function createProgram(signal: AbortSignal): Command {
     .option('--cluster-cidr <cidrs>', 'range of all pods, for the proxy')
     .option('--pod-network', 'let the proxy make the network of pods and enforce its policies', false)
     .option('--cni-conf-dir <directory>', 'where the container runtime reads its networks', '/etc/cni/net.d')
-    .option('--pod-network', 'let the proxy make the network of pods and enforce its policies', false)
-    .option('--cni-conf-dir <directory>', 'where the container runtime reads its networks', '/etc/cni/net.d')
     .option('--foreground', 'run agent and proxy here', false)
     .option('--no-start', 'write the files and start nothing')
     .option('--names <names>', 'names of the services under systemd: berth or kubelet', 'berth')
