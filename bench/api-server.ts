@@ -9,7 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLoadClient, type LoadClient } from './http.ts';
 
 const berth = join(import.meta.dirname, '../packaging/berth');
-const port = 16443;
+/** Another port lets two runs go beside each other. */
+const port = Number(process.env['BENCH_PORT'] ?? '16443');
 /** Calls that are under way at once. */
 export const connections = 16;
 
@@ -21,13 +22,12 @@ export interface BenchedControlPlane {
 }
 
 /** Resolves when it is ready. */
-export async function startBenchedControlPlane(): Promise<BenchedControlPlane> {
+export async function startBenchedControlPlane(more: readonly string[] = []): Promise<BenchedControlPlane> {
   const dir = await mkdtemp(join(tmpdir(), 'berth-bench-'));
   const flags = [`--data-dir=${dir}/data`, `--pki-dir=${dir}/pki`, `--kubeconfig-dir=${dir}`, `--secure-port=${port}`];
   const started = performance.now();
-  const child = spawn(berth, ['control-plane', ...flags, '--bind-address=127.0.0.1', '--advertise-address=127.0.0.1'], {
-    stdio: 'ignore',
-  });
+  const address = ['--bind-address=127.0.0.1', '--advertise-address=127.0.0.1'];
+  const child = spawn(berth, ['control-plane', ...flags, ...address, ...more], { stdio: 'ignore' });
   const kubeconfig = join(dir, 'admin.kubeconfig');
   for (;;) {
     await sleep(10);

@@ -1,4 +1,4 @@
-// The API server rows: cold start, writes, reads, lists, fan-out, and the scheduler, on a control plane without nodes.
+// The API server rows: cold start, writes, reads, lists and fan-out, on a control plane without nodes.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -59,60 +59,6 @@ async function fanOut(client: LoadClient, base: string, update: (index: number) 
   const seconds = (performance.now() - started) / 1000;
   for (const end of stops) end();
   return (watchers * objects) / seconds;
-}
-
-async function scheduling(
-  client: LoadClient,
-  nodes: number,
-  pods: number,
-): Promise<{ perSecond: number; spread: number }> {
-  const allocatable = { cpu: '32', memory: '256Gi', pods: '110' };
-  await timed(nodes, connections, async (i) => {
-    const name = `fake-${i}`;
-    const labels = { 'kubernetes.io/hostname': name, 'topology.kubernetes.io/zone': `z${i % 3}` };
-    const conditions = [
-      {
-        type: 'Ready',
-        status: 'True',
-        lastHeartbeatTime: new Date().toISOString(),
-        lastTransitionTime: new Date().toISOString(),
-      },
-    ];
-    await mustCall(client, 'POST', '/api/v1/nodes', { metadata: { name, labels } });
-    const node = JSON.parse((await mustCall(client, 'GET', `/api/v1/nodes/${name}`)).toString());
-    const status = { ...node.status, capacity: allocatable, allocatable, conditions };
-    await mustCall(client, 'PUT', `/api/v1/nodes/${name}/status`, { ...node, status });
-    // The node controller takes the taint of a new node away by itself, and may be at it right now.
-    for (;;) {
-      const fresh = JSON.parse((await mustCall(client, 'GET', `/api/v1/nodes/${name}`)).toString());
-      const answer = await client.call('PUT', `/api/v1/nodes/${name}`, JSON.stringify({ ...fresh, spec: {} }));
-      if (answer.status !== 409) break;
-    }
-  });
-  const base = '/api/v1/namespaces/default/pods';
-  const perNode = new Map<string, number>();
-  const bound = new Set<string>();
-  const all = Promise.withResolvers<void>();
-  const end = client.stream(`${base}?watch=1`, (line) => {
-    const { object } = JSON.parse(line) as { object: { metadata: { name: string }; spec: { nodeName?: string } } };
-    const node = object.spec.nodeName;
-    if (node === undefined || bound.has(object.metadata.name)) return;
-    bound.add(object.metadata.name);
-    perNode.set(node, (perNode.get(node) ?? 0) + 1);
-    if (bound.size === pods) all.resolve();
-  });
-  const started = performance.now();
-  const containers = [{ name: 'c', image: 'pause', resources: { requests: { cpu: '100m', memory: '100Mi' } } }];
-  await timed(
-    pods,
-    connections,
-    async (i) => void (await mustCall(client, 'POST', base, { metadata: { name: `p-${i}` }, spec: { containers } })),
-  );
-  await all.promise;
-  const perSecond = pods / ((performance.now() - started) / 1000);
-  end();
-  const counts = [...perNode.values()];
-  return { perSecond, spread: Math.max(...counts) - Math.min(...counts) };
 }
 
 async function services(client: LoadClient, existing: number, measured: number): Promise<number> {
@@ -192,19 +138,6 @@ export async function benchApi(): Promise<Row[]> {
       floor.remove,
     );
     add('services created, at 10,000 existing', await services(client, 10_000, 1000), '5 x upstream (315 /s)');
-    const { perSecond, spread } = await scheduling(client, 1000, 3000);
-    rows.push({
-      work: 'scheduler, 3,000 pods on 1,000 nodes',
-      unit: 'pods/s',
-      berth: perSecond,
-      budget: '2,000 pods/s',
-    });
-    rows.push({
-      work: 'spread of those pods, fullest minus emptiest node',
-      unit: 'pods',
-      berth: spread,
-      budget: 'no worse',
-    });
     rows.push({
       work: 'control plane memory after all this',
       unit: 'MB',

@@ -1,4 +1,4 @@
-// `npm run bench [agent|api|dns|pods|proxy ...]`: prints the rows of the budget table, with the floor measured in the same
+// `npm run bench [agent|api|dns|pods|proxy|scheduler ...]`: prints the rows of the budget table, with the floor measured in the same
 // run. `soak MINUTES` is apart: it runs when it is named.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,6 +12,7 @@ import { benchDns } from './dns.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchPods } from './pods.ts';
 import { benchProxy } from './proxy.ts';
+import { benchScheduler } from './scheduler.ts';
 import { benchSoak } from './soak.ts';
 
 const berth = join(import.meta.dirname, '../packaging/berth');
@@ -44,6 +45,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
   proxy: () => benchProxy(),
   dns: benchDns,
   api: async () => [...(await benchApi()), ...(await benchApiGrowth())],
+  scheduler: benchScheduler,
   pods: () => benchInNamespace('--pods-inside'),
   agent: () => benchInNamespace('--agent-inside'),
 };
