@@ -8,6 +8,7 @@ import type { Resource } from '#kube/api/resource.ts';
 import { isAlreadyExists, isNotFound } from '#kube/errors/status-error.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { addressesOf } from '../registry/allocation/service-allocator.ts';
+import type { ServiceOwner } from '../registry/allocation/service-claims.ts';
 import { addressLabels, isOfAllocator } from '../registry/allocation/service-ranges.ts';
 import { parseEntry } from '../registry/object-reader.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -17,6 +18,8 @@ import { createObject } from '../registry/verbs/create.ts';
 import { deleteObject } from '../registry/verbs/delete.ts';
 
 const retryMs = 1_000;
+/** A server may still be writing the service of a younger object. */
+const graceMs = 60_000;
 /** Objects in the making at once when a server starts on many services. */
 const startConcurrency = 16;
 
@@ -25,15 +28,19 @@ type StrategyOf = (resource: Resource) => Strategy;
 export interface ClusterIpObjects {
   /** Writes of services wait for the objects of their addresses. */
   withStrategies(strategyOf: StrategyOf): StrategyOf;
+  /** Takes an address in the store; resolves with whether it is the service's. Asked where others write to it too. */
+  claim(address: string, owner: ServiceOwner): Promise<boolean>;
+  /** Gives back what no service was written with. */
+  unclaim(address: string, owner: ServiceOwner): void;
   /** Begins, with what is stored already. `context` is that of the server's own writes. */
   follow(registry: Registry, context: () => RequestContext, signal: AbortSignal): void;
 }
 
-const referenceTo = ({ metadata }: Service): ParentReference => ({
+const referenceTo = ({ namespace = '', name }: { namespace?: string | undefined; name: string }): ParentReference => ({
   group: '',
   resource: 'services',
-  namespace: metadata.namespace ?? '',
-  name: metadata.name,
+  namespace,
+  name,
 });
 
 function refersTo({ spec }: IPAddress, owner: ParentReference): boolean {
@@ -43,11 +50,21 @@ function refersTo({ spec }: IPAddress, owner: ParentReference): boolean {
 
 const addressesOfService = ({ spec }: Service): string[] => (spec === undefined ? [] : addressesOf(spec));
 
+const addressObject = (address: string, owner: ParentReference) => ({
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'IPAddress',
+  metadata: { name: address, labels: addressLabels(address) },
+  spec: { parentRef: { ...owner } },
+});
+
 export function createClusterIpObjects({ logger, clock }: { logger: Logger; clock: Clock }): ClusterIpObjects {
   const owners = new Map<string, ParentReference>();
+  /** Who had an address and gave it up, as far as this server knows. */
+  const gaveUp = new Map<string, ParentReference>();
   /** Work on an address; `isDue`: something has changed since it began. */
   const working = new Map<string, { done: Promise<void>; isDue: boolean }>();
   let sync: ((address: string) => Promise<void>) | undefined;
+  let create: ((address: string, owner: ParentReference) => Promise<boolean>) | undefined;
 
   /** Resolves after a first try, whatever came of it. */
   function enqueue(address: string): Promise<void> {
@@ -79,17 +96,32 @@ export function createClusterIpObjects({ logger, clock }: { logger: Logger; cloc
           if (owner !== undefined) logger.warn({ address, owner }, 'the address of a service is noted as another’s');
           return;
         }
+        // Another server may have taken the address for a service that it is about to write.
+        const had = gaveUp.get(address);
+        const isKnown = owner !== undefined || (had !== undefined && refersTo(existing, had));
+        const ageMs = clock.now() - Date.parse(existing.metadata.creationTimestamp ?? '');
+        if (registry.backend.isShared && !isKnown && ageMs < graceMs) {
+          clock.after(graceMs - ageMs, () => {
+            if (!signal.aborted) void enqueue(address);
+          });
+          return;
+        }
         const preconditions = { uid: existing.metadata.uid ?? '' };
         await deleteObject(registry, served, '', address, { preconditions }, context());
       }
-      if (owner === undefined) return;
-      const object = {
-        apiVersion: 'networking.k8s.io/v1',
-        kind: 'IPAddress',
-        metadata: { name: address, labels: addressLabels(address) },
-        spec: { parentRef: { ...owner } },
-      };
-      await createObject(registry, served, '', object, context());
+      gaveUp.delete(address);
+      if (owner !== undefined) await createObject(registry, served, '', addressObject(address, owner), context());
+    };
+    create = async (address, owner) => {
+      try {
+        await createObject(registry, served, '', addressObject(address, owner), context());
+        return true;
+      } catch (error) {
+        if (!isAlreadyExists(error)) throw error;
+        // The service had it before, and what follows its changes has not given it back yet.
+        const existing = registry.objects.get(ipaddresses, '', address);
+        return existing !== undefined && refersTo(existing, owner);
+      }
     };
     return async (address: string): Promise<void> => {
       if (signal.aborted) return;
@@ -107,7 +139,7 @@ export function createClusterIpObjects({ logger, clock }: { logger: Logger; cloc
   }
 
   const own = (service: Service): void => {
-    for (const address of addressesOfService(service)) owners.set(address, referenceTo(service));
+    for (const address of addressesOfService(service)) owners.set(address, referenceTo(service.metadata));
   };
 
   const settle = async (service: Service): Promise<void> => {
@@ -115,6 +147,13 @@ export function createClusterIpObjects({ logger, clock }: { logger: Logger; cloc
   };
 
   return {
+    // Before the server follows anything it writes no service but its own, whose address has one owner.
+    claim: async (address, owner) => (create === undefined ? true : await create(address, referenceTo(owner))),
+    unclaim: (address, owner) => {
+      if (owners.has(address)) return;
+      gaveUp.set(address, referenceTo(owner));
+      void enqueue(address);
+    },
     withStrategies: (strategyOf) => {
       let before: Strategy | undefined;
       let settled: Strategy = {};
@@ -137,7 +176,11 @@ export function createClusterIpObjects({ logger, clock }: { logger: Logger; cloc
         const gone = (was === undefined ? [] : addressesOfService(was)).filter((address) => !now.has(address));
         const isSame = was !== undefined && gone.length === 0 && addressesOfService(was).length === now.size;
         if (isSame) return;
-        for (const address of gone) owners.delete(address);
+        for (const address of gone) {
+          const owner = owners.get(address);
+          if (owner !== undefined) gaveUp.set(address, owner);
+          owners.delete(address);
+        }
         if (is !== undefined) own(is);
         for (const address of [...gone, ...now]) void enqueue(address);
       });

@@ -2,7 +2,14 @@
 import type { Logger } from 'pino';
 import type { Registry as MetricsRegistry } from 'prom-client';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { clusterrolebindings, clusterroles, pods, rolebindings, roles } from '#kube/api/generated/resources.ts';
+import {
+  clusterrolebindings,
+  clusterroles,
+  pods,
+  rolebindings,
+  roles,
+  services,
+} from '#kube/api/generated/resources.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
 import { metricsGroup, metricsVersion } from '../addons/resource-metrics/metrics-objects.ts';
@@ -28,6 +35,7 @@ import { ensureBootstrapStatuses } from '../bootstrap/bootstrap-statuses.ts';
 import { ensureKubernetesService } from '../bootstrap/kubernetes-service.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import type { ClusterPki } from '../pki/cluster-pki.ts';
+import { createPortClaims, sweepPortClaims } from '../registry/allocation/service-claims.ts';
 import { createCustomKinds } from '../registry/custom/custom-kinds.ts';
 import type { PrinterFor } from '../registry/kind-rules.ts';
 import type { KindRules, Registry } from '../registry/registry.ts';
@@ -82,6 +90,9 @@ const serviceCheckMs = 10_000;
 /** As often as the reference looks after APIs that other servers serve. */
 const aggregationCheckMs = 30_000;
 
+/** Claims to node ports that nobody uses are looked for so often, where several servers share a store. */
+const portSweepMs = 600_000;
+
 const serverUser = { username: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
 
 /** Tells the graph of every pod, those stored already first. */
@@ -99,16 +110,26 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const { config, backend, pki, clock } = deps;
   const logger = deps.logger.child({ component: 'apiserver' });
   const stopping = new AbortController();
+  const clusterIps = createClusterIpObjects({ logger, clock });
+  const portClaims = {
+    backend,
+    clock,
+    failed: (error: unknown) => logger.warn({ err: error }, 'could not give back the claim to a node port'),
+  };
   const open = await createRegistry({
     backend,
     rules: deps.rules,
-    serviceCidr: config.serviceCidr,
+    serviceCidrs: config.serviceCidrs,
     nodePorts: config.nodePorts,
+    claims: {
+      claimAddress: clusterIps.claim,
+      unclaimAddress: clusterIps.unclaim,
+      ...createPortClaims(portClaims),
+    },
     logger,
   });
   const { parts: builtIn } = open;
   const kinds = createCustomKinds();
-  const clusterIps = createClusterIpObjects({ logger, clock });
   const parts = {
     ...builtIn,
     rules: kinds.withRules(withConfigurationRules(builtIn.rules)),
@@ -187,7 +208,14 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
     own: new Map([[`${metricsGroup}/${metricsVersion}`, [...metricsResources]]]),
   });
   const { kubeletClient: client } = pki;
-  const metricsApi = createMetricsApi({ registry, client, agentCaPem: deps.agentCaPem, clock, logger });
+  const metricsApi = createMetricsApi({
+    registry,
+    client,
+    agentCaPem: deps.agentCaPem,
+    intervalMs: config.controllers.metricResolutionMs,
+    clock,
+    logger,
+  });
   const proxies = createProxyHandlers({ client, caPem: deps.agentCaPem }, Math.random);
   const handlerDeps: RequestHandlerDeps = {
     api,
@@ -220,7 +248,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
   const advertised = { serviceIp: open.addresses.nth(1), address: config.advertiseAddress, port: config.securePort };
   const bootstrap = async (port: number): Promise<void> => {
     const options = {
-      serviceCidr: config.serviceCidr,
+      serviceCidrs: config.serviceCidrs,
       clientCaPem: pki.ca.certPem,
       localVolumes: config.localVolumeDir !== undefined,
     };
@@ -272,6 +300,10 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
           },
         },
       ];
+      if (backend.isShared) {
+        const run = () => sweepPortClaims(portClaims, parts.objects.list(services));
+        jobs.push({ name: 'claims to node ports', intervalMs: portSweepMs, run });
+      }
       const maintenance = Promise.all([
         ...jobs.map((job) => runPeriodically(job, { clock, logger }, stopping.signal)),
         metricsApi.run(stopping.signal),

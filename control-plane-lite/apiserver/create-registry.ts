@@ -6,6 +6,7 @@ import { AddressPool } from '../registry/allocation/address-pool.ts';
 import { followServiceRanges } from '../registry/allocation/follow-service-ranges.ts';
 import { PortPool } from '../registry/allocation/port-pool.ts';
 import { createServiceAllocator } from '../registry/allocation/service-allocator.ts';
+import type { ServiceClaims } from '../registry/allocation/service-claims.ts';
 import { createFieldManagement } from '../registry/managed-fields/field-management.ts';
 import { createObjectReader, parseEntry } from '../registry/object-reader.ts';
 import type { KindRules, Registry } from '../registry/registry.ts';
@@ -20,14 +21,18 @@ import { followBackend, WatchCache } from '../storage/cache/watch-cache.ts';
 export interface RegistryOptions {
   backend: Backend;
   rules: KindRules;
-  serviceCidr: string;
+  /** One for each address family, the default one first. */
+  serviceCidrs: readonly [string, ...string[]];
   nodePorts: { first: number; last: number };
+  /** Asked where other servers write to the store. */
+  claims: ServiceClaims;
   logger: Logger;
 }
 
 export interface OpenRegistry {
   /** Everything but admission, whose plugins need the rest. */
   parts: Omit<Registry, 'admission'>;
+  /** Of the default family. */
   addresses: AddressPool;
   /** Stops following the store. */
   close(): void;
@@ -47,16 +52,25 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
     [...readers].map(([prefix, read]) => ({ prefix, read })),
   );
   const objects = createObjectReader(cache, table);
-  const addresses = new AddressPool(options.serviceCidr);
-  const allocator = createServiceAllocator(addresses, new PortPool(options.nodePorts.first, options.nodePorts.last));
+  const [first, ...more] = options.serviceCidrs;
+  const primary = new AddressPool(first);
+  const addresses = [primary, ...more.map((cidr) => new AddressPool(cidr))] as const;
+  const ports = new PortPool(options.nodePorts.first, options.nodePorts.last);
+  const claims = backend.isShared ? options.claims : undefined;
+  const allocator = createServiceAllocator({ addresses, ports, claims });
   const servicePrefix = table.get(services).storagePrefix;
-  const specOf = (entry: StoredEntry | undefined) =>
-    entry === undefined ? undefined : (parseEntry(entry) as unknown as Service).spec;
-  cache.onChange(servicePrefix, ({ type, entry, previous }) =>
-    allocator.observe(specOf(previous), type === 'put' ? specOf(entry) : undefined),
-  );
+  const serviceOf = (entry: StoredEntry) => parseEntry(entry) as unknown as Service;
+  const ownerOf = ({ metadata: { namespace = '', name, uid = '' } }: Service) => ({ namespace, name, uid });
+  cache.onChange(servicePrefix, ({ type, entry, previous }) => {
+    const service = serviceOf(entry);
+    const before = previous === undefined ? undefined : serviceOf(previous).spec;
+    allocator.observe(before, type === 'put' ? service.spec : undefined, ownerOf(service));
+  });
   const close = await followBackend(backend, cache);
-  for (const entry of cache.resource(servicePrefix).walk()) allocator.observe(undefined, specOf(entry));
+  for (const entry of cache.resource(servicePrefix).walk()) {
+    const service = serviceOf(entry);
+    allocator.observe(undefined, service.spec, ownerOf(service));
+  }
   followServiceRanges(addresses, {
     objects,
     onChange: (resource, listener) => cache.onChange(table.get(resource).storagePrefix, listener),
@@ -74,5 +88,5 @@ export async function createRegistry(options: RegistryOptions): Promise<OpenRegi
     readAttributes: ({ storagePrefix }, object) =>
       cache.resource(storagePrefix).read(object as unknown as Record<string, unknown>),
   };
-  return { parts, addresses, close };
+  return { parts, addresses: primary, close };
 }

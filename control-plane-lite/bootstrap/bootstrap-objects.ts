@@ -2,18 +2,21 @@
 // Ensured at every start; what is there is kept.
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
+import type { ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { isAlreadyExists } from '#kube/errors/status-error.ts';
 import { localStorageClass } from '../addons/local-volumes/storage-class.ts';
 import { objectKeyIn } from '../registry/object-reader.ts';
 import { cacheOf, type Registry } from '../registry/registry.ts';
 import type { RequestContext } from '../registry/request-context.ts';
+import type { ServedResource } from '../registry/resource-table.ts';
 import { createObject } from '../registry/verbs/create.ts';
+import { updateObject } from '../registry/verbs/update.ts';
 import { nodeNetworkRole } from './node-network-role.ts';
 import { reconcileRole } from './reconcile-role.ts';
 
 export interface BootstrapOptions {
-  serviceCidr: string;
+  serviceCidrs: readonly string[];
   clientCaPem: string;
   /** The cluster offers volumes on its nodes' own disks. */
   localVolumes?: boolean;
@@ -28,7 +31,7 @@ function serviceCidr(options: BootstrapOptions): KubeObject {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'ServiceCIDR',
     metadata: { name: 'kubernetes', finalizers: ['networking.k8s.io/service-cidr-finalizer'] },
-    spec: { cidrs: [options.serviceCidr] },
+    spec: { cidrs: [...options.serviceCidrs] },
   } as KubeObject;
 }
 
@@ -66,6 +69,23 @@ function metricsReaderRole(): KubeObject {
   } as KubeObject;
 }
 
+/** A cluster that gets a second address family has its own ranges in one object, as before. */
+async function addSecondRange(
+  registry: Registry,
+  served: ServedResource,
+  wanted: KubeObject,
+  present: KubeObject,
+  context: RequestContext,
+): Promise<void> {
+  if (served.resource.kind !== 'ServiceCIDR') return;
+  const { cidrs = [] } = (wanted as ServiceCIDR).spec ?? {};
+  const { cidrs: had = [] } = (present as ServiceCIDR).spec ?? {};
+  if (had.length !== 1 || cidrs.length !== 2 || had[0] !== cidrs[0]) return;
+  const change = (current: KubeObject) => ({ ...current, spec: { cidrs } }) as KubeObject;
+  const { name } = present.metadata;
+  await updateObject(registry, served, { namespace: '', name, subresource: '', change, isPatch: true }, context);
+}
+
 /** Creates what is missing and brings default roles up to date. Throws when the store refuses. */
 export async function ensureBootstrapObjects(
   registry: Registry,
@@ -79,7 +99,9 @@ export async function ensureBootstrapObjects(
     const { namespace = '', name } = object.metadata;
     const existing = cacheOf(registry, served).get(objectKeyIn(served.storagePrefix, namespace, name));
     if (existing !== undefined) {
-      await reconcileRole(registry, served, object, registry.parse(existing), context);
+      const present = registry.parse(existing);
+      await reconcileRole(registry, served, object, present, context);
+      await addSecondRange(registry, served, object, present, context);
       return;
     }
     try {

@@ -3,6 +3,7 @@ import type { KubeObject } from '#kube/api/resource.ts';
 import type { FieldError } from '#kube/errors/field-error.ts';
 import type { ObjectReader } from './object-reader.ts';
 import type { RequestContext } from './request-context.ts';
+import type { Steps } from './steps.ts';
 
 /** What strategies see of the request and the cluster. */
 export interface StrategyContext extends RequestContext {
@@ -25,7 +26,7 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   /** `subresource` is empty for the object itself. */
   prepareUpdate?(object: T, previous: T, context: StrategyContext, subresource: string): void;
   /** After validation and admission: takes what must be unique in the cluster. Dry runs take nothing. */
-  allocate?(object: T, previous: T | undefined, context: StrategyContext): { errors: FieldError[]; undo: Undo };
+  allocate?(object: T, previous: T | undefined, context: StrategyContext): Steps<{ errors: FieldError[]; undo: Undo }>;
   /** After the object is gone from the store. */
   released?(object: T): void;
   /** After a write: resolves when what the server keeps elsewhere about the object follows it. */

@@ -6,6 +6,7 @@ import type { StoreConfig } from '../config.ts';
 import type { Backend } from './backend.ts';
 import type { ValueSealer } from './encryption/value-sealer.ts';
 import type { EtcdClient } from './etcd/etcd-client.ts';
+import type { DecodeStored } from './etcd/stored-form.ts';
 
 async function readOptional(path: string | undefined, flag: string): Promise<string | undefined> {
   if (path === undefined) return undefined;
@@ -16,11 +17,15 @@ async function readOptional(path: string | undefined, flag: string): Promise<str
   }
 }
 
-/** Throws UsageError when the store cannot be used. Only the module of the wanted store is loaded. */
+/**
+ * Throws UsageError when the store cannot be used. `decode` reads objects in protobuf, as others may have written them.
+ * Only the module of the wanted store is loaded.
+ */
 export async function openStore(
   store: StoreConfig,
   dataDir: string,
   sealer: ValueSealer,
+  decode: DecodeStored,
   logger: Logger,
 ): Promise<Backend> {
   if (store.kind === 'embedded') {
@@ -29,7 +34,7 @@ export async function openStore(
   }
   const { openEtcdBackend } = await import('./etcd/etcd-backend.ts');
   try {
-    return await openEtcdBackend(await connectEtcd(store), logger, { sealer });
+    return await openEtcdBackend(await connectEtcd(store), logger, { sealer, decode });
   } catch (error) {
     if (error instanceof UsageError) throw error;
     const reason = error instanceof Error ? error.message : String(error);

@@ -1,50 +1,55 @@
-// Addresses of the service network that are in use. Automatic ones come from the upper band of a range, so that the
-// lower one stays free for those that users choose (KEP-3070).
+// Addresses of the service network that are in use, of one family. Automatic ones come from the upper band of a range,
+// so that the lower one stays free for those that users choose (KEP-3070).
 import { randomInt } from 'node:crypto';
+import {
+  addressToNumber,
+  bitsOf,
+  familyOf,
+  type IpFamily,
+  numberToAddress,
+  parseNetwork,
+} from '#kube/api/ip-address.ts';
 
 const minReserved = 16;
 const maxReserved = 256;
-
-function toNumber(address: string): number | undefined {
-  const parts = address.split('.');
-  if (parts.length !== 4 || !parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256)) return undefined;
-  return parts.reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-const toAddress = (value: number): string => [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
+/** Of a larger network only so many addresses are handed out. */
+const maxCount = 2 ** 40;
 
 export type AddressRefusal = 'outside' | 'taken';
 
 interface Range {
-  cidr: string;
-  first: number;
+  first: bigint;
   count: number;
 }
 
-function parseRange(cidr: string): Range | undefined {
-  const [address = '', bits = ''] = cidr.split('/');
-  const base = toNumber(address);
-  const length = Number(bits);
-  if (base === undefined || !/^\d+$/.test(bits) || length < 8 || length > 30) return undefined;
-  const size = 2 ** (32 - length);
-  return { cidr, first: Math.floor(base / size) * size + 1, count: size - 2 };
+/** The usable addresses: the first is the network's, and the last of IPv4 is for broadcasts. */
+function parseRange(cidr: string, family: IpFamily): Range | undefined {
+  const network = parseNetwork(cidr);
+  if (network?.family !== family) return undefined;
+  const size = 2 ** (bitsOf(family) - network.prefix);
+  const count = Math.min(size - (family === 4 ? 2 : 1), maxCount);
+  return count < 1 ? undefined : { first: network.base + 1n, count };
 }
 
-const isWithin = ({ first, count }: Range, value: number): boolean => value >= first && value < first + count;
+const isWithin = ({ first, count }: Range, value: bigint): boolean => value >= first && value < first + BigInt(count);
 
-/** IPv4 networks in CIDR form, first of all the one that a cluster begins with. Throws when that is none. */
+/** Networks of one family in CIDR form, first of all the one that a cluster begins with. */
 export class AddressPool {
+  readonly family: IpFamily;
   readonly cidr: string;
   readonly #primary: Range;
   #ranges: readonly Range[];
-  readonly #taken = new Set<number>();
-  readonly #reserved = new Set<number>();
+  readonly #taken = new Set<bigint>();
+  readonly #reserved = new Set<bigint>();
 
+  /** Throws RangeError for what is no network, or one of fewer than 14 addresses. */
   constructor(cidr: string) {
-    const primary = parseRange(cidr);
-    if (primary === undefined || primary.count < 14) {
-      throw new Error(`${cidr} is not an IPv4 network with a prefix of 8 to 28 bits`);
+    const family = familyOf(cidr.split('/')[0] ?? '');
+    const primary = family === undefined ? undefined : parseRange(cidr, family);
+    if (family === undefined || primary === undefined || primary.count < 14) {
+      throw new RangeError(`${cidr} is not a network of at least 14 addresses`);
     }
+    this.family = family;
     this.cidr = cidr;
     this.#primary = primary;
     this.#ranges = [primary];
@@ -52,17 +57,17 @@ export class AddressPool {
 
   /** The n-th address of the first network, counted from 1. */
   nth(n: number): string {
-    return toAddress(this.#primary.first + n - 1);
+    return this.#format(this.#primary.first + BigInt(n - 1));
   }
 
-  /** From now on addresses come from these networks, in this order; those of IPv6 and too small ones are left out. */
+  /** From now on addresses come from these networks, in this order; those of the other family are left out. */
   setRanges(cidrs: readonly string[]): void {
-    this.#ranges = cidrs.flatMap((cidr) => parseRange(cidr) ?? []);
+    this.#ranges = cidrs.flatMap((cidr) => parseRange(cidr, this.family) ?? []);
   }
 
   /** Takes one address. Returns why not, or undefined. */
   take(address: string): AddressRefusal | undefined {
-    const value = toNumber(address);
+    const value = this.#parse(address);
     if (value === undefined || !this.#ranges.some((range) => isWithin(range, value))) return 'outside';
     if (this.#isUsed(value)) return 'taken';
     this.#taken.add(value);
@@ -71,7 +76,7 @@ export class AddressPool {
 
   /** Notes that a service has the address, from whatever range. */
   hold(address: string): void {
-    const value = toNumber(address);
+    const value = this.#parse(address);
     if (value !== undefined) this.#taken.add(value);
   }
 
@@ -87,18 +92,18 @@ export class AddressPool {
   }
 
   release(address: string): void {
-    const value = toNumber(address);
+    const value = this.#parse(address);
     if (value !== undefined) this.#taken.delete(value);
   }
 
   /** Keeps an address from services: somebody else has it. */
   reserve(address: string): void {
-    const value = toNumber(address);
+    const value = this.#parse(address);
     if (value !== undefined) this.#reserved.add(value);
   }
 
   unreserve(address: string): void {
-    const value = toNumber(address);
+    const value = this.#parse(address);
     if (value !== undefined) this.#reserved.delete(value);
   }
 
@@ -106,7 +111,15 @@ export class AddressPool {
     return this.#taken.size;
   }
 
-  #isUsed(value: number): boolean {
+  #parse(address: string): bigint | undefined {
+    return familyOf(address) === this.family ? addressToNumber(address) : undefined;
+  }
+
+  #format(value: bigint): string {
+    return numberToAddress(value, this.family);
+  }
+
+  #isUsed(value: bigint): boolean {
     return this.#taken.has(value) || this.#reserved.has(value);
   }
 
@@ -115,10 +128,10 @@ export class AddressPool {
     if (span <= 0) return undefined;
     const offset = randomInt(span);
     for (let step = 0; step < span; step += 1) {
-      const value = range.first + from + ((offset + step) % span);
+      const value = range.first + BigInt(from + ((offset + step) % span));
       if (this.#isUsed(value)) continue;
       this.#taken.add(value);
-      return toAddress(value);
+      return this.#format(value);
     }
     return undefined;
   }

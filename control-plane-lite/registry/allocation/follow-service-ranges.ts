@@ -1,4 +1,4 @@
-// Lets the pool of cluster IPs follow ServiceCIDR objects, and IPAddress objects that are not of services.
+// Lets the pools of cluster IPs follow ServiceCIDR objects, and IPAddress objects that are not of services.
 import type { IPAddress, ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
 import { ipaddresses, servicecidrs } from '#kube/api/generated/resources.ts';
 import type { Resource } from '#kube/api/resource.ts';
@@ -14,9 +14,13 @@ export interface ServiceRangeSource {
 }
 
 /** Follows what is stored already, and every change from now on. */
-export function followServiceRanges(pool: AddressPool, { objects, onChange }: ServiceRangeSource): void {
+export function followServiceRanges(pools: readonly AddressPool[], { objects, onChange }: ServiceRangeSource): void {
   const cidrs = new Map(objects.list(servicecidrs).map((cidr) => [cidr.metadata.name, cidr]));
-  const setRanges = (): void => pool.setRanges(selectRanges(pool.cidr, [...cidrs.values()]));
+  const own = pools.map(({ cidr }) => cidr);
+  const setRanges = (): void => {
+    const ranges = selectRanges(own, [...cidrs.values()]);
+    for (const pool of pools) pool.setRanges(ranges);
+  };
   onChange(servicecidrs, ({ type, entry }) => {
     const cidr = parseEntry(entry) as ServiceCIDR;
     if (type === 'put') cidrs.set(cidr.metadata.name, cidr);
@@ -25,8 +29,11 @@ export function followServiceRanges(pool: AddressPool, { objects, onChange }: Se
   });
   setRanges();
   const note = (isThere: boolean, address: IPAddress): void => {
-    if (isThere && !isOfAllocator(address)) pool.reserve(address.metadata.name);
-    else pool.unreserve(address.metadata.name);
+    const isForeign = isThere && !isOfAllocator(address);
+    for (const pool of pools) {
+      if (isForeign) pool.reserve(address.metadata.name);
+      else pool.unreserve(address.metadata.name);
+    }
   };
   onChange(ipaddresses, ({ type, entry }) => note(type === 'put', parseEntry(entry) as IPAddress));
   for (const address of objects.list(ipaddresses)) note(true, address);

@@ -2,10 +2,13 @@
 // again when the service that had it is durably gone.
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import { type FieldError, invalidField } from '#kube/errors/field-error.ts';
-import { failure } from '#kube/errors/status-error.ts';
+import { failure, type StatusError } from '#kube/errors/status-error.ts';
+import type { Steps } from '../steps.ts';
 import type { Undo } from '../strategy.ts';
 import type { AddressPool } from './address-pool.ts';
 import type { PortPool } from './port-pool.ts';
+import type { ServiceClaims, ServiceOwner } from './service-claims.ts';
+import { type ClusterFamilies, type FamilyName, familyNameOf } from './service-families.ts';
 
 type ServiceSpec = NonNullable<Service['spec']>;
 
@@ -28,100 +31,214 @@ export const wantsNodePorts = (spec: ServiceSpec): boolean =>
 export const wantsHealthPort = (spec: ServiceSpec): boolean =>
   spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local';
 
-export interface ServiceAllocator {
-  /** Takes what `spec` needs beyond what `previous` has, and writes it into `spec`. */
-  allocate(spec: ServiceSpec, previous: ServiceSpec | undefined): { errors: FieldError[]; undo: Undo };
-  /** Follows the store: `before` is replaced by `after`; either may be absent. */
-  observe(before: ServiceSpec | undefined, after: ServiceSpec | undefined): void;
+/** What must be unique in the cluster, and how to give it back when the write fails. */
+export interface Allocation {
+  errors: FieldError[];
+  undo: Undo;
 }
 
-export function createServiceAllocator(addresses: AddressPool, ports: PortPool): ServiceAllocator {
-  const takeAddresses = (spec: ServiceSpec, had: Set<string>, undos: Undo[]): FieldError[] => {
+export interface ServiceAllocator {
+  /** The families of the service network. */
+  readonly families: ClusterFamilies;
+  /** Takes what `spec` needs beyond what `previous` has, and writes it into `spec`. */
+  allocate(
+    spec: ServiceSpec,
+    previous: ServiceSpec | undefined,
+    owner: ServiceOwner,
+    options?: { dryRun?: boolean },
+  ): Steps<Allocation>;
+  /** Follows the store: `before` is replaced by `after`; either may be absent. */
+  observe(before: ServiceSpec | undefined, after: ServiceSpec | undefined, owner: ServiceOwner): void;
+}
+
+export interface ServicePools {
+  /** One for each family, the default one first. */
+  addresses: readonly [AddressPool, ...AddressPool[]];
+  ports: PortPool;
+  /** Absent where no other server writes to the store. */
+  claims?: ServiceClaims | undefined;
+}
+
+/** Others may be faster so many times in a row. */
+const maxClaims = 100;
+
+const nameOf = ({ family }: AddressPool): FamilyName => (family === 4 ? 'IPv4' : 'IPv6');
+
+function internalError(what: string): StatusError {
+  return failure(500, 'InternalError', `Internal error occurred: failed to allocate a ${what}: range is full`);
+}
+
+/** One allocation: what was taken so far, for whom, and whether other servers have to agree. */
+interface Taking {
+  owner: ServiceOwner;
+  claims: ServiceClaims | undefined;
+  undos: Undo[];
+}
+
+/** Waits for the store to say whether the owner has it. */
+function* settleClaim(claim: (() => Promise<boolean>) | undefined): Steps<boolean> {
+  if (claim === undefined) return true;
+  let isOwn = false;
+  yield async () => {
+    isOwn = await claim();
+  };
+  return isOwn;
+}
+
+/** Takes values until one is nobody else's. */
+function* takeUnclaimed<T>(
+  takeAny: () => T | undefined,
+  release: (value: T) => void,
+  claim: ((value: T) => Promise<boolean>) | undefined,
+): Steps<T | undefined> {
+  const lost: T[] = [];
+  try {
+    for (let tried = 0; tried < maxClaims; tried += 1) {
+      const value = takeAny();
+      if (value === undefined) return undefined;
+      let isOwn = false;
+      try {
+        isOwn = yield* settleClaim(claim && (() => claim(value)));
+      } finally {
+        if (!isOwn) lost.push(value);
+      }
+      if (isOwn) return value;
+    }
+    return undefined;
+  } finally {
+    for (const value of lost) release(value);
+  }
+}
+
+export function createServiceAllocator({ addresses, ports, claims }: ServicePools): ServiceAllocator {
+  const [first, ...more] = addresses;
+  const families: ClusterFamilies = [nameOf(first), ...more.map(nameOf)];
+  const poolOf = (family: string | undefined): AddressPool | undefined =>
+    addresses.find((pool) => nameOf(pool) === family);
+
+  function* takeAddress(address: string, pool: AddressPool, taking: Taking): Steps<string | undefined> {
+    const refusal = pool.take(address);
+    if (refusal === 'outside') return 'the provided network does not match the current range';
+    if (refusal === 'taken') return 'provided IP is already allocated';
+    const { claims: shared, owner, undos } = taking;
+    undos.push(() => pool.release(address));
+    const isOwn = yield* settleClaim(shared && (() => shared.claimAddress(address, owner)));
+    if (!isOwn) return 'provided IP is already allocated';
+    undos.push(() => shared?.unclaimAddress(address, owner));
+    return undefined;
+  }
+
+  function* takeAnyAddress(pool: AddressPool, { claims: shared, owner, undos }: Taking): Steps<string> {
+    const address = yield* takeUnclaimed(
+      () => pool.takeAny(),
+      (lost) => pool.release(lost),
+      shared && ((found) => shared.claimAddress(found, owner)),
+    );
+    if (address === undefined) throw internalError('serviceIP');
+    undos.push(() => pool.release(address));
+    undos.push(() => shared?.unclaimAddress(address, owner));
+    return address;
+  }
+
+  function* takeAddresses(spec: ServiceSpec, had: Set<string>, taking: Taking): Steps<FieldError[]> {
     const errors: FieldError[] = [];
     if (spec.type === 'ExternalName' || spec.clusterIP === 'None') return errors;
-    if (addressesOf(spec).length === 0) {
-      const address = addresses.takeAny();
-      if (address === undefined)
-        throw failure(500, 'InternalError', 'Internal error occurred: failed to allocate a serviceIP: range is full');
-      undos.push(() => addresses.release(address));
-      spec.clusterIP = address;
-      spec.clusterIPs = [address];
-      return errors;
-    }
-    for (const address of addressesOf(spec)) {
-      if (had.has(address)) continue;
-      const refusal = addresses.take(address);
-      if (refusal === undefined) {
-        undos.push(() => addresses.release(address));
+    const all = addressesOf(spec);
+    const wanted = (spec.ipFamilies ?? []).length > 0 ? (spec.ipFamilies ?? []) : [families[0]];
+    for (const [index, family] of wanted.entries()) {
+      const given = all[index];
+      const pool = poolOf(given === undefined ? family : familyNameOf(given));
+      if (given === undefined) {
+        if (pool !== undefined) all.push(yield* takeAnyAddress(pool, taking));
         continue;
       }
+      if (had.has(given)) continue;
       const why =
-        refusal === 'taken'
-          ? 'provided IP is already allocated'
-          : 'the provided network does not match the current range';
-      errors.push(invalidField('spec.clusterIPs', addressesOf(spec), `failed to allocate IP ${address}: ${why}`));
+        pool === undefined
+          ? 'the provided network does not match the current range'
+          : yield* takeAddress(given, pool, taking);
+      if (why !== undefined) {
+        errors.push(invalidField('spec.clusterIPs', addressesOf(spec), `failed to allocate IP ${given}: ${why}`));
+      }
     }
+    if (errors.length > 0 || all.length === 0) return errors;
+    spec.clusterIP = all[0];
+    spec.clusterIPs = all;
     return errors;
-  };
+  }
 
-  const takePort = (port: number, field: string, undos: Undo[]): FieldError | undefined => {
-    const refusal = ports.take(port);
+  function* takePort(
+    port: number,
+    field: string,
+    { claims: shared, owner, undos }: Taking,
+  ): Steps<FieldError | undefined> {
+    let refusal = ports.take(port);
     if (refusal === undefined) {
       undos.push(() => ports.release(port));
-      return undefined;
+      if (yield* settleClaim(shared && (() => shared.claimPort(port, owner)))) {
+        undos.push(() => shared?.unclaimPort(port, owner));
+        return undefined;
+      }
+      refusal = 'taken';
     }
     const range = `The range of valid ports is ${ports.first}-${ports.last}`;
     const why =
       refusal === 'taken' ? 'provided port is already allocated' : `provided port is not in the valid range. ${range}`;
     return invalidField(field, port, why);
-  };
+  }
 
-  const takeAnyPort = (undos: Undo[]): number => {
-    const port = ports.takeAny();
-    if (port === undefined)
-      throw failure(500, 'InternalError', 'Internal error occurred: failed to allocate a nodePort: range is full');
+  function* takeAnyPort({ claims: shared, owner, undos }: Taking): Steps<number> {
+    const port = yield* takeUnclaimed(
+      () => ports.takeAny(),
+      (lost) => ports.release(lost),
+      shared && ((found) => shared.claimPort(found, owner)),
+    );
+    if (port === undefined) throw internalError('nodePort');
     undos.push(() => ports.release(port));
+    undos.push(() => shared?.unclaimPort(port, owner));
     return port;
-  };
+  }
 
-  const takePorts = (spec: ServiceSpec, had: Set<number>, undos: Undo[]): FieldError[] => {
+  function* takePorts(spec: ServiceSpec, had: Set<number>, taking: Taking): Steps<FieldError[]> {
     const errors: FieldError[] = [];
     const own = new Set(had);
     for (const [index, port] of (spec.ports ?? []).entries()) {
       const wanted = port.nodePort ?? 0;
       if (wanted > 0 && !own.has(wanted)) {
-        const error = takePort(wanted, `spec.ports[${index}].nodePort`, undos);
+        const error = yield* takePort(wanted, `spec.ports[${index}].nodePort`, taking);
         if (error !== undefined) errors.push(error);
         own.add(wanted);
       } else if (wanted === 0 && wantsNodePorts(spec)) {
         const sibling = (spec.ports ?? []).find(
           (other) => other.port === port.port && other.protocol !== port.protocol && (other.nodePort ?? 0) > 0,
         );
-        port.nodePort = sibling?.nodePort ?? takeAnyPort(undos);
+        port.nodePort = sibling?.nodePort ?? (yield* takeAnyPort(taking));
         own.add(port.nodePort);
       }
     }
     if (wantsHealthPort(spec)) {
       const wanted = spec.healthCheckNodePort ?? 0;
-      if (wanted === 0) spec.healthCheckNodePort = takeAnyPort(undos);
+      if (wanted === 0) spec.healthCheckNodePort = yield* takeAnyPort(taking);
       else if (!own.has(wanted)) {
-        const error = takePort(wanted, 'spec.healthCheckNodePort', undos);
+        const error = yield* takePort(wanted, 'spec.healthCheckNodePort', taking);
         if (error !== undefined) errors.push(error);
       }
     }
     return errors;
-  };
+  }
 
   return {
-    allocate: (spec, previous) => {
+    families,
+    *allocate(spec, previous, owner, { dryRun = false } = {}) {
       const undos: Undo[] = [];
+      const taking = { owner, claims: dryRun ? undefined : claims, undos };
       const undo = () => {
         for (const each of undos) each();
       };
       try {
         const errors = [
-          ...takeAddresses(spec, new Set(previous === undefined ? [] : addressesOf(previous)), undos),
-          ...takePorts(spec, new Set(previous === undefined ? [] : nodePortsOf(previous)), undos),
+          ...(yield* takeAddresses(spec, new Set(previous === undefined ? [] : addressesOf(previous)), taking)),
+          ...(yield* takePorts(spec, new Set(previous === undefined ? [] : nodePortsOf(previous)), taking)),
         ];
         return { errors, undo };
       } catch (error) {
@@ -129,16 +246,18 @@ export function createServiceAllocator(addresses: AddressPool, ports: PortPool):
         throw error;
       }
     },
-    observe: (before, after) => {
+    observe: (before, after, owner) => {
       const addressesNow = new Set(after === undefined ? [] : addressesOf(after));
       const portsNow = new Set(after === undefined ? [] : nodePortsOf(after));
       for (const address of before === undefined ? [] : addressesOf(before)) {
-        if (!addressesNow.has(address)) addresses.release(address);
+        if (!addressesNow.has(address)) for (const pool of addresses) pool.release(address);
       }
       for (const port of before === undefined ? [] : nodePortsOf(before)) {
-        if (!portsNow.has(port)) ports.release(port);
+        if (portsNow.has(port)) continue;
+        ports.release(port);
+        claims?.unclaimPort(port, owner);
       }
-      for (const address of addressesNow) addresses.hold(address);
+      for (const address of addressesNow) for (const pool of addresses) pool.hold(address);
       for (const port of portsNow) ports.take(port);
     },
   };

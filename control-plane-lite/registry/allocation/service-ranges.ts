@@ -1,6 +1,7 @@
 // What ServiceCIDR and IPAddress objects say about the service network. Pure. (Kubernetes: KEP-1880)
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import type { IPAddress, ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
+import { networkContains, parseNetwork } from '#kube/api/ip-address.ts';
 
 const managedByLabel = 'ipaddress.kubernetes.io/managed-by';
 const familyLabel = 'ipaddress.kubernetes.io/ip-family';
@@ -23,24 +24,19 @@ export function isReadyRange({ metadata, status }: ServiceCIDR): boolean {
   return ready === undefined || ready.status === 'True';
 }
 
-/** The networks that addresses come from: the server's own first, unless its object is being deleted. */
-export function selectRanges(primary: string, cidrs: readonly ServiceCIDR[]): string[] {
+/** The networks that addresses come from: the server's own first, unless their object is being deleted. */
+export function selectRanges(own: readonly string[], cidrs: readonly ServiceCIDR[]): string[] {
   const ready = cidrs.filter(isReadyRange).flatMap(({ spec }) => spec.cidrs ?? []);
-  const isEnding = cidrs.some(
-    ({ metadata, spec }) => metadata.deletionTimestamp !== undefined && (spec.cidrs ?? []).includes(primary),
-  );
-  return [...new Set([...(isEnding ? [] : [primary]), ...ready])];
+  const isEnding = (range: string) =>
+    cidrs.some(({ metadata, spec }) => metadata.deletionTimestamp !== undefined && (spec.cidrs ?? []).includes(range));
+  return [...new Set([...own.filter((range) => !isEnding(range)), ...ready])];
 }
 
 /** Whether the address, or the whole of the other range, lies in the range. */
 export function rangeContains(cidr: string, other: string): boolean {
-  const [base = '', length = ''] = cidr.split('/');
-  const [address = '', otherLength = '128'] = other.split('/');
-  if (isIP(base) !== isIP(address) || isIP(base) === 0 || Number(otherLength) < Number(length)) return false;
-  const family = isIP(base) === 6 ? 'ipv6' : 'ipv4';
-  const list = new BlockList();
-  list.addSubnet(base, Number(length), family);
-  return list.check(address, family);
+  const outer = parseNetwork(cidr);
+  const inner = parseNetwork(other.includes('/') ? other : `${other}/${isIP(other) === 6 ? 128 : 32}`);
+  return outer !== undefined && inner !== undefined && networkContains(outer, inner);
 }
 
 const rangesOf = ({ spec }: ServiceCIDR): string[] => spec.cidrs ?? [];

@@ -1,26 +1,21 @@
-// Services: address families, what an update keeps of the allocated values, and the allocation itself.
+// Services: what an update keeps of the allocated values, and the allocation itself.
 import { isDeepStrictEqual } from 'node:util';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
+import { invalidObject } from '#kube/errors/field-error.ts';
 import type { ServiceAllocator } from '../allocation/service-allocator.ts';
 import { wantsHealthPort, wantsNodePorts } from '../allocation/service-allocator.ts';
+import { type ClusterFamilies, fillFamilies } from '../allocation/service-families.ts';
 import type { Strategy } from '../strategy.ts';
 
 type ServiceObject = KubeObject & Service;
 type ServiceSpec = NonNullable<Service['spec']>;
 
-/** Single-stack IPv4, except for headless services without selector, which may describe both families. */
-function fillFamilies(spec: ServiceSpec): void {
-  if (spec.type === 'ExternalName') return;
-  const isBare = spec.clusterIP === 'None' && Object.keys(spec.selector ?? {}).length === 0;
-  if (isBare && spec.ipFamilyPolicy === undefined && (spec.ipFamilies ?? []).length === 0) {
-    spec.ipFamilyPolicy = 'RequireDualStack';
-  }
-  spec.ipFamilyPolicy ??= 'SingleStack';
-  if ((spec.ipFamilies ?? []).length === 0) spec.ipFamilies = ['IPv4'];
-  if (isBare && spec.ipFamilyPolicy !== 'SingleStack' && spec.ipFamilies?.length === 1) {
-    spec.ipFamilies = [...spec.ipFamilies, spec.ipFamilies[0] === 'IPv4' ? 'IPv6' : 'IPv4'];
-  }
+/** Throws StatusError for families that the cluster has not, or that do not fit the addresses. */
+function settleFamilies({ metadata, spec }: ServiceObject, before: ServiceSpec | undefined, of: ClusterFamilies): void {
+  if (spec === undefined) return;
+  const errors = fillFamilies(spec, before, of);
+  if (errors.length > 0) throw invalidObject('Service', '', metadata.name, errors);
 }
 
 function normaliseAddresses(spec: ServiceSpec): void {
@@ -92,10 +87,10 @@ function dropTypeDependent(spec: ServiceSpec, before: ServiceSpec): void {
 export function serviceStrategy(allocator: ServiceAllocator): Strategy<ServiceObject> {
   return {
     allowCreateOnUpdate: true,
-    prepareCreate: ({ spec }) => {
-      if (spec === undefined) return;
-      normaliseAddresses(spec);
-      fillFamilies(spec);
+    prepareCreate: (service) => {
+      if (service.spec === undefined) return;
+      normaliseAddresses(service.spec);
+      settleFamilies(service, undefined, allocator.families);
     },
     prepareUpdate: (service, previous, _context, subresource) => {
       const { spec } = service;
@@ -105,12 +100,13 @@ export function serviceStrategy(allocator: ServiceAllocator): Strategy<ServiceOb
       normaliseAddresses(spec);
       keepAllocated(spec, before);
       dropTypeDependent(spec, before);
-      fillFamilies(spec);
+      settleFamilies(service, before, allocator.families);
       if (spec.type !== 'LoadBalancer') service.status = { ...service.status, loadBalancer: {} };
     },
-    allocate: (service, previous) =>
-      service.spec === undefined
-        ? { errors: [], undo: () => undefined }
-        : allocator.allocate(service.spec, previous?.spec),
+    *allocate({ metadata, spec }, previous, { dryRun }) {
+      if (spec === undefined) return { errors: [], undo: () => undefined };
+      const owner = { namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid ?? '' };
+      return yield* allocator.allocate(spec, previous?.spec, owner, { dryRun });
+    },
   };
 }

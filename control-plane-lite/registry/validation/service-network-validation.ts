@@ -1,45 +1,17 @@
 // Rules of ServiceCIDR and IPAddress. (Kubernetes: pkg/apis/networking/validation)
 import { isIP } from 'node:net';
 import type { IPAddress, ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
+import { canonicalAddress, formatNetwork, parseNetwork } from '#kube/api/ip-address.ts';
 import { type FieldError, invalidField, requiredField } from '#kube/errors/field-error.ts';
-import { isCidr, unchanged } from './field-checks.ts';
+import { unchanged } from './field-checks.ts';
 
 const cidrText = 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)';
 
-/** An address as it is written everywhere: without leading zeros, IPv6 at its shortest. */
-function canonical(address: string): string {
-  return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
-}
-
-const familyOf = (cidr: string): number => isIP(cidr.split('/')[0] ?? '');
-
 function cidrErrors(field: string, cidr: string): FieldError[] {
-  if (!isCidr(cidr)) return [invalidField(field, cidr, cidrText)];
-  const [address = '', length = ''] = cidr.split('/');
-  const network = networkOf(address, Number(length));
-  const wanted = `${network}/${Number(length)}`;
+  const network = parseNetwork(cidr);
+  if (network === undefined) return [invalidField(field, cidr, cidrText)];
+  const wanted = formatNetwork(network);
   return wanted === cidr ? [] : [invalidField(field, cidr, `must be in canonical form (${JSON.stringify(wanted)})`)];
-}
-
-/** The address without the bits of a host. */
-function networkOf(address: string, length: number): string {
-  const isV4 = isIP(address) === 4;
-  const bits = isV4 ? 32n : 128n;
-  const hostBits = bits - BigInt(length);
-  const value = (toNumber(address) >> hostBits) << hostBits;
-  if (isV4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');
-  const groups = Array.from({ length: 8 }, (_, index) => ((value >> BigInt(112 - 16 * index)) & 0xffffn).toString(16));
-  return canonical(groups.join(':'));
-}
-
-function toNumber(address: string): bigint {
-  if (isIP(address) === 4) return address.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
-  const [head = '', tail] = canonical(address).split('::');
-  const words = (text: string | undefined) => (text ? text.split(':').map((word) => BigInt(`0x${word}`)) : []);
-  const before = words(head);
-  const after = words(tail);
-  const zeros = Array.from({ length: 8 - before.length - after.length }, () => 0n);
-  return [...before, ...zeros, ...after].reduce((sum, word) => sum * 65536n + word, 0n);
 }
 
 export function validateServiceCidr({ spec }: ServiceCIDR): FieldError[] {
@@ -48,7 +20,8 @@ export function validateServiceCidr({ spec }: ServiceCIDR): FieldError[] {
   if (cidrs.length > 2) {
     return [invalidField('spec', { cidrs }, 'may only hold up to 2 values')];
   }
-  if (cidrs.length === 2 && cidrs.every((cidr) => isCidr(cidr)) && new Set(cidrs.map(familyOf)).size !== 2) {
+  const families = cidrs.map((cidr) => parseNetwork(cidr)?.family);
+  if (cidrs.length === 2 && !families.includes(undefined) && new Set(families).size !== 2) {
     return [
       invalidField(
         'spec',
@@ -77,8 +50,9 @@ export function validateIpAddress({ metadata, spec }: IPAddress): FieldError[] {
   const { name } = metadata;
   if (isIP(name) === 0) {
     errors.push(invalidField('metadata.name', name, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'));
-  } else if (canonical(name) !== name) {
-    errors.push(invalidField('metadata.name', name, `must be in canonical form (${JSON.stringify(canonical(name))})`));
+  } else if (canonicalAddress(name) !== name) {
+    const wanted = JSON.stringify(canonicalAddress(name));
+    errors.push(invalidField('metadata.name', name, `must be in canonical form (${wanted})`));
   }
   const parent = spec?.parentRef;
   if (parent === undefined) return [...errors, requiredField('spec.parentRef')];

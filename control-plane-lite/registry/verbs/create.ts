@@ -51,7 +51,13 @@ export async function createObject(
   const key = objectKeyIn(served.storagePrefix, namespace, name);
   if (cacheOf(registry, served).get(key) !== undefined) throw alreadyExists(resource, name);
   const release = await finishSteps(registry.admission.validate(request));
-  const allocated = strategy.allocate?.(object, undefined, strategyContext);
+  const allocated =
+    strategy.allocate === undefined
+      ? undefined
+      : await finishSteps(strategy.allocate(object, undefined, strategyContext)).catch((error: unknown) => {
+          release();
+          throw error;
+        });
   const undo = () => {
     allocated?.undo();
     release();

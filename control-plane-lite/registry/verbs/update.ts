@@ -3,7 +3,7 @@
 // only if the object is still the same afterwards.
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '#kube/api/resource.ts';
-import { invalidObject } from '#kube/errors/field-error.ts';
+import { type FieldError, invalidObject } from '#kube/errors/field-error.ts';
 import type { StoredEntry } from '../../storage/backend.ts';
 import { countsGenerations, isNewGeneration } from '../generation.ts';
 import { carryOverMeta, checkNamespace } from '../object-meta.ts';
@@ -14,6 +14,7 @@ import type { ServedResource } from '../resource-table.ts';
 import { shownEntry, writeOf, writtenEntry } from '../shown-entries.ts';
 import { badRequest, conflict, modifiedConflict, notFound } from '../status-errors.ts';
 import { type PlannedWrite, type Steps, transactPlanned } from '../steps.ts';
+import type { Undo } from '../strategy.ts';
 import { isolateSubresource } from '../subresource-isolation.ts';
 import { validateMetaUpdate } from '../validate-meta.ts';
 
@@ -163,7 +164,13 @@ function* planUpdate(
   ];
   if (errors.length > 0) throw invalidObject(stored.kind, stored.group, name, errors);
   const release = yield* registry.admission.validate(admission);
-  const allocated = strategy.allocate?.(object, previous, strategyContext);
+  let allocated: { errors: FieldError[]; undo: Undo } | undefined;
+  try {
+    if (strategy.allocate !== undefined) allocated = yield* strategy.allocate(object, previous, strategyContext);
+  } catch (error) {
+    release();
+    throw error;
+  }
   const undo = () => {
     allocated?.undo();
     release();

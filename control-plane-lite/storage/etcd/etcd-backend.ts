@@ -1,6 +1,6 @@
 // The store on etcd: keys and values as a stock API server keeps them, so that either can take over from the other.
-// Writes are compare-and-swap; everything that happens comes back through one watch, which also is the only history
-// kept here. Older history is answered as compacted: clients list again.
+// Writes are compare-and-swap; everything that happens comes back through one watch, whose events are kept for a while.
+// Older history is asked of etcd, until it has compacted it.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import {
@@ -15,12 +15,18 @@ import {
   type Write,
 } from '../backend.ts';
 import { plainValues, type ValueSealer } from '../encryption/value-sealer.ts';
-import { withRevision } from '../object-bytes.ts';
+import { serialiseAround, withRevision } from '../object-bytes.ts';
 import type { EtcdClient, KeyValue, WatchedEvent } from './etcd-client.ts';
+import { fetchHistory } from './fetch-history.ts';
+import { type DecodeStored, readStored } from './stored-form.ts';
 
 /** Everything below it is followed. */
 const root = '/';
 const historyLimit = 20_000;
+/** Written where nothing has happened yet, so that a watch from the past comes to an end. */
+const markKey = '/registry/ranges/history-mark';
+/** Who is further behind lists again. */
+const maxFetched = 100_000;
 const reconnectMs = 500;
 const maxAttempts = 100;
 /** gRPC's OUT_OF_RANGE: etcd's answer for a revision that is compacted or has not happened. */
@@ -44,11 +50,13 @@ class EtcdBackend implements Backend {
   readonly #logger: Logger;
   readonly #prefix: string;
   readonly #sealer: ValueSealer;
+  readonly #decode: DecodeStored | undefined;
   readonly #listeners = new Set<StoreListener>();
   #history: StoreEvent[] = [];
   #historyFloor: number;
   #revision: number;
   #compactedRevision = 0;
+  #fetching: Promise<void> = Promise.resolve();
   #stopWatch: () => void = () => undefined;
   #waiters: { revision: number; resolve: () => void }[] = [];
   #isClosed = false;
@@ -58,12 +66,13 @@ class EtcdBackend implements Backend {
     client: EtcdClient,
     logger: Logger,
     revision: number,
-    { prefix = '', sealer = plainValues }: EtcdOptions,
+    { prefix = '', sealer = plainValues, decode }: EtcdOptions,
   ) {
     this.#client = client;
     this.#logger = logger;
     this.#prefix = prefix;
     this.#sealer = sealer;
+    this.#decode = decode;
     this.#revision = revision;
     this.#historyFloor = revision;
   }
@@ -120,9 +129,14 @@ class EtcdBackend implements Backend {
   }
 
   async history(afterRevision: number, prefix = ''): Promise<StoreEvent[]> {
+    if (afterRevision > this.#revision) throw new FutureRevisionError(afterRevision, this.#revision);
+    if (afterRevision >= this.#compactedRevision && afterRevision < this.#historyFloor) {
+      const fetched = this.#fetching.then(() => this.#reachBack(afterRevision));
+      this.#fetching = fetched.catch(() => undefined);
+      await fetched;
+    }
     const oldest = Math.max(this.#historyFloor, this.#compactedRevision);
     if (afterRevision < oldest) throw new CompactedError(afterRevision, oldest);
-    if (afterRevision > this.#revision) throw new FutureRevisionError(afterRevision, this.#revision);
     return this.#history.filter(({ revision, entry }) => revision > afterRevision && entry.key.startsWith(prefix));
   }
 
@@ -147,6 +161,26 @@ class EtcdBackend implements Backend {
     this.#isClosed = true;
     this.#stopWatch();
     this.#client.close();
+  }
+
+  /** Asks etcd for what happened before this store was opened, once for everybody who goes on from then. */
+  async #reachBack(afterRevision: number): Promise<void> {
+    const floor = this.#historyFloor;
+    if (afterRevision >= floor || afterRevision < this.#compactedRevision) return;
+    // What follows the floor is known already: its first event is where the past ends.
+    if (this.#history.length === 0) {
+      const mark = serialiseAround({ apiVersion: 'v1', kind: 'HistoryMark', metadata: {} });
+      await this.transact(markKey, () => ({ type: 'put', ...mark }));
+    }
+    const range = { key: Buffer.from(this.#prefix + root), rangeEnd: prefixEnd(this.#prefix + root) };
+    const past = await fetchHistory(this.#client, range, { afterRevision, until: floor, limit: maxFetched });
+    if (past.compactedRevision !== undefined) {
+      this.#compactedRevision = Math.max(this.#compactedRevision, past.compactedRevision);
+      return;
+    }
+    if (past.events === undefined || this.#historyFloor !== floor) return;
+    this.#history = [...past.events.flatMap((event) => this.#event(event) ?? []), ...this.#history];
+    this.#historyFloor = afterRevision;
   }
 
   /** Opens the watch; resolves when etcd has confirmed it. */
@@ -204,12 +238,13 @@ class EtcdBackend implements Backend {
 
   #entry({ key, modRevision, value: stored }: KeyValue): StoredEntry {
     const text = key.toString();
-    const { value, isStale } = this.#sealer.open(text, stored);
+    const opened = this.#sealer.open(text, stored);
+    const { value, isForeign } = readStored(opened.value, modRevision, this.#decode);
     return {
       key: text.slice(this.#prefix.length),
       revision: modRevision,
-      value: withRevision(value, modRevision),
-      ...(isStale ? { isStale } : {}),
+      value,
+      ...(opened.isStale || isForeign ? { isStale: true } : {}),
     };
   }
 
@@ -239,6 +274,8 @@ export interface EtcdOptions {
   prefix?: string;
   /** Values as they are where absent. */
   sealer?: ValueSealer;
+  /** Reads what a stock API server has written; absent: such values stay as they are. */
+  decode?: DecodeStored;
 }
 
 /** Connects to etcd and follows it. Throws when etcd does not answer. */

@@ -9,8 +9,8 @@ describe('flags of the control plane', () => {
   it('have the defaults of a single machine', () => {
     const config = parse('--advertise-address=192.0.2.2');
     assert.deepEqual(
-      [config.securePort, config.serviceCidr, config.clusterCidr, config.nodePorts, config.store],
-      [6443, '10.96.0.0/16', '10.244.0.0/16', { first: 30000, last: 32767 }, { kind: 'embedded' }],
+      [config.securePort, config.serviceCidrs, config.clusterCidr, config.nodePorts, config.store],
+      [6443, ['10.96.0.0/16'], '10.244.0.0/16', { first: 30000, last: 32767 }, { kind: 'embedded' }],
     );
   });
 

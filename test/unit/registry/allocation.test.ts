@@ -4,7 +4,10 @@ import { describe, it } from 'node:test';
 import type { IPAddress, ServiceCIDR } from '#kube/api/generated/networking-v1.ts';
 import { AddressPool } from '../../../control-plane-lite/registry/allocation/address-pool.ts';
 import { PortPool } from '../../../control-plane-lite/registry/allocation/port-pool.ts';
-import { createServiceAllocator } from '../../../control-plane-lite/registry/allocation/service-allocator.ts';
+import {
+  createServiceAllocator,
+  type ServiceAllocator,
+} from '../../../control-plane-lite/registry/allocation/service-allocator.ts';
 import {
   addressLabels,
   canRemoveRange,
@@ -22,7 +25,7 @@ describe('the pool of addresses', () => {
   it('counts addresses from the first usable one', () => {
     assert.equal(new AddressPool('10.96.0.0/16').nth(1), '10.96.0.1');
     assert.equal(new AddressPool('10.96.0.0/16').nth(10), '10.96.0.10');
-    assert.throws(() => new AddressPool('nonsense'), /not an IPv4 network/);
+    assert.throws(() => new AddressPool('nonsense'), /is not a network/);
   });
 
   it('hands out every address once and then none', () => {
@@ -61,9 +64,9 @@ describe('the ranges of the service network', () => {
       cidr('b', ['10.97.0.0/24']),
       cidr('c', ['10.98.0.0/24'], ending),
     ];
-    assert.deepEqual(selectRanges('10.96.0.0/16', all), ['10.96.0.0/16', '10.97.0.0/24']);
-    assert.deepEqual(selectRanges('10.96.0.0/16', []), ['10.96.0.0/16']);
-    assert.deepEqual(selectRanges('10.96.0.0/16', [cidr('kubernetes', ['10.96.0.0/16'], ending)]), []);
+    assert.deepEqual(selectRanges(['10.96.0.0/16'], all), ['10.96.0.0/16', '10.97.0.0/24']);
+    assert.deepEqual(selectRanges(['10.96.0.0/16'], []), ['10.96.0.0/16']);
+    assert.deepEqual(selectRanges(['10.96.0.0/16'], [cidr('kubernetes', ['10.96.0.0/16'], ending)]), []);
   });
 
   it('contain addresses and smaller ranges of their family', () => {
@@ -95,43 +98,53 @@ describe('the ranges of the service network', () => {
   });
 });
 
+const owner = { namespace: 'default', name: 'web', uid: 'u' };
+type Spec = Parameters<ServiceAllocator['allocate']>[0];
+
+/** Nobody else is asked: the steps end without waiting. */
+const allocateIn = (allocator: ServiceAllocator) => (spec: Spec) => {
+  const step = allocator.allocate(spec, undefined, owner).next();
+  assert.ok(step.done === true);
+  return step.value;
+};
+
 describe('the allocator of services', () => {
   const create = () => {
     const addresses = new AddressPool('10.96.0.0/24');
-    return { addresses, allocator: createServiceAllocator(addresses, new PortPool(30000, 30003)) };
+    const allocator = createServiceAllocator({ addresses: [addresses], ports: new PortPool(30000, 30003) });
+    return { addresses, allocator, allocate: allocateIn(allocator) };
   };
 
   it('gives back what it took when the write fails', () => {
-    const { addresses, allocator } = create();
-    const spec = { type: 'NodePort', ports: [port(80, 'TCP')] };
-    const { undo } = allocator.allocate(spec, undefined);
+    const { addresses, allocate } = create();
+    const { undo } = allocate({ type: 'NodePort', ports: [port(80, 'TCP')] });
     assert.equal(addresses.taken, 1);
     undo();
     assert.equal(addresses.taken, 0);
   });
 
   it('uses one node port for both protocols of a port', () => {
-    const { allocator } = create();
+    const { allocate } = create();
     const spec = { type: 'NodePort', ports: [port(53, 'TCP'), port(53, 'UDP')] };
-    allocator.allocate(spec, undefined);
+    allocate(spec);
     const [first, second] = spec.ports as { nodePort?: number }[];
     assert.equal(first?.nodePort, second?.nodePort);
   });
 
   it('frees the node ports that a stored service no longer has', () => {
-    const { allocator } = create();
+    const { allocator, allocate } = create();
     const before = { type: 'NodePort', clusterIP: '10.96.0.9', ports: [port(80, 'TCP', 30001)] };
-    allocator.observe(undefined, before);
+    allocator.observe(undefined, before, owner);
     const other = { type: 'NodePort', ports: [port(80, 'TCP', 30001)] };
-    assert.match(allocator.allocate(other, undefined).errors[0]?.message ?? '', /provided port is already allocated/);
-    allocator.observe(before, { type: 'ClusterIP', clusterIP: '10.96.0.9', ports: [port(80, 'TCP')] });
-    assert.deepEqual(allocator.allocate({ ...other, clusterIP: 'None' }, undefined).errors, []);
+    assert.match(allocate(other).errors[0]?.message ?? '', /provided port is already allocated/);
+    allocator.observe(before, { type: 'ClusterIP', clusterIP: '10.96.0.9', ports: [port(80, 'TCP')] }, owner);
+    assert.deepEqual(allocate({ ...other, clusterIP: 'None' }).errors, []);
   });
 
   it('takes no address for headless and external services', () => {
-    const { addresses, allocator } = create();
-    allocator.allocate({ type: 'ExternalName', externalName: 'x' }, undefined);
-    allocator.allocate({ clusterIP: 'None' }, undefined);
+    const { addresses, allocate } = create();
+    allocate({ type: 'ExternalName', externalName: 'x' });
+    allocate({ clusterIP: 'None' });
     assert.equal(addresses.taken, 0);
   });
 });
