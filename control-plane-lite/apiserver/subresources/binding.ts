@@ -80,7 +80,10 @@ export const postBinding: ResourceHandler = async (api, exchange) => {
     }
     return bind(pod as KubeObject & Pod, binding, context.nowMs);
   };
-  const request = { namespace: exchange.info.namespace, name, subresource: 'binding', change, isPatch: true };
+  const { namespace } = exchange.info;
+  // As in the reference, nobody owns the fields that a binding sets.
+  const manageFields = () => undefined;
+  const request = { namespace, name, subresource: 'binding', change, isPatch: true, manageFields };
   await updateObject(registry, registry.table.get(pods), request, context);
   sendObject(exchange, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
 };
