@@ -1,5 +1,5 @@
 // `npm run bench [agent|api|dns|pods|proxy|scheduler ...]`: prints the rows of the budget table, with the floor measured in the same
-// run. `soak MINUTES` is apart: it runs when it is named.
+// run. `scale` and `soak MINUTES` are apart: they run when they are named.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
@@ -12,6 +12,7 @@ import { benchDns } from './dns.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchPods } from './pods.ts';
 import { benchProxy } from './proxy.ts';
+import { benchScale } from './scale.ts';
 import { benchScheduler } from './scheduler.ts';
 import { benchSoak } from './soak.ts';
 
@@ -60,7 +61,7 @@ if (args[0] === '--pods-inside') {
 } else if (args[0] === '--soak-inside') {
   process.stdout.write(JSON.stringify(await benchSoak(instance, host, Number(args[1]))));
 } else {
-  const all = { ...benches, soak: () => benchInNamespace('--soak-inside', soakMinutes) };
+  const all = { ...benches, scale: benchScale, soak: () => benchInNamespace('--soak-inside', soakMinutes) };
   const unknown = named.filter((name) => all[name as keyof typeof all] === undefined);
   if (unknown.length > 0) {
     process.stderr.write(`unknown bench ${unknown.join(', ')}; there are ${Object.keys(all).join(', ')}\n`);
