@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -24,6 +24,9 @@ const nodeName = 'joined';
 describe('joining a cluster', { skip }, () => {
   const root = mkdtempSync(join(tmpdir(), 'berth-join-'));
   const cgroupRoot = '/berth-join-test';
+  /** Where network plugins remember addresses unless they are told otherwise. */
+  const ipamDir = '/var/lib/cni/networks/berth';
+  const hadAddresses = existsSync(ipamDir);
   let cluster: TestCluster;
   let machine: NetworkNamespace;
   let containerd: TestContainerd;
@@ -34,7 +37,7 @@ describe('joining a cluster', { skip }, () => {
   before(async () => {
     cluster = await startTestCluster();
     machine = await createNetworkNamespace('berth-joined');
-    containerd = await startTestContainerd();
+    containerd = await startTestContainerd(machine);
     const [here, there] = ['bj0', 'bj1'];
     const ip = (...args: string[]) => execOrThrow(systemExec, 'ip', args);
     await ip(
@@ -89,6 +92,7 @@ describe('joining a cluster', { skip }, () => {
     await killCgroup(cgroupRoot, systemClock);
     await removeCgroups([cgroupRoot], systemClock);
     rmSync(root, { recursive: true, force: true });
+    if (!hadAddresses) rmSync(ipamDir, { recursive: true, force: true });
   });
 
   async function createPod(name: string): Promise<void> {

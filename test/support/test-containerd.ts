@@ -12,6 +12,7 @@ import { execOrThrow, systemExec } from '#kube/process/exec.ts';
 import { createMounter } from '../../agent/volume/mounter.ts';
 import { findShims, removePods } from '../../cli/down/remove-pods.ts';
 import { buildImages, pauseImage } from '../../packaging/images/build-images.ts';
+import type { NetworkNamespace } from './network-namespace.ts';
 
 export interface TestContainerd extends AsyncDisposable {
   endpoint: string;
@@ -48,12 +49,17 @@ async function configure(directory: string): Promise<string> {
   return path;
 }
 
-/** Starts it and imports the images. Disposing ends it and removes all its files and mounts. */
-export async function startTestContainerd(): Promise<TestContainerd> {
+/**
+ * Starts it and imports the images; its network plugins work where it runs, in `namespace` when one is given. Disposing
+ * ends it and removes all its files and mounts.
+ */
+export async function startTestContainerd(namespace?: Pick<NetworkNamespace, 'path'>): Promise<TestContainerd> {
   const directory = await mkdtemp(join(tmpdir(), 'agent-containerd-'));
   const config = await configure(directory);
   const socket = join(directory, 'containerd.sock');
-  const child = spawn('containerd', ['--config', config], { stdio: ['ignore', 'ignore', 'ignore'] });
+  const [file, args] =
+    namespace === undefined ? ['containerd', []] : ['nsenter', [`--net=${namespace.path}`, 'containerd']];
+  const child = spawn(file, [...args, '--config', config], { stdio: ['ignore', 'ignore', 'ignore'] });
   const exited = once(child, 'exit');
   for (let waited = 0; !existsSync(socket); waited += 50) {
     if (waited > 10_000) throw new Error('containerd did not start in ten seconds');
