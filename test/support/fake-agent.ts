@@ -1,10 +1,12 @@
 // A node without containers: registers itself, renews its lease, and reports its pods as running, ready or finished.
-// A pod's annotations say how it behaves: test/outcome = succeed | fail | never-ready, after test/after-ms.
+// A pod's annotations say how it behaves: test/outcome = succeed | fail | never-ready, after test/after-ms; they may
+// change. test/outcomes has one outcome for each completion index, by commas; test/exit-code and test/when-deleted = fail
+// say how it ends.
 
 import type { Logger } from 'pino';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import { leases, nodes, pods } from '#kube/api/generated/resources.ts';
-import { isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
+import { isPodReady, isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
 import { objectKey } from '#kube/api/resource.ts';
 import { formatMicroTime, formatTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -21,6 +23,12 @@ export interface FakeAgentOptions {
   allocatable?: Record<string, string>;
   /** How often the lease is renewed. */
   leasePeriodMs?: number;
+}
+
+function outcomeOf({ metadata: { annotations = {} } }: Pod): string {
+  const byIndex = annotations['test/outcomes']?.split(',');
+  const index = Number(annotations['batch.kubernetes.io/job-completion-index'] ?? '0');
+  return byIndex?.[index] ?? annotations['test/outcome'] ?? '';
 }
 
 const defaultAllocatable = { cpu: '8', memory: '16Gi', pods: '110', 'ephemeral-storage': '100Gi' };
@@ -95,7 +103,7 @@ export async function runFakeAgent(options: FakeAgentOptions, signal: AbortSigna
       status: status ? 'True' : 'False',
       lastTransitionTime: now,
     });
-    const exitCode = phase === 'Failed' ? 1 : 0;
+    const exitCode = phase === 'Failed' ? Number(pod.metadata.annotations?.['test/exit-code'] ?? '1') : 0;
     const finished = phase === 'Succeeded' || phase === 'Failed';
     const uid = pod.metadata.uid ?? '';
     if (!addresses.has(uid)) addresses.set(uid, `10.244.${nodeName.length}.${(nextAddress++ % 250) + 2}`);
@@ -134,14 +142,16 @@ export async function runFakeAgent(options: FakeAgentOptions, signal: AbortSigna
     const { namespace, name, uid, annotations } = pod.metadata;
     try {
       if (isPodTerminating(pod)) {
-        if (!isPodTerminal(pod) && pod.status?.phase === 'Running') await write(pod, 'Succeeded', false);
+        const phase = annotations?.['test/when-deleted'] === 'fail' ? 'Failed' : 'Succeeded';
+        if (!isPodTerminal(pod) && pod.status?.phase === 'Running') await write(pod, phase, false);
         await client.delete(pods, { namespace, name }, { gracePeriodSeconds: 0, preconditions: { uid } });
         return;
       }
       if (isPodTerminal(pod)) return;
-      const outcome = annotations?.['test/outcome'] ?? '';
-      if (pod.status?.phase !== 'Running') {
-        await write(pod, 'Running', outcome !== 'never-ready');
+      const outcome = outcomeOf(pod);
+      const ready = outcome !== 'never-ready';
+      if (pod.status?.phase !== 'Running' || isPodReady(pod) !== ready) {
+        await write(pod, 'Running', ready);
         return;
       }
       if (outcome === 'succeed' || outcome === 'fail') {

@@ -1,9 +1,12 @@
 // pods/NAME/eviction: a deletion that disruption budgets may refuse for now.
+
+import { withCondition } from '#kube/api/conditions.ts';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { DeleteOptions } from '#kube/api/generated/meta-v1.ts';
 import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
 import { poddisruptionbudgets, pods } from '#kube/api/generated/resources.ts';
 import { labelSelectorMatches } from '#kube/api/label-selector.ts';
+import { isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
 import type { KubeObject } from '#kube/api/resource.ts';
 import { failure, type StatusError } from '#kube/errors/status-error.ts';
 import { timestamp } from '../../registry/object-meta.ts';
@@ -93,6 +96,27 @@ async function checkBudgets(api: ApiContext, pod: PodObject, context: RequestCon
   await updateObject(api.registry, api.registry.table.get(poddisruptionbudgets), request, context);
 }
 
+/** Tells controllers that the pod did not fail by itself: jobs need not count it. */
+async function markDisrupted(api: ApiContext, pod: PodObject, context: RequestContext): Promise<void> {
+  const { namespace = '', name } = pod.metadata;
+  const condition = {
+    type: 'DisruptionTarget',
+    status: 'True',
+    reason: 'EvictionByEvictionAPI',
+    message: 'Eviction API: evicting',
+    lastTransitionTime: timestamp(context.nowMs),
+  };
+  const change = (current: KubeObject): KubeObject => {
+    const { status } = current as PodObject;
+    return {
+      ...current,
+      status: { ...status, conditions: withCondition(status?.conditions, condition) },
+    } as KubeObject;
+  };
+  const request = { namespace, name, subresource: 'status', isPatch: true, change };
+  await updateObject(api.registry, api.registry.table.get(pods), request, context);
+}
+
 export const postEviction: ResourceHandler = async (api, exchange) => {
   const kind = { group: 'policy', version: 'v1', kind: 'Eviction' };
   const posted = (await readPosted(api, exchange, kind)) as KubeObject & { deleteOptions?: DeleteOptions };
@@ -112,6 +136,7 @@ export const postEviction: ResourceHandler = async (api, exchange) => {
   await finishSteps(admission.mutate(admitted));
   (await finishSteps(admission.validate(admitted)))();
   if (!isUnprotected(pod)) await checkBudgets(api, pod, context);
+  if (!isPodTerminal(pod) && !isPodTerminating(pod)) await markDisrupted(api, pod, context);
   const { uid } = pod.metadata;
   const preconditions = { ...(uid === undefined ? {} : { uid }), ...options.preconditions };
   await deleteObject(api.registry, served, namespace, name, { ...options, preconditions }, context);

@@ -68,7 +68,10 @@ export function sumReplicas(replicaSets: readonly ReplicaSet[]): number {
   return replicaSets.reduce((sum, replicaSet) => sum + replicasOf(replicaSet), 0);
 }
 
-/** Available pods, over all the sets. */
+/** Available pods that will stay, over all the sets: the status of a set that shrinks counts those that are to go. */
 export function sumAvailable(replicaSets: readonly ReplicaSet[]): number {
-  return replicaSets.reduce((sum, { status }) => sum + (status?.availableReplicas ?? 0), 0);
+  return replicaSets.reduce(
+    (sum, replicaSet) => sum + Math.min(replicasOf(replicaSet), replicaSet.status?.availableReplicas ?? 0),
+    0,
+  );
 }

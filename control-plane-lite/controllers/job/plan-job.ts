@@ -100,8 +100,9 @@ interface Facts {
   failedIndexes: ReadonlySet<number>;
 }
 
-function successPolicyMet(job: Job, completed: ReadonlySet<number>): boolean {
-  return (job.spec.successPolicy?.rules ?? []).some(({ succeededIndexes, succeededCount }) => {
+/** The first rule that is met; -1 where none is. */
+function metSuccessRule(job: Job, completed: ReadonlySet<number>): number {
+  return (job.spec.successPolicy?.rules ?? []).findIndex(({ succeededIndexes, succeededCount }) => {
     const named = succeededIndexes === undefined ? undefined : parseIndexes(succeededIndexes);
     const met = [...completed].filter((index) => named === undefined || named.has(index)).length;
     return met >= (succeededCount ?? named?.size ?? Number.POSITIVE_INFINITY);
@@ -120,9 +121,8 @@ function decideOutcome(job: Job, pods: readonly Pod[], facts: Facts, nowMs: numb
   const { spec } = job;
   const policy = pods.map((pod) => judgeFailure(job, pod)).find(({ action }) => action === 'FailJob');
   if (policy !== undefined) return fail('PodFailurePolicy', policy.message ?? '');
-  if (successPolicyMet(job, facts.completed)) {
-    return { type: 'Complete', reason: 'SuccessPolicy', message: 'Matched rules at index 0' };
-  }
+  const rule = metSuccessRule(job, facts.completed);
+  if (rule >= 0) return { type: 'Complete', reason: 'SuccessPolicy', message: `Matched rules at index ${rule}` };
   const perIndex = spec.backoffLimitPerIndex !== undefined;
   const limit = spec.backoffLimit ?? (perIndex ? 2 ** 31 - 1 : 6);
   if (facts.failed > limit || restartsExceed(job, pods)) {
