@@ -63,6 +63,14 @@ test('shrinks unavailable old pods first', () => {
   assert.deepEqual(sizes(planRollout(viewDeployment(owner, [fresh, fine, stuck]), true)), { 'web-app0': 1 });
 });
 
+test('does not count pods as available that a shrinking set has yet to delete', () => {
+  const owner = rolling(10, 2, 2);
+  // It was told to go from ten to eight, and its status does not say so yet.
+  const old = replicaSetOf(owner, 'app:1', 8, { available: 10, created: '2026-01-01T00:00:00Z' });
+  const fresh = replicaSetOf(owner, 'app:2', 4, { available: 1, created: '2026-01-02T00:00:00Z' });
+  assert.deepEqual(sizes(planRollout(viewDeployment(owner, [fresh, old]), true)), { 'web-app1': 7 });
+});
+
 test('a new replica set larger than asked shrinks', () => {
   const owner = rolling(2, 1, 0);
   assert.deepEqual(sizes(planRollout(viewDeployment(owner, [replicaSetOf(owner, 'app:2', 5)]), false)), {
