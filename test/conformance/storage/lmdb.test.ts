@@ -1,17 +1,23 @@
 // The embedded store against the suite of stores, and killed in the middle of its writes.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { open } from 'lmdb';
 import { execOrThrow, systemExec } from '#kube/process/exec.ts';
 import { type StoreEvent, StoreWriteError } from '../../../control-plane-lite/storage/backend.ts';
 import { openLmdbBackend } from '../../../control-plane-lite/storage/lmdb/lmdb-backend.ts';
+import { encodeRecord } from '../../../control-plane-lite/storage/lmdb/log-record.ts';
 import { openLog } from '../../../control-plane-lite/storage/lmdb/open-log.ts';
 import { serialiseAround } from '../../../control-plane-lite/storage/object-bytes.ts';
 import { describeBackend } from './backend-suite.ts';
+
+/** Records are compressed: sizes are of what cannot be. */
+const incompressible = (length: number): string => randomBytes(length).toString('base64').slice(0, length);
 
 const makeDir = () => mkdtemp(join(tmpdir(), 'berth-store-'));
 
@@ -83,7 +89,7 @@ it('refuses writes on a full disk, goes on reading, and writes again when there 
     for (let round = 0; round < 100 && failure === undefined; round += 1) {
       const keys = Array.from({ length: 40 }, (_, i) => `/a/${round}-${i}`);
       const outcomes = await Promise.allSettled(
-        keys.map((key) => backend.transact(key, () => thing('x'.repeat(2000)))),
+        keys.map((key) => backend.transact(key, () => thing(incompressible(2000)))),
       );
       for (const [i, outcome] of outcomes.entries()) {
         if (outcome.status === 'fulfilled') acknowledged.push(keys[i] ?? '');
@@ -120,7 +126,7 @@ it('compacts in pieces while others write, keeps what is there now and reuses th
   const sizes: number[] = [];
   for (let round = 0; round < 6; round += 1) {
     await Promise.all(
-      Array.from({ length: 2000 }, (_, i) => backend.transact(`/a/${i % 50}`, () => thing(`${round}`.repeat(500)))),
+      Array.from({ length: 2000 }, (_, i) => backend.transact(`/a/${i % 50}`, () => thing(incompressible(500)))),
     );
     await backend.transact(`/a/gone-${round}`, () => thing());
     await backend.transact(`/a/gone-${round}`, () => ({ type: 'delete' }));
@@ -147,7 +153,9 @@ it('compacts in pieces while others write, keeps what is there now and reuses th
 it('says plainly which store is damaged or of another version, and keeps its files to its owner', async () => {
   const dir = await makeDir();
   const backend = await openLmdbBackend(dir);
-  await Promise.all(Array.from({ length: 200 }, (_, i) => backend.transact(`/a/${i}`, () => thing('x'.repeat(1000)))));
+  await Promise.all(
+    Array.from({ length: 200 }, (_, i) => backend.transact(`/a/${i}`, () => thing(incompressible(1000)))),
+  );
   await backend.close();
   const file = join(dir, 'store', 'data.mdb');
   assert.equal((await stat(file)).mode & 0o077, 0);
@@ -169,6 +177,37 @@ it('says plainly which store is damaged or of another version, and keeps its fil
   await marks.put('format', 99);
   await root.flushed;
   await root.close();
-  await assert.rejects(openLmdbBackend(dir), /has format 99, this program reads format 1/);
+  await assert.rejects(openLmdbBackend(dir), /has format 99, this program reads format 2/);
+  await rm(dir, { recursive: true, force: true });
+});
+
+it('reads a store from before records were compressed, and goes on writing it', async () => {
+  const dir = await makeDir();
+  const path = join(dir, 'store');
+  const root = open<Buffer, string>({ path, maxDbs: 4 });
+  const records = root.openDB<Buffer, number>({ name: 'log', encoding: 'binary' });
+  const value = (revision: number) =>
+    Buffer.from(JSON.stringify({ metadata: { resourceVersion: `${revision}` }, text: 'x'.repeat(3000) }));
+  for (let at = 1; at <= 20; at += 1) {
+    const key = `/a/${at % 10}`;
+    const previousRevision = Math.max(0, at - 10);
+    await records.put(at, encodeRecord({ type: 'put', previousRevision, key, value: value(at) }));
+  }
+  await root.openDB<number, string>({ name: 'marks', encoding: 'json' }).put('format', 1);
+  await root.flushed;
+  await root.close();
+  let backend = await openLmdbBackend(dir);
+  assert.equal(backend.revision, 20);
+  assert.deepEqual((await backend.get('/a/3'))?.value, value(13));
+  const [event] = await backend.history(15);
+  assert.deepEqual([event?.entry.value, event?.previous?.value], [value(16), value(6)]);
+  await backend.transact('/a/new', () => thing('x'.repeat(3000)));
+  await backend.close();
+  backend = await openLmdbBackend(dir);
+  const { entries } = await backend.range('/a/');
+  assert.equal(entries.length, 11);
+  await backend.compact(21);
+  assert.deepEqual((await backend.range('/a/')).entries, entries);
+  await backend.close();
   await rm(dir, { recursive: true, force: true });
 });
