@@ -43,6 +43,8 @@ export interface ControlPlaneConfig {
   kubeletCertificateAuthority: string | undefined;
   nodeMonitorGraceMs: number;
   eventTtlMs: number;
+  /** How often history is compacted; 0: never. */
+  compactionIntervalMs: number;
   /** Whether others may run the same controllers and scheduler, so that one of them has to be chosen. */
   leaderElect: boolean;
   /** Folder of every node for volumes of the local class; absent: there is no such class. */
@@ -83,6 +85,11 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   { name: 'node-monitor-grace-period', type: 'duration', description: 'silence after which a node is not ready' },
   { name: 'event-ttl', type: 'duration', description: 'how long events are kept' },
   {
+    name: 'etcd-compaction-interval',
+    type: 'duration',
+    description: 'how often history is compacted, in either store; 0: never',
+  },
+  {
     name: 'leader-elect',
     type: 'boolean',
     description: 'run controllers and scheduler only as leader; with etcd where nothing is said',
@@ -94,7 +101,8 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
   { name: 'v', type: 'int', description: 'verbosity of the log; 4 and more is debug' },
 ];
 
-const hourMs = 3_600_000;
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
 
 /** The first address of the machine that is not loopback, as the reference chooses it. */
 export function defaultAdvertiseAddress(interfaces = networkInterfaces()): string {
@@ -188,6 +196,7 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       kubeletCertificateAuthority: authority === undefined ? undefined : String(authority),
       nodeMonitorGraceMs: number('node-monitor-grace-period', 50_000),
       eventTtlMs: number('event-ttl', hourMs),
+      compactionIntervalMs: number('etcd-compaction-interval', 5 * minuteMs),
       leaderElect: Boolean(values['leader-elect'] ?? store.kind === 'etcd'),
       localVolumeDir: values['local-volume-dir'] === undefined ? undefined : text('local-volume-dir', ''),
       scheduler:

@@ -291,7 +291,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       const jobs = [
         ...flows.jobs,
         { name: 'aggregated APIs', intervalMs: aggregationCheckMs, run: aggregator.sync },
-        createUpkeep({ registry, clock, logger, eventTtlMs: config.eventTtlMs }),
+        createUpkeep({ registry, clock, logger, ...config }),
         {
           name: 'the service kubernetes',
           intervalMs: serviceCheckMs,

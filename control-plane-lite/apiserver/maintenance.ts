@@ -12,9 +12,11 @@ export interface MaintenanceDeps {
   clock: Clock;
   logger: Logger;
   eventTtlMs: number;
+  /** What was said one interval ago can still be continued from, older history goes. 0: nothing goes. */
+  compactionIntervalMs: number;
 }
 
-/** As the reference: what was said five minutes ago can still be continued from, older history goes. */
+/** Without compaction events expire all the same. */
 const upkeepIntervalMs = 300_000;
 const maxExpiredAtOnce = 5000;
 const eventsPerSlice = 200;
@@ -65,17 +67,18 @@ export interface PeriodicJob {
 
 /** Compaction and the expiry of events. */
 export function createUpkeep(deps: MaintenanceDeps): PeriodicJob {
-  const { registry } = deps;
+  const { registry, compactionIntervalMs } = deps;
   let keepFrom = registry.backend.revision;
   let milestones: Milestone[] = [];
   return {
     name: 'upkeep of the store',
-    intervalMs: upkeepIntervalMs,
+    intervalMs: compactionIntervalMs > 0 ? compactionIntervalMs : upkeepIntervalMs,
     run: async () => {
       await expireEvents(deps, milestones);
       const revision = registry.backend.revision;
       const atMs = deps.clock.now();
       milestones = [...milestones.filter((each) => each.atMs >= atMs - deps.eventTtlMs), { atMs, revision }];
+      if (compactionIntervalMs === 0) return;
       await registry.backend.compact(keepFrom);
       registry.cache.trim(keepFrom);
       keepFrom = revision;
