@@ -1,5 +1,6 @@
-// Pods that wait for a node: ready ones by priority and age, failed ones until their backoff has passed and something
-// in the cluster has changed. Numbers are upstream's: 1 s to 10 s of backoff, a second look after 5 minutes at most.
+// Pods that wait for a node: ready ones by priority and age, failed ones until something in the cluster has changed and
+// their backoff has passed, or nobody else waits. Numbers are upstream's: 1 s to 10 s of backoff, a second look after 5
+// minutes at most.
 import type { Clock, Timer } from '#kube/process/clock.ts';
 import { backoffDelayMs } from '#kube/queue/backoff.ts';
 import { createHeap } from '../framework/heap.ts';
@@ -22,6 +23,7 @@ export const defaultQueueTimes: QueueTimes = {
 /** What the queue tells of: pods that entered one of its parts, and why. */
 export type QueueObserver = (part: 'active' | 'backoff' | 'unschedulable', event: string) => void;
 
+const failure = 'ScheduleAttemptFailure';
 const nobody: ReadonlySet<string> = new Set();
 
 interface Waiting {
@@ -72,6 +74,8 @@ export function createSchedulingQueue(
   const active = createHeap<Waiting>(
     (a, b) => a.info.priority > b.info.priority || (a.info.priority === b.info.priority && a.order < b.order),
   );
+  /** Pods that something has happened for, and whose backoff has not passed: taken when there is nothing else to do. */
+  const early = createHeap<Waiting>((a, b) => a.notBeforeMs < b.notBeforeMs);
   const unschedulable = new Set<Waiting>();
   let arrivals = 0;
 
@@ -109,6 +113,17 @@ export function createSchedulingQueue(
     entry.place = 'backoff';
     observe('backoff', event);
     activateAfter(entry, delayMs, 'BackoffComplete');
+    if (event === failure) return;
+    early.push(entry);
+    wake();
+  }
+
+  function take(entry: Waiting): PodInfo {
+    entry.timer?.cancel();
+    entry.timer = undefined;
+    entry.place = 'deciding';
+    entry.attempts += 1;
+    return entry.info;
   }
 
   return {
@@ -141,9 +156,10 @@ export function createSchedulingQueue(
     next() {
       for (let entry = active.pop(); entry !== undefined; entry = active.pop()) {
         if (waiting.get(entry.info.uid) !== entry || entry.place !== 'active') continue;
-        entry.place = 'deciding';
-        entry.attempts += 1;
-        return entry.info;
+        return take(entry);
+      }
+      for (let entry = early.pop(); entry !== undefined; entry = early.pop()) {
+        if (waiting.get(entry.info.uid) === entry && entry.place === 'backoff') return take(entry);
       }
       return undefined;
     },
@@ -159,12 +175,12 @@ export function createSchedulingQueue(
       entry.notBeforeMs = clock.monotonicMs() + backoffDelayMs(entry.attempts, backoff);
       entry.rejectors = rejectors;
       if (how === 'retry') {
-        activateLater(entry, 'ScheduleAttemptFailure');
+        activateLater(entry, failure);
         return;
       }
       entry.place = 'unschedulable';
       unschedulable.add(entry);
-      observe('unschedulable', 'ScheduleAttemptFailure');
+      observe('unschedulable', failure);
       activateAfter(entry, times.maxUnschedulableMs, 'UnschedulableTimeout');
     },
     clusterChanged(event, helps = () => true) {

@@ -25,7 +25,7 @@ test('pods come by priority, then in order of arrival', () => {
   assert.deepEqual(names, ['b', 'd', 'a', 'c']);
 });
 
-test('a pod that fits nowhere waits for a change, and at least for its backoff', async () => {
+test('a pod that fits nowhere waits for a change, and for its backoff while others wait', async () => {
   const clock = createFakeClock();
   const queue = createSchedulingQueue(clock, () => undefined);
   const entry = info('a');
@@ -38,8 +38,14 @@ test('a pod that fits nowhere waits for a change, and at least for its backoff',
   assert.equal(queue.next()?.uid, entry.uid);
   queue.failed(entry.uid, 'unschedulable');
   queue.clusterChanged('NodeAdd');
-  assert.equal(queue.next(), undefined);
-  await clock.advance(2_000);
+  const other = info('b', -1);
+  queue.set(other);
+  assert.equal(queue.next()?.uid, other.uid);
+  assert.equal(queue.next()?.uid, entry.uid);
+  queue.failed(entry.uid, 'unschedulable');
+  queue.clusterChanged('NodeAdd');
+  await clock.advance(4_000);
+  queue.set(info('c', -1));
   assert.equal(queue.next()?.uid, entry.uid);
 });
 
