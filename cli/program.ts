@@ -28,8 +28,11 @@ function createProgram(signal: AbortSignal): Command {
     .option('--detach', 'return when the cluster is up, and keep it running', false)
     .option('--demo', 'apply a sample workload and fetch its page', false)
     .option('--store <url>', 'where the control plane keeps its objects: embedded, or etcd=URL,...')
+    .option('--load-balancer-pool <ranges>', 'addresses for services of type LoadBalancer: FIRST-LAST or networks')
     .option('--api-port <port>', 'port of the API server', wholeNumber, 6443)
     .option('--instance <name>', 'keeps several clusters on one machine apart', 'berth')
+    .option('--pod-cidr <ranges>', 'of pods, 10.244.0.0/16 where absent; one of IPv6 after a comma for both families')
+    .option('--service-cidr <ranges>', 'of services, 10.96.0.0/16 where absent; families as those of pods')
     .action(async (options: UpOptions) => {
       const { runUp } = await import('./up/command.ts');
       await runUp(options, signal);

@@ -2,9 +2,11 @@
 import { fork } from 'node:child_process';
 import { mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseNetwork } from '#kube/api/ip-address.ts';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
+import { parseAddressRanges } from '../../control-plane-lite/controllers/service-load-balancer/address-ranges.ts';
 import { runDemo } from '../demo/run-demo.ts';
 import type { ClusterLayout } from './layout.ts';
 import { layoutFor, type UpOptions } from './options.ts';
@@ -22,12 +24,24 @@ const titles = {
 };
 const demoTitles = { apply: 'Sample applied', rollout: 'Sample rolled out', page: 'Page fetched' };
 
-function checkOptions({ instance, nodes }: UpOptions): void {
+/** Throws UsageError for what is not one range of IPv4, or that and one of IPv6. */
+function checkRanges(flag: string, text: string | undefined): void {
+  const families = text?.split(',').map((cidr) => parseNetwork(cidr)?.family) ?? [4];
+  if (`${families}` === '4' || `${families}` === '4,6') return;
+  throw new UsageError(`--${flag} takes a range of IPv4, or that and one of IPv6 after a comma, not "${text}"`);
+}
+
+function checkOptions({ instance, nodes, loadBalancerPool, podCidr, serviceCidr }: UpOptions): void {
+  checkRanges('pod-cidr', podCidr);
+  checkRanges('service-cidr', serviceCidr);
+  if ((podCidr?.includes(':') ?? false) !== (serviceCidr?.includes(':') ?? false))
+    throw new UsageError('--pod-cidr and --service-cidr take ranges of the same families');
   if (!/^[a-z][a-z0-9-]{0,20}$/.test(instance)) {
     throw new UsageError(`--instance takes lower case letters, digits and dashes, at most 21, not "${instance}"`);
   }
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > 50)
     throw new UsageError(`--nodes takes a number from 1 to 50, not ${nodes}`);
+  if (loadBalancerPool !== undefined) parseAddressRanges(loadBalancerPool.split(','));
   if (process.getuid?.() !== 0) throw new UsageError('berth up needs root: run it with sudo');
 }
 

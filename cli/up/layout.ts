@@ -3,8 +3,9 @@ import { join } from 'node:path';
 
 /** Addresses used between the nodes of a cluster on one machine. */
 export const nodeLinkPrefix = '10.245.0';
-export const clusterCidr = '10.244.0.0/16';
-export const serviceCidr = '10.96.0.0/16';
+export const nodeLinkPrefixV6 = 'fd00:10:245:';
+export const defaultPodCidrs = ['10.244.0.0/16'];
+export const defaultServiceCidrs = ['10.96.0.0/16'];
 
 export interface NodeLayout {
   /** 1 for the node in the namespace `berth up` runs in. */
@@ -49,6 +50,9 @@ export interface ClusterLayout {
   /** The bridge between the nodes. */
   linkBridge: string;
   nodes: NodeLayout[];
+  /** Ranges of pods and of services: one of IPv4, and in a cluster of both families one of IPv6. */
+  podCidrs: readonly string[];
+  serviceCidrs: readonly string[];
 }
 
 export interface LayoutOptions {
@@ -56,6 +60,8 @@ export interface LayoutOptions {
   instance: string;
   hostname: string;
   nodeCount: number;
+  podCidrs?: readonly string[];
+  serviceCidrs?: readonly string[];
 }
 
 /** Interface names have at most 15 characters. */
@@ -95,7 +101,13 @@ function nodeLayout(instance: string, hostname: string, index: number): NodeLayo
   };
 }
 
-export function computeLayout({ instance, hostname, nodeCount }: LayoutOptions): ClusterLayout {
+export function computeLayout({
+  instance,
+  hostname,
+  nodeCount,
+  podCidrs = defaultPodCidrs,
+  serviceCidrs = defaultServiceCidrs,
+}: LayoutOptions): ClusterLayout {
   const configDir = join('/etc', instance);
   const stateDir = join('/var/lib', instance);
   const runDir = join('/run', instance);
@@ -111,6 +123,8 @@ export function computeLayout({ instance, hostname, nodeCount }: LayoutOptions):
     adminKubeconfig: join(configDir, 'admin.kubeconfig'),
     stateFile: join(runDir, 'up.json'),
     linkBridge: interfaceName(instance, '-link'),
+    podCidrs,
+    serviceCidrs,
     nodes: Array.from({ length: nodeCount }, (_, i) => nodeLayout(instance, hostname, i + 1)),
   };
 }

@@ -4,12 +4,20 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type Exec, execOrThrow } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
-import { type ClusterLayout, type NodeLayout, nodeLinkPrefix, serviceCidr } from './layout.ts';
+import { type ClusterLayout, type NodeLayout, nodeLinkPrefix, nodeLinkPrefixV6 } from './layout.ts';
 
-const linkPrefixLength = 24;
+export type Family = 'IPv4' | 'IPv6';
+const versions: Record<Family, string> = { IPv4: '-4', IPv6: '-6' };
+const inetNames: Record<Family, string> = { IPv4: 'inet', IPv6: 'inet6' };
+const linkPrefixLengths: Record<Family, number> = { IPv4: 24, IPv6: 64 };
 
-export function linkAddress(index: number): string {
-  return `${nodeLinkPrefix}.${index}`;
+/** The families of a cluster's pods. */
+export function familiesOf({ podCidrs }: Pick<ClusterLayout, 'podCidrs'>): Family[] {
+  return podCidrs.some((cidr) => cidr.includes(':')) ? ['IPv4', 'IPv6'] : ['IPv4'];
+}
+
+export function linkAddress(index: number, family: Family = 'IPv4'): string {
+  return family === 'IPv4' ? `${nodeLinkPrefix}.${index}` : `${nodeLinkPrefixV6}:${index.toString(16)}`;
 }
 
 function vethName(layout: ClusterLayout, index: number): string {
@@ -25,9 +33,16 @@ export function execInNode(exec: Exec, node: NodeLayout): Exec {
 /** Commands of ip(8) that join the nodes by a bridge in the first node's namespace. */
 export function planNodeLinks(layout: ClusterLayout): { node: NodeLayout | undefined; args: string[] }[] {
   const bridge = layout.linkBridge;
+  const families = familiesOf(layout);
+  const addressing = (node: NodeLayout | undefined, index: number, device: string) =>
+    families.map((family) => {
+      const nodad = family === 'IPv6' ? ['nodad'] : [];
+      const address = `${linkAddress(index, family)}/${linkPrefixLengths[family]}`;
+      return { node, args: ['addr', 'replace', address, 'dev', device, ...nodad] };
+    });
   const steps: { node: NodeLayout | undefined; args: string[] }[] = [
     { node: undefined, args: ['link', 'add', bridge, 'type', 'bridge'] },
-    { node: undefined, args: ['addr', 'replace', `${linkAddress(1)}/${linkPrefixLength}`, 'dev', bridge] },
+    ...addressing(undefined, 1, bridge),
     { node: undefined, args: ['link', 'set', bridge, 'up'] },
   ];
   for (const node of layout.nodes.slice(1)) {
@@ -38,9 +53,9 @@ export function planNodeLinks(layout: ClusterLayout): { node: NodeLayout | undef
       { node: undefined, args: ['link', 'add', veth, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns] },
       { node: undefined, args: ['link', 'set', veth, 'master', bridge, 'up'] },
       { node, args: ['link', 'set', 'lo', 'up'] },
-      { node, args: ['addr', 'replace', `${linkAddress(node.index)}/${linkPrefixLength}`, 'dev', 'eth0'] },
+      ...addressing(node, node.index, 'eth0'),
       { node, args: ['link', 'set', 'eth0', 'up'] },
-      { node, args: ['route', 'add', 'default', 'via', linkAddress(1)] },
+      ...families.map((family) => ({ node, args: ['route', 'add', 'default', 'via', linkAddress(1, family)] })),
     );
   }
   return steps;
@@ -48,31 +63,37 @@ export function planNodeLinks(layout: ClusterLayout): { node: NodeLayout | undef
 
 interface AddressEntry {
   ifname: string;
-  addr_info: { family: string; local: string; scope: string }[];
+  addr_info?: { family: string; local: string; scope: string; temporary?: boolean }[];
 }
 
 /** True when packets to addresses elsewhere have a way out; cluster IPs need one to be looked at at all. */
-export async function hasDefaultRoute(exec: Exec): Promise<boolean> {
-  return (await execOrThrow(exec, 'ip', ['-4', 'route', 'show', 'default'])).trim() !== '';
+export async function hasDefaultRoute(exec: Exec, family: Family): Promise<boolean> {
+  return (await execOrThrow(exec, 'ip', [versions[family], 'route', 'show', 'default'])).trim() !== '';
 }
 
-/** Sends cluster IPs to the bridge between nodes, for a machine without a default route. */
-export async function applyServiceRoute(exec: Exec, layout: ClusterLayout): Promise<void> {
-  await execOrThrow(exec, 'ip', ['route', 'replace', serviceCidr, 'dev', layout.linkBridge]);
+/** Sends cluster IPs of a family to the bridge between nodes, for a machine without a default route. */
+export async function applyServiceRoute(exec: Exec, layout: ClusterLayout, family: Family): Promise<void> {
+  for (const cidr of layout.serviceCidrs.filter((range) => range.includes(':') === (family === 'IPv6')))
+    await execOrThrow(exec, 'ip', ['route', 'replace', cidr, 'dev', layout.linkBridge]);
 }
 
-/** The first node's address: of the interface with the default route, else the first global one. */
-export async function findNodeAddress(exec: Exec, ignoredInterfaces: readonly string[]): Promise<string | undefined> {
-  const routes = JSON.parse(await execOrThrow(exec, 'ip', ['-j', '-4', 'route', 'show', 'default'])) as {
+/** The first node's address in a family: of the interface with the default route, else the first global one. */
+export async function findNodeAddress(
+  exec: Exec,
+  ignoredInterfaces: readonly string[],
+  family: Family,
+): Promise<string | undefined> {
+  const version = versions[family];
+  const routes = JSON.parse(await execOrThrow(exec, 'ip', ['-j', version, 'route', 'show', 'default'])) as {
     dev: string;
     prefsrc?: string;
   }[];
-  const addresses = JSON.parse(await execOrThrow(exec, 'ip', ['-j', '-4', 'addr', 'show'])) as AddressEntry[];
+  const addresses = JSON.parse(await execOrThrow(exec, 'ip', ['-j', version, 'addr', 'show'])) as AddressEntry[];
   const usable = addresses.filter(({ ifname }) => !ignoredInterfaces.includes(ifname));
   const ordered = [...usable.filter(({ ifname }) => ifname === routes[0]?.dev), ...usable];
   return ordered
-    .flatMap((entry) => entry.addr_info)
-    .find(({ family, scope }) => family === 'inet' && scope === 'global')?.local;
+    .flatMap((entry) => entry.addr_info ?? [])
+    .find((entry) => entry.family === inetNames[family] && entry.scope === 'global' && entry.temporary !== true)?.local;
 }
 
 /** Makes the links between nodes; what exists from an earlier run is kept. */
@@ -91,21 +112,27 @@ export async function removeNodeLinks(exec: Exec, layout: ClusterLayout): Promis
   await exec('ip', ['link', 'del', layout.linkBridge]);
 }
 
-const sysctls: [string, string][] = [
-  ['/proc/sys/net/ipv4/ip_forward', '1'],
-  ['/proc/sys/net/bridge/bridge-nf-call-iptables', '1'],
-  ['/proc/sys/net/ipv4/conf/all/route_localnet', '1'],
-];
+const sysctls: Record<Family, [string, string][]> = {
+  IPv4: [
+    ['/proc/sys/net/ipv4/ip_forward', '1'],
+    ['/proc/sys/net/bridge/bridge-nf-call-iptables', '1'],
+    ['/proc/sys/net/ipv4/conf/all/route_localnet', '1'],
+  ],
+  IPv6: [
+    ['/proc/sys/net/ipv6/conf/all/forwarding', '1'],
+    ['/proc/sys/net/bridge/bridge-nf-call-ip6tables', '1'],
+  ],
+};
 
 /** Sets what forwarding between pods needs; answers the values there were, so that they can be put back. */
-export async function applySysctls(exec: Exec): Promise<Record<string, string>> {
+export async function applySysctls(exec: Exec, families: readonly Family[]): Promise<Record<string, string>> {
   const bridgeFilter = '/proc/sys/net/bridge/bridge-nf-call-iptables';
   if (!existsSync(bridgeFilter)) await exec('modprobe', ['br_netfilter']);
   if (!existsSync(bridgeFilter)) {
     throw new UsageError('the kernel cannot filter bridged traffic: load the module br_netfilter');
   }
   const before: Record<string, string> = {};
-  for (const [path, value] of sysctls) {
+  for (const [path, value] of families.flatMap((family) => sysctls[family])) {
     before[path] = (await readFile(path, 'utf8')).trim();
     if (before[path] !== value) await writeFile(path, value);
   }

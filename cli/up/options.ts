@@ -7,15 +7,21 @@ export interface UpOptions {
   nodes: number;
   apiPort: number;
   store: string | undefined;
+  loadBalancerPool?: string | undefined;
   detach: boolean;
   demo: boolean;
+  /** Ranges, one or one of each family after a comma. */
+  podCidr?: string;
+  serviceCidr?: string;
 }
 
 /** The layout of the cluster on this machine. */
-export function layoutFor(options: Pick<UpOptions, 'instance' | 'nodes'>): ClusterLayout {
+export function layoutFor(options: Pick<UpOptions, 'instance' | 'nodes' | 'podCidr' | 'serviceCidr'>): ClusterLayout {
   return computeLayout({
     instance: options.instance,
     hostname: hostname().trim().toLowerCase(),
     nodeCount: options.nodes,
+    ...(options.podCidr === undefined ? {} : { podCidrs: options.podCidr.split(',') }),
+    ...(options.serviceCidr === undefined ? {} : { serviceCidrs: options.serviceCidr.split(',') }),
   });
 }

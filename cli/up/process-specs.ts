@@ -1,7 +1,7 @@
 // The command lines of the processes of a cluster. Pure.
 import { join } from 'node:path';
 import { nodeDnsPort } from './cluster-dns.ts';
-import { type ClusterLayout, clusterCidr, type NodeLayout, serviceCidr } from './layout.ts';
+import type { ClusterLayout, NodeLayout } from './layout.ts';
 import type { ProcessSpec } from './supervisor.ts';
 
 const graceMs = 10_000;
@@ -13,10 +13,12 @@ export interface SpecOptions {
   nodeIP: string;
   apiPort: number;
   store: string | undefined;
+  loadBalancerPool?: string | undefined;
   env: Record<string, string | undefined>;
 }
 
-export function controlPlaneSpec({ layout, berth, nodeIP, apiPort, store, env }: SpecOptions): ProcessSpec {
+export function controlPlaneSpec(options: SpecOptions): ProcessSpec {
+  const { layout, berth, nodeIP, apiPort, store, loadBalancerPool, env } = options;
   const args = [
     'control-plane',
     `--data-dir=${layout.dataDir}`,
@@ -24,10 +26,11 @@ export function controlPlaneSpec({ layout, berth, nodeIP, apiPort, store, env }:
     `--kubeconfig-dir=${layout.configDir}`,
     `--advertise-address=${nodeIP}`,
     `--secure-port=${apiPort}`,
-    `--service-cluster-ip-range=${serviceCidr}`,
-    `--cluster-cidr=${clusterCidr}`,
+    `--service-cluster-ip-range=${layout.serviceCidrs.join(',')}`,
+    `--cluster-cidr=${layout.podCidrs.join(',')}`,
     `--local-volume-dir=${join(layout.stateDir, 'volumes')}`,
     ...(store === undefined ? [] : [`--store=${store}`]),
+    ...(loadBalancerPool === undefined ? [] : [`--load-balancer-pool=${loadBalancerPool}`]),
   ];
   return {
     name: 'control-plane',
@@ -55,7 +58,12 @@ export function containerdSpec({ layout, env }: SpecOptions, node: NodeLayout): 
   };
 }
 
-export function agentSpec({ layout, berth, env }: SpecOptions, node: NodeLayout, nodeIP: string): ProcessSpec {
+/** `nodeIPs` are the node's addresses, one of each family. */
+export function agentSpec(
+  { layout, berth, env }: SpecOptions,
+  node: NodeLayout,
+  nodeIPs: readonly string[],
+): ProcessSpec {
   const args = [
     'agent',
     `--config=${node.agentConfig}`,
@@ -63,7 +71,7 @@ export function agentSpec({ layout, berth, env }: SpecOptions, node: NodeLayout,
     `--root-dir=${node.kubeletDir}`,
     `--cert-dir=${join(node.kubeletDir, 'pki')}`,
     `--hostname-override=${node.name}`,
-    `--node-ip=${nodeIP}`,
+    `--node-ip=${nodeIPs.join(',')}`,
   ];
   return {
     name: `agent ${node.name}`,

@@ -18,6 +18,7 @@ import {
   applyServiceRoute,
   applySysctls,
   execInNode,
+  familiesOf,
   findNodeAddress,
   hasDefaultRoute,
   linkAddress,
@@ -40,6 +41,7 @@ export interface UpContext {
   uid: number;
   apiPort: number;
   store: string | undefined;
+  loadBalancerPool: string | undefined;
   report: Report;
   signal: AbortSignal;
   /** Told what was found and changed, for the record. */
@@ -133,14 +135,34 @@ async function waitForProxies(context: UpContext): Promise<void> {
   }
 }
 
-function nodeAddress(node: NodeLayout, first: string): string {
-  return node.index === 1 ? first : linkAddress(node.index);
+/** The addresses of a node, one of each family; `first` are those of the first. */
+function nodeAddresses(layout: ClusterLayout, node: NodeLayout, first: readonly string[]): readonly string[] {
+  return node.index === 1 ? first : familiesOf(layout).map((family) => linkAddress(node.index, family));
+}
+
+/** Gives the machine links, addresses and routes that it lacks. Returns the first node's addresses. */
+async function prepareLinks({ layout, exec }: UpContext): Promise<string[]> {
+  const several = layout.nodes.length > 1;
+  const ownInterfaces = layout.nodes.map(({ podBridge }) => podBridge).concat(layout.linkBridge);
+  const nodeIPs: string[] = [];
+  let isLinked = false;
+  for (const family of familiesOf(layout)) {
+    const found = several ? undefined : await findNodeAddress(exec, ownInterfaces, family);
+    const routed = await hasDefaultRoute(exec, family);
+    // A machine without an address or a way out still gets them, on the bridge that would join nodes.
+    if (!isLinked && (found === undefined || !routed)) {
+      await applyNodeLinks(exec, layout);
+      isLinked = true;
+    }
+    if (!routed) await applyServiceRoute(exec, layout, family);
+    nodeIPs.push(found ?? linkAddress(1, family));
+  }
+  return nodeIPs;
 }
 
 /** Runs all steps. Throws when one fails; what was started so far is the caller's to stop. */
 export async function startCluster(context: UpContext): Promise<void> {
   const { layout, exec, report, apiPort } = context;
-  const several = layout.nodes.length > 1;
 
   report.start('machine');
   const machine = await checkMachine({
@@ -154,21 +176,15 @@ export async function startCluster(context: UpContext): Promise<void> {
       { port: 10256, what: 'proxy health' },
     ],
   });
-  await context.changed({ sysctls: await applySysctls(exec) });
-  const ownInterfaces = layout.nodes.map(({ podBridge }) => podBridge).concat(layout.linkBridge);
-  let nodeIP = several ? linkAddress(1) : await findNodeAddress(exec, ownInterfaces);
-  const routed = await hasDefaultRoute(exec);
-  // A machine without an address or a way out still gets them, on the bridge that would join nodes.
-  if (several || nodeIP === undefined || !routed) await applyNodeLinks(exec, layout);
-  nodeIP ??= linkAddress(1);
-  if (!routed) await applyServiceRoute(exec, layout);
-  await context.changed({ nodeIP });
-  report.done('machine', `node address ${nodeIP}`);
+  await context.changed({ sysctls: await applySysctls(exec, familiesOf(layout)) });
+  const nodeIPs = await prepareLinks(context);
+  const [first = ''] = nodeIPs;
+  await context.changed({ nodeIP: first });
+  report.done('machine', `node address ${nodeIPs.join(', ')}`);
 
-  const first = nodeIP;
   const pki: ClusterPki = await ensureClusterPki({
     dir: layout.pkiDir,
-    serverNames: [first, '127.0.0.1', 'localhost'],
+    serverNames: [...nodeIPs, '127.0.0.1', 'localhost'],
     nowMs: context.clock.now(),
   });
   const specs: SpecOptions = {
@@ -177,11 +193,12 @@ export async function startCluster(context: UpContext): Promise<void> {
     nodeIP: first,
     apiPort,
     store: context.store,
+    loadBalancerPool: context.loadBalancerPool,
     env: context.env,
   };
   for (const node of layout.nodes) {
     const server = node.index === 1 ? `https://127.0.0.1:${apiPort}` : `https://${first}:${apiPort}`;
-    await writeNodeFiles({ layout, node, nodeIP: nodeAddress(node, first), server, pki, machine });
+    await writeNodeFiles({ layout, node, nodeIPs: nodeAddresses(layout, node, nodeIPs), server, pki, machine });
   }
 
   report.start('control-plane');
@@ -199,11 +216,13 @@ export async function startCluster(context: UpContext): Promise<void> {
     report.start('nodes');
     await applyClusterDns(
       client,
-      layout.nodes.map((node) => ({ name: node.name, address: nodeAddress(node, first) })),
+      layout,
+      layout.nodes.map((node) => ({ name: node.name, address: nodeAddresses(layout, node, nodeIPs)[0] ?? '' })),
     );
     for (const node of layout.nodes) {
-      await context.supervisor.start(agentSpec(specs, node, nodeAddress(node, first)));
-      await context.supervisor.start(proxySpec(specs, node, nodeAddress(node, first)));
+      const addresses = nodeAddresses(layout, node, nodeIPs);
+      await context.supervisor.start(agentSpec(specs, node, addresses));
+      await context.supervisor.start(proxySpec(specs, node, addresses[0] ?? ''));
     }
     await waitForNodes(context, client);
     report.done('nodes', layout.nodes.map((node) => node.name).join(', '));

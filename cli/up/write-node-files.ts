@@ -13,7 +13,7 @@ import { pauseImage } from '../../packaging/images/build-images.ts';
 import { packageRoot } from '../package-root.ts';
 import type { MachineFacts } from './check-machine.ts';
 import { clusterDnsIP } from './cluster-dns.ts';
-import { type ClusterLayout, clusterCidr, type NodeLayout } from './layout.ts';
+import type { ClusterLayout, NodeLayout } from './layout.ts';
 
 /** Fills in the `@name@` of a template. Throws for a name without a value. */
 export function renderTemplate(template: string, values: Record<string, string>): string {
@@ -43,7 +43,7 @@ function agentConfiguration(layout: ClusterLayout, node: NodeLayout): object {
     authorization: { mode: 'Webhook' },
     cgroupDriver: 'cgroupfs',
     cgroupRoot: node.cgroupRoot,
-    clusterDNS: [clusterDnsIP],
+    clusterDNS: [clusterDnsIP(layout)],
     clusterDomain: 'cluster.local',
     containerRuntimeEndpoint: `unix://${node.containerdSocket}`,
     failSwapOn: false,
@@ -54,12 +54,12 @@ function agentConfiguration(layout: ClusterLayout, node: NodeLayout): object {
 }
 
 /** The KubeProxyConfiguration of a node. */
-function proxyConfiguration(node: NodeLayout): object {
+function proxyConfiguration(layout: ClusterLayout, node: NodeLayout): object {
   return {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
     clientConnection: { kubeconfig: node.proxyKubeconfig },
-    clusterCIDR: clusterCidr,
+    clusterCIDR: layout.podCidrs.join(','),
     hostnameOverride: node.name,
     mode: 'iptables',
     // These are the machine's, which several nodes may share: they stay as they are.
@@ -70,15 +70,15 @@ function proxyConfiguration(node: NodeLayout): object {
 export interface NodeFilesOptions {
   layout: ClusterLayout;
   node: NodeLayout;
-  /** The node's address and the API server's, as this node reaches it. */
-  nodeIP: string;
+  /** The node's addresses and the API server's, as this node reaches it. */
+  nodeIPs: readonly string[];
   server: string;
   pki: ClusterPki;
   machine: MachineFacts;
 }
 
 /** Everything but the network plugin's configuration, which the proxy writes when it knows the node's pod range. */
-export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machine }: NodeFilesOptions): Promise<void> {
+export async function writeNodeFiles({ layout, node, nodeIPs, server, pki, machine }: NodeFilesOptions): Promise<void> {
   for (const dir of [node.configDir, node.stateDir, node.runDir, node.cniConfDir, node.kubeletDir]) {
     await mkdir(dir, { recursive: true, mode: 0o755 });
   }
@@ -115,7 +115,7 @@ export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machin
     commonName: `system:node:${node.name}`,
     organizations: ['system:nodes'],
     dnsNames: [node.name],
-    ipAddresses: [nodeIP, '127.0.0.1'],
+    ipAddresses: [...nodeIPs, '127.0.0.1'],
   });
   await replaceFile(node.servingCertificate, serving.certPem, { mode: 0o644, directoryMode: 0o755 });
   await replaceFile(node.servingKey, serving.keyPem, { mode: 0o600, directoryMode: 0o755 });
@@ -123,5 +123,8 @@ export async function writeNodeFiles({ layout, node, nodeIP, server, pki, machin
     mode: 0o644,
     directoryMode: 0o755,
   });
-  await replaceFile(node.proxyConfig, stringify(proxyConfiguration(node)), { mode: 0o644, directoryMode: 0o755 });
+  await replaceFile(node.proxyConfig, stringify(proxyConfiguration(layout, node)), {
+    mode: 0o644,
+    directoryMode: 0o755,
+  });
 }

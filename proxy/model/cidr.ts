@@ -1,6 +1,5 @@
 // Address ranges.
 import { BlockList, isIP } from 'node:net';
-import type { IpFamily } from './service-port.ts';
 
 /** True for `ADDRESS/LENGTH` of either family. */
 export function isCidr(text: string): boolean {
@@ -55,17 +54,4 @@ export function networkOf(cidr: string): string {
   const canonical = address.includes('.') && family === 6 ? canonicalAddress(address) : address;
   const network = fromNumber((toNumber(canonical) >> hostBits) << hostBits, family);
   return hostBits === 0n ? network : `${network}/${length}`;
-}
-
-/** The first and the last address of a range, as numbers. */
-export function cidrBounds(cidr: string): { first: bigint; last: bigint } {
-  const [address = '', length = ''] = cidr.split('/');
-  const hostBits = BigInt((isIP(address) === 4 ? 32 : 128) - Number(length));
-  const first = (toNumber(isIP(address) === 6 ? canonicalAddress(address) : address) >> hostBits) << hostBits;
-  return { first, last: first + (1n << hostBits) - 1n };
-}
-
-/** An address from its number, as the kernel prints it. */
-export function numberToAddress(value: bigint, family: IpFamily): string {
-  return fromNumber(value, family === 'IPv4' ? 4 : 6);
 }

@@ -1,6 +1,6 @@
 // Blocks of addresses with exceptions, as ranges that do not overlap. Pure.
 import type { IPBlock } from '#kube/api/generated/networking-v1.ts';
-import { cidrBounds, isCidr, numberToAddress } from '../model/cidr.ts';
+import { bitsOf, numberToAddress, parseNetwork } from '#kube/api/ip-address.ts';
 import type { IpFamily } from '../model/service-port.ts';
 
 interface Bounds {
@@ -31,18 +31,22 @@ function merged(ranges: readonly Bounds[]): Bounds[] {
   return result;
 }
 
-const familyOf = (cidr: string): IpFamily => (cidr.includes(':') ? 'IPv6' : 'IPv4');
+/** The addresses of a range of one family; none for what is no range, or of the other family. */
+function boundsOf(cidr: string, family: 4 | 6): Bounds[] {
+  const network = parseNetwork(cidr);
+  if (network === undefined || network.family !== family) return [];
+  const count = 1n << BigInt(bitsOf(family) - network.prefix);
+  return [{ first: network.base, last: network.base + count - 1n }];
+}
 
 /** The addresses of one family in the blocks, as nft writes them: `FIRST-LAST`, or one address. */
 export function planIpBlocks(blocks: readonly IPBlock[], family: IpFamily): string[] {
-  const ranges = blocks
-    .filter(({ cidr }) => isCidr(cidr) && familyOf(cidr) === family)
-    .flatMap(({ cidr, except = [] }) => {
-      const excepted = except.filter((range) => isCidr(range) && familyOf(range) === family).map(cidrBounds);
-      return excepted.reduce<Bounds[]>(without, [cidrBounds(cidr)]);
-    });
+  const version = family === 'IPv4' ? 4 : 6;
+  const ranges = blocks.flatMap(({ cidr, except = [] }) =>
+    except.flatMap((range) => boundsOf(range, version)).reduce(without, boundsOf(cidr, version)),
+  );
   return merged(ranges).map(({ first, last }) => {
-    const from = numberToAddress(first, family);
-    return first === last ? from : `${from}-${numberToAddress(last, family)}`;
+    const from = numberToAddress(first, version);
+    return first === last ? from : `${from}-${numberToAddress(last, version)}`;
   });
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { selectMountsBelow } from '../../../cli/down/mounts.ts';
 import { hasSysResource } from '../../../cli/up/check-machine.ts';
+import { clusterDnsIP } from '../../../cli/up/cluster-dns.ts';
 import { computeLayout } from '../../../cli/up/layout.ts';
 import { planNodeLinks } from '../../../cli/up/node-network.ts';
 import { agentSpec, controlPlaneSpec } from '../../../cli/up/process-specs.ts';
@@ -71,6 +72,27 @@ describe('planNodeLinks', () => {
   });
 });
 
+describe('a cluster of both families', () => {
+  const layout = computeLayout({
+    instance: 'berth',
+    hostname: 'vm',
+    nodeCount: 2,
+    podCidrs: ['10.244.0.0/16', 'fd00:10:244::/56'],
+    serviceCidrs: ['10.97.0.0/16', 'fd00:10:96::/112'],
+  });
+
+  it('gives links between nodes addresses of both', () => {
+    const lines = planNodeLinks(layout).map(({ args }) => args.join(' '));
+    assert.ok(lines.includes('addr replace fd00:10:245::1/64 dev berth-link nodad'));
+    assert.ok(lines.includes('addr replace fd00:10:245::2/64 dev eth0 nodad'));
+    assert.ok(lines.includes('route add default via fd00:10:245::1'));
+  });
+
+  it('answers DNS at the tenth address of its services', () => {
+    assert.equal(clusterDnsIP(layout), '10.97.0.10');
+  });
+});
+
 describe('process specs', () => {
   const layout = computeLayout({ instance: 'berth', hostname: 'vm', nodeCount: 2 });
   const options = { layout, berth: '/opt/berth', nodeIP: '192.0.2.2', apiPort: 6443, store: undefined, env: {} };
@@ -78,7 +100,7 @@ describe('process specs', () => {
   it('run the second node inside its namespace', () => {
     const [, second] = layout.nodes;
     assert.ok(second);
-    const { file, args } = agentSpec(options, second, '10.245.0.2');
+    const { file, args } = agentSpec(options, second, ['10.245.0.2']);
     assert.equal(file, 'nsenter');
     assert.deepEqual(args.slice(0, 3), ['--net=/run/netns/berth-2', '/opt/berth', 'agent']);
     assert.ok(args.includes('--node-ip=10.245.0.2'));
