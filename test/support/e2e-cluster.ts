@@ -52,7 +52,9 @@ export function logTail(layout: ClusterLayout, lines = 15): string {
 }
 
 /** Brings a cluster up; disposing it takes everything down again, also after a failure half-way. */
-export async function startTestCluster(options: { nodes?: number } = {}): Promise<TestCluster> {
+export async function startTestCluster(
+  options: { nodes?: number; upFlags?: readonly string[] } = {},
+): Promise<TestCluster> {
   const namespace = await createNetworkNamespace('berth-e2e');
   const instance = `bt-${randomBytes(2).toString('hex')}`;
   const nodeCount = options.nodes ?? 1;
@@ -82,7 +84,7 @@ export async function startTestCluster(options: { nodes?: number } = {}): Promis
       return result.stdout;
     },
     fetch: (url) => namespace.exec('busybox', ['timeout', '3', 'busybox', 'wget', '-q', '-O', '-', url]),
-    up: () => run(['up', '--detach', '--instance', instance, '--nodes', String(nodeCount)]),
+    up: () => run(['up', '--detach', '--instance', instance, '--nodes', String(nodeCount), ...(options.upFlags ?? [])]),
     [Symbol.asyncDispose]: async () => {
       const down = await run(['down', '--purge', '--instance', instance]);
       await namespace[Symbol.asyncDispose]();

@@ -99,15 +99,20 @@ test('StatefulSet Basic StatefulSet functionality Scaling should happen in predi
   assert.equal((await podsOf('ordered')).length, 1, 'nothing comes while a pod is ill');
   await setHealth('ordered-0', null);
   await readyPods('ordered', 3);
-  await setHealth('ordered-0', 'never-ready');
-  await eventually('the first pod is ill', async () => !(await podsOf('ordered')).every(isPodReady));
+  const all = ['ordered-0', 'ordered-1', 'ordered-2'];
+  for (const name of all) await setHealth(name, 'never-ready');
+  await eventually('all pods are ill', async () => !(await podsOf('ordered')).some(isPodReady));
+  await eventually('the set knows', async () => {
+    const { status } = await plane.client.get(statefulsets, { namespace, name: 'ordered' });
+    return (status?.readyReplicas ?? 0) === 0;
+  });
   await patchSet('ordered', { replicas: 0 });
   await eventually('the set has seen its size', async () => {
     const { status, metadata } = await plane.client.get(statefulsets, { namespace, name: 'ordered' });
     return status?.observedGeneration === metadata.generation;
   });
-  assert.equal((await podsOf('ordered')).length, 3, 'nothing goes while a pod is ill');
-  await setHealth('ordered-0', null);
+  assert.equal((await podsOf('ordered')).length, 3, 'nothing goes while they are ill');
+  for (const name of all) await setHealth(name, null);
   await eventually('all are gone', async () => (await podsOf('ordered')).length === 0, longMs);
   await order.end();
   assert.deepEqual(order.told, [

@@ -26,6 +26,7 @@ for (const [page, facts, what] of [
   ['docs/conformance-node.md', 'test/data/conformance/node.json', 'a node'],
   ['docs/conformance-network.md', 'test/data/conformance/network.json', 'the network'],
   ['docs/conformance-api.md', 'test/data/conformance/api.json', 'the API'],
+  ['docs/conformance-workloads.md', 'test/data/conformance/workloads.json', 'workloads'],
 ] as const) {
   describe(page, () => {
     const codenames = JSON.parse(read(facts)) as string[];
