@@ -90,11 +90,13 @@ export function jsonTextOf(body: Buffer, contentType: string | undefined): strin
   return type === '' || type === 'application/json' ? body.toString() : '';
 }
 
+const describeUnknown = (path: string): string => `unknown field ${JSON.stringify(path)}`;
+
 /** Unknown and duplicate fields in the order of the text, as far as it is JSON. */
 function describeProblems(unknown: readonly string[], text: string): string[] {
   const { first, duplicates } = locateFields(text);
   const problems = [
-    ...unknown.map((path) => ({ at: first.get(path) ?? 0, said: `unknown field ${JSON.stringify(path)}` })),
+    ...unknown.map((path) => ({ at: first.get(path) ?? 0, said: describeUnknown(path) })),
     ...[...duplicates].map(([path, at]) => ({ at, said: `duplicate field ${JSON.stringify(path)}` })),
   ];
   return problems.sort((a, b) => a.at - b.at).map(({ said }) => said);
@@ -116,6 +118,8 @@ export function decodeAs(
     const message = `json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`;
     throw badRequest(`couldn't get version/kind; json parse error: ${message}`);
   }
+  // A field given twice makes the text longer than what was parsed; so do blanks and escapes.
+  const mayRepeat = validation === 'Warn' && text !== '' && JSON.stringify(value).length !== text.trimEnd().length;
   const object = value as Record<string, unknown>;
   const apiVersion = expected.group === '' ? expected.version : `${expected.group}/${expected.version}`;
   const given = { kind: object['kind'] || expected.kind, apiVersion: object['apiVersion'] || apiVersion };
@@ -135,7 +139,10 @@ export function decodeAs(
       const problems = describeProblems(unknown, text);
       if (problems.length > 0) throw badRequest(`${claim}: strict decoding error: ${problems.join(', ')}`);
     }
-    if (validation === 'Warn') for (const path of unknown) warn(`unknown field ${JSON.stringify(path)}`);
+    if (validation === 'Warn') {
+      const problems = mayRepeat ? describeProblems(unknown, text) : unknown.map(describeUnknown);
+      for (const problem of problems) warn(problem);
+    }
   } catch (error) {
     if (error instanceof TypeMismatchError) throw badRequest(`${claim}: ${error.message}`);
     throw error;

@@ -130,6 +130,13 @@ describe('access', () => {
       approved.status?.conditions?.map(({ type }) => type),
       ['Approved'],
     );
+    for (const [conditions, why] of [
+      [[], /updates may not remove a condition of type \\?"Approved/],
+      [[condition('Approved', 'E2E'), condition('Denied', 'E2E')], /mutually exclusive/],
+    ] as const) {
+      const changed = { ...approved, status: { ...approved.status, conditions: [...conditions] } };
+      await assert.rejects(client.updateSubresource(csr, changed, 'approval'), why);
+    }
     // The status takes a certificate and conditions, and no approval.
     const status = { certificate: await anyCertificate() };
     await client.patch(

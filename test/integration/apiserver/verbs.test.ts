@@ -360,6 +360,12 @@ describe('the verbs of the API', () => {
     assert.match(twice.body.message ?? '', /strict decoding error: duplicate field "immutable"/);
     const warned = await call('POST', `${maps}?dryRun=All`, body);
     assert.match(String(warned.headers['warning']), /299 - "unknown field \\"nope\\""/);
+    const repeated = await server.call<Thing>('POST', `${maps}?dryRun=All`, {
+      body: '{"metadata":{"name":"twice"},"nope":1,"immutable":true,"immutable":false}',
+    });
+    assert.equal(repeated.status, 201, repeated.text);
+    const said = String(repeated.headers['warning']);
+    assert.match(said, /299 - "unknown field \\"nope\\"", 299 - "duplicate field \\"immutable\\""/);
     const ignored = await call('POST', `${maps}?fieldValidation=Ignore&dryRun=All`, body);
     assert.equal(ignored.headers['warning'], undefined);
   });
