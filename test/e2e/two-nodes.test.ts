@@ -13,7 +13,8 @@ describe('two nodes on one machine', { skip }, () => {
   const nodes = () => cluster.layout.nodes.map((node) => node.name);
 
   before(async () => {
-    cluster = await startTestCluster({ nodes: 2 });
+    const upFlags = ['--pod-cidr=10.244.0.0/16,fd00:10:244::/56', '--service-cidr=10.96.0.0/16,fd00:10:96::/112'];
+    cluster = await startTestCluster({ nodes: 2, upFlags });
     for (const [i, nodeName] of nodes().entries()) {
       await cluster.apply({
         apiVersion: 'v1',
@@ -90,6 +91,35 @@ describe('two nodes on one machine', { skip }, () => {
         seen.add((await kubectl('exec', from, '--', 'timeout', '5', 'wget', '-q', '-O', '-', `http://${ip}/`)).trim());
         return seen.size === 2;
       });
+    }
+  });
+
+  it('give pods and services addresses of both families, which lead everywhere', async () => {
+    const addressesOf = async (pod: string) =>
+      (await kubectl('get', 'pod', pod, '-o', 'jsonpath={.status.podIPs[*].ip}')).split(' ');
+    const fetchFrom = async (pod: string, url: string) =>
+      await kubectl('exec', pod, '--', 'timeout', '5', 'wget', '-q', '-O', '-', url);
+    for (const [from, to] of [
+      ['on-1', 'on-2'],
+      ['on-2', 'on-1'],
+    ] as const) {
+      const [, address = ''] = await addressesOf(to);
+      assert.match(address, /^fd00:10:244:/);
+      await eventually(`${to} answers ${from}`, async () => {
+        return (await fetchFrom(from, `http://[${address}]:8080/`)) === `${to}\n`;
+      });
+    }
+    await cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'pair-of-both' },
+      spec: { ipFamilyPolicy: 'RequireDualStack', selector: { app: 'pair' }, ports: [{ port: 80, targetPort: 8080 }] },
+    });
+    const ips = (await kubectl('get', 'service', 'pair-of-both', '-o', 'jsonpath={.spec.clusterIPs[*]}')).split(' ');
+    assert.equal(ips.length, 2);
+    for (const ip of ips) {
+      const url = `http://${ip.includes(':') ? `[${ip}]` : ip}/`;
+      await eventually(`a page of ${ip}`, async () => (await fetchFrom('on-1', url)).startsWith('on-'));
     }
   });
 
