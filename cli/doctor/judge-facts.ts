@@ -111,7 +111,7 @@ function judgeRuntime({ runtime, network, programs }: DoctorFacts): Finding[] {
         );
   const cni: Finding[] = [];
   if (network.configurations.length === 0) {
-    const fix = "install the cluster's network add-on, or put a .conflist there";
+    const fix = "install the cluster's network add-on, or let the proxy make the network: --pod-network";
     cni.push(error('cni', `no network configuration in ${network.directory}`, fix));
   }
   if (network.missingPlugins.length > 0) {

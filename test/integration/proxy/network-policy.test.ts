@@ -22,6 +22,7 @@ import {
   podPorts,
 } from '../../support/pod-network-cluster.ts';
 import { policyCases } from '../../support/policy-cases.ts';
+import { fuzzPolicies } from '../../support/policy-fuzzer.ts';
 import { isAllowed, type PolicyEnd, type PolicyQuestion } from '../../support/policy-oracle.ts';
 
 const skip = namespacesUnavailable() ?? false;
@@ -212,6 +213,18 @@ describe('network policies', { skip, timeout: 600_000 }, () => {
       assert.ok(open > 0);
     });
   }
+
+  it('allow and deny what they say: at random', { timeout: 300_000 }, async (context) => {
+    const [first, count] = (process.env['POLICY_SEEDS'] ?? '1,12').split(',').map(Number);
+    for (let seed = first ?? 1; seed < (first ?? 1) + (count ?? 0); seed += 1) {
+      const wanted = fuzzPolicies(seed);
+      show(wanted);
+      await settled();
+      const { wrong, open, closed } = await tryAll(wanted, plainLabels);
+      context.diagnostic(`seed ${seed}: ${wanted.length} policies, ${open} open, ${closed} closed`);
+      assert.deepEqual(wrong, [], `seed ${seed}: ${JSON.stringify(wanted)}`);
+    }
+  });
 
   const podOf = (key: string) => {
     const pod = cluster.pods.get(key);
