@@ -99,6 +99,11 @@ function watchFailure(error: unknown): StatusError {
   return failure(410, 'Expired', `too old resource version: ${requested} (${compactedRevision})`);
 }
 
+/** Of a client that does not read its events: it may go on from the last one that it has read. */
+const tooSlow = failure(429, 'TooManyRequests', 'the events of the watch were read too slowly, please watch again', {
+  retryAfterSeconds: 1,
+});
+
 /** Bookmarks now and then, and one before the stream ends: the client resumes from there. Returns how to stop. */
 function sendBookmarks(send: () => void, timeoutMs: number): () => void {
   const regular = setInterval(send, bookmarkEveryMs);
@@ -127,7 +132,7 @@ export async function serveWatch(
   await reachRevision(api, cache, from);
   const wantsInitial = options.sendInitialEvents ?? from === 0;
   const { write } = sink;
-  await sink.begin(representer.streamType);
+  await sink.begin(representer.streamType, representer.frame('ERROR', tooSlow.status));
   let stop = (): void => undefined;
   let revisionNow = (): number => cache.revision;
   try {

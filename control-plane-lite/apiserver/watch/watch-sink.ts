@@ -8,19 +8,22 @@ import { addRequestHeaders, type Exchange, warningHeaders } from '../http/exchan
 import { protobufMediaType } from '../http/negotiate.ts';
 
 export interface WatchSink {
-  /** Begins the stream: from here on, failures travel in it. */
-  begin(contentType: string): Promise<void> | void;
-  /** Whole events. A client that reads far slower than the cluster changes is cut off. */
+  /** Begins the stream: from here on, failures travel in it. `farewell` is the last event for a client that is cut off. */
+  begin(contentType: string, farewell: Buffer): Promise<void> | void;
+  /** Whole events. A client that reads far slower than the cluster changes is cut off, and is told so at the end. */
   write(frames: Buffer): void;
   /** Resolves when the client has read most of what was written, or has left. */
   drained(): Promise<void>;
   end(): void;
+  /** No event is taken any more. */
   readonly isClosed: boolean;
   onClose(listener: () => void): void;
 }
 
-/** A client that reads this much slower than the cluster changes is cut off and lists again. */
-const maxBufferedBytes = 64 * 1024 * 1024;
+/** A client that is so far behind is cut off, and goes on from what it has read. */
+const maxBufferedBytes = 16 * 1024 * 1024;
+/** So long it may take to read what is left for it. */
+const farewellMs = 30_000;
 
 /** More than this is not added to what a client has yet to read, where it can wait. */
 const enoughWaitingBytes = 1024 * 1024;
@@ -40,12 +43,24 @@ function untilEither(emitter: ServerResponse, ...events: readonly string[]): Pro
 /** Events in the body of the answer. */
 export function createResponseSink(exchange: Exchange): WatchSink {
   const { response, warnings } = exchange;
+  const closed = Promise.withResolvers<void>();
   let isClosed = response.destroyed;
-  response.on('close', () => {
+  let last: Buffer = Buffer.alloc(0);
+  const close = () => {
     isClosed = true;
-  });
+    closed.resolve();
+  };
+  if (isClosed) close();
+  response.on('close', close);
+  const cut = () => {
+    close();
+    response.end(last);
+    const timer = setTimeout(() => response.destroy(), farewellMs);
+    response.once('close', () => clearTimeout(timer));
+  };
   return {
-    begin: (contentType) => {
+    begin: (contentType, farewell) => {
+      last = farewell;
       const headers: OutgoingHttpHeaders = {
         'Content-Type': contentType,
         'Cache-Control': 'no-cache, private',
@@ -58,7 +73,7 @@ export function createResponseSink(exchange: Exchange): WatchSink {
     write: (frames) => {
       if (isClosed || response.writableEnded) return;
       response.write(frames);
-      if (response.writableLength > maxBufferedBytes) response.destroy();
+      if (response.writableLength > maxBufferedBytes) cut();
     },
     drained: async () => {
       if (isClosed || response.writableLength < enoughWaitingBytes) return;
@@ -70,7 +85,7 @@ export function createResponseSink(exchange: Exchange): WatchSink {
     get isClosed() {
       return isClosed;
     },
-    onClose: (listener) => void response.on('close', listener),
+    onClose: (listener) => void closed.promise.then(listener),
   };
 }
 
@@ -92,10 +107,20 @@ export function createWebSocketSink({ request }: Exchange, socket: Duplex, head:
   let isBinary = false;
   let isClosed = false;
   let websocket: Awaited<ReturnType<typeof acceptWebSocket>> | undefined;
+  let last: Buffer = Buffer.alloc(0);
   const closed = Promise.withResolvers<void>();
+  const cut = (from: NonNullable<typeof websocket>) => {
+    isClosed = true;
+    closed.resolve();
+    from.send(last, { binary: isBinary });
+    from.close(1000);
+    const timer = setTimeout(() => from.terminate(), farewellMs);
+    from.once('close', () => clearTimeout(timer));
+  };
   return {
-    begin: async (contentType) => {
+    begin: async (contentType, farewell) => {
       isBinary = contentType.startsWith(protobufMediaType);
+      [last = last] = eventsOf(farewell, isBinary);
       const protocol = offeredProtocols(request).find((name) => !bearerProtocol.test(name)) ?? '';
       websocket = await acceptWebSocket(request, socket, head, protocol).catch((error: unknown) => {
         throw error instanceof HandshakeError ? badRequest(error.message) : error;
@@ -109,7 +134,7 @@ export function createWebSocketSink({ request }: Exchange, socket: Duplex, head:
     write: (frames) => {
       if (isClosed || websocket === undefined) return;
       for (const event of eventsOf(frames, isBinary)) websocket.send(event, { binary: isBinary });
-      if (websocket.bufferedAmount > maxBufferedBytes) websocket.terminate();
+      if (websocket.bufferedAmount > maxBufferedBytes) cut(websocket);
     },
     drained: async () => {
       while (!isClosed && (websocket?.bufferedAmount ?? 0) >= enoughWaitingBytes) await sleep(drainPollMs);

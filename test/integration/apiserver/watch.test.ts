@@ -96,6 +96,36 @@ describe('watches', () => {
     assert.equal(answer.body.reason, 'Timeout');
   });
 
+  it('cuts off a reader that is far behind with an error, and lets it go on from there', {
+    timeout: 60_000,
+  }, async () => {
+    const start = await create('flood');
+    const since = (revision: string) =>
+      `${maps}?watch=1&resourceVersion=${revision}&fieldSelector=metadata.name%3Dflood`;
+    const stuck = await server.open('GET', since(start.metadata.resourceVersion));
+    let latest = '';
+    for (let round = 0; round < 60; round += 1) {
+      const { body } = await patch('flood', { data: { round: `${round}`, pad: `${round}`.padEnd(600_000, 'x') } });
+      latest = (body as unknown as WatchLine['object']).metadata.resourceVersion;
+    }
+    const text = Buffer.concat((await stuck.toArray()) as Buffer[]).toString();
+    const lines = text.trimEnd().split('\n').map(parse);
+    const error = lines.pop();
+    assert.deepEqual([error?.type, error?.object.code], ['ERROR', 429]);
+    const rounds = (events: WatchLine[]) => events.map(({ object }) => Number(object.data?.['round']));
+    assert.deepEqual(
+      rounds(lines),
+      Array.from({ length: lines.length }, (_, index) => index),
+    );
+    const read = lines.at(-1)?.object.metadata.resourceVersion ?? '';
+    assert.ok(lines.length > 0 && lines.length < 60, `${lines.length} events were read`);
+    const rest = await server.stream(since(read), (line) => line.includes(`"resourceVersion":"${latest}"`));
+    assert.deepEqual(
+      rounds(rest.map(parse)),
+      Array.from({ length: 60 - lines.length }, (_, index) => lines.length + index),
+    );
+  });
+
   it('gives many watchers of one selection the same events', async () => {
     const start = await create('crowd');
     const path = `${maps}?watch=1&resourceVersion=${start.metadata.resourceVersion}`;
