@@ -78,7 +78,7 @@ export function hollowNodeStatus(
       { type: 'InternalIP', address: node.address },
       { type: 'Hostname', address: node.name },
     ],
-    daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
+    // No port: nobody serves logs or measurements.
     conditions: [
       no('MemoryPressure', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
       no('DiskPressure', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),

@@ -93,9 +93,10 @@ export function createNodeLifecycleController(context: ControllerContext, limits
   }
 
   async function syncTaints(node: Node): Promise<void> {
-    const all = informers.nodes.list();
-    const evicting = readyStatus(node) !== 'True' && !isFullyDisrupted(all);
     const hasEvicting = (node.spec?.taints ?? []).some(({ effect }) => effect === 'NoExecute');
+    // Looking at all the others is left to nodes that are in trouble.
+    const all = readyStatus(node) === 'True' ? [] : informers.nodes.list();
+    const evicting = all.length > 0 && !isFullyDisrupted(all);
     const mayEvict = evicting && !hasEvicting && budget.take(node, all, clock.monotonicMs());
     const taints = planTaints(node, mayEvict, clock.now());
     if (taints === undefined) return;
