@@ -25,14 +25,14 @@ function kindOf({ type }: PolicySet): 'set' | 'map' {
 }
 
 /** Rules of the chains that packets come by. `podCIDRs` are the ranges of this node. */
-function planHooks(podCIDRs: readonly string[]): Map<string, string[]> {
+function planHooks({ isolated }: PolicyTable, podCIDRs: readonly string[]): Map<string, string[]> {
   const rulesOf = (direction: Direction): string[] => {
     const side = direction === 'ingress' ? 'daddr' : 'saddr';
     const verdicts = families.map(
       (family) => `${ipWord(family)} ${side} vmap @${wellKnown.verdicts(direction, family)}`,
     );
     // A pod that nobody has told of yet may be one that is isolated: it waits until it is known.
-    const unknown = podCIDRs.map((cidr) => {
+    const unknown = (isolated.includes(direction) ? podCIDRs : []).map((cidr) => {
       const family: IpFamily = cidr.includes(':') ? 'IPv6' : 'IPv4';
       const address = `${ipWord(family)} ${side}`;
       return `${address} ${cidr} ${address} != @${wellKnown.known(family)} drop`;
@@ -79,7 +79,7 @@ export function planWhole(
   podCIDRs: readonly string[],
   leftovers: PolicyLeftovers,
 ): { lines: string[]; stale: string[] } {
-  const hooks = planHooks(podCIDRs);
+  const hooks = planHooks(table, podCIDRs);
   const lines = [`add table ${policyTable}`, `flush table ${policyTable}`];
   const chains = [...table.chains, ...hooks];
   for (const { kind, name } of leftovers.sets) lines.push(`flush ${kind} ${policyTable} ${name}`);

@@ -37,17 +37,18 @@ function isMissing(stderr: string): boolean {
 }
 
 /** What was applied must not change with what is known. */
-function copyOf(before: PolicyTable | undefined, { chains, sets }: PolicyTable): PolicyTable {
+function copyOf(before: PolicyTable | undefined, { isolated, chains, sets }: PolicyTable): PolicyTable {
   const copied = [...sets].map(([name, set]): [string, PolicySet] => {
     const old = before?.sets.get(name);
     return [name, old?.version === set.version ? old : { ...set, elements: new Map(set.elements) }];
   });
-  return { chains, sets: new Map(copied) };
+  return { isolated, chains, sets: new Map(copied) };
 }
 
 export function createPolicyApplier(exec: Exec): PolicyApplier {
   let applied: PolicyTable | undefined;
-  let ranges = '';
+  /** What the rules that all packets come by were made of. */
+  let hooks = '';
   let stale: string[] = [];
   let mustRecreate = false;
 
@@ -65,7 +66,8 @@ export function createPolicyApplier(exec: Exec): PolicyApplier {
 
   return {
     apply: async (table, podCIDRs) => {
-      const known = `${podCIDRs}` === ranges ? applied : undefined;
+      const wantedHooks = JSON.stringify([podCIDRs, table.isolated]);
+      const known = wantedHooks === hooks ? applied : undefined;
       const change = known === undefined ? planWhole(table, podCIDRs, await leftovers()) : planDifference(known, table);
       // A whole change that was refused may have met something that only a new table gets rid of.
       const anew =
@@ -75,7 +77,7 @@ export function createPolicyApplier(exec: Exec): PolicyApplier {
       await run([...anew, ...(anew.length > 0 ? planWhole(table, podCIDRs, nothing).lines : change.lines)]);
       mustRecreate = false;
       applied = copyOf(known, table);
-      ranges = `${podCIDRs}`;
+      hooks = wantedHooks;
       const wanted = new Set([...table.chains.keys(), ...table.sets.keys()]);
       const old = known === undefined ? [] : stale;
       stale = [...new Set([...old, ...change.stale])].filter((line) => !wanted.has(line.split(' ').at(-1) ?? ''));

@@ -19,6 +19,8 @@ export interface PolicySet {
 }
 
 export interface PolicyTable {
+  /** In which some policy of the cluster isolates: there, pods that nobody knows yet must wait. */
+  isolated: readonly Direction[];
   chains: ReadonlyMap<string, readonly string[]>;
   sets: ReadonlyMap<string, PolicySet>;
 }
@@ -76,6 +78,7 @@ export function createPolicyState(): PolicyState {
   let peerSets = new Map<string, CountedSet>();
   let chains = new Map<string, string[]>();
   let fixedSets = new Map<string, PolicySet>();
+  let isolated: Direction[] = [];
   let isLocalDirty = true;
   let version = 0;
 
@@ -118,6 +121,8 @@ export function createPolicyState(): PolicyState {
 
   function rebuild(): void {
     chains = new Map();
+    const everyPolicy = [...policies.values()].flatMap((group) => [...group.values()]);
+    isolated = directions.filter((direction) => everyPolicy.some((policy) => isolates(policy, direction)));
     const wanted = new Map<string, PeerSpec>();
     const elements = new Map<string, Map<string, string>>();
     const put = (set: string, key: string, value: string): void => {
@@ -213,7 +218,7 @@ export function createPolicyState(): PolicyState {
         const type = spec.port === undefined ? address : `${address} . inet_proto . inet_service`;
         sets.set(name, { type, comment: describePeers(spec), elements, version: at });
       }
-      return { chains, sets };
+      return { isolated, chains, sets };
     },
   };
 }

@@ -309,6 +309,9 @@ describe('network policies', { skip, timeout: 600_000 }, () => {
     await settled();
     const fresh = await cluster.addPod('y/new', 'node-2');
     assert.equal(await isOpen('x/a', 'y/new'), false);
+    assert.equal(await isOpen('y/new', 'x/a'), true, 'nothing isolates the way out');
+    show([fromBlue, policyOf('z', 'closed', { podSelector: {}, policyTypes: ['Egress'] })]);
+    await settled();
     assert.equal(await isOpen('y/new', 'x/a'), false);
     generation += 1;
     pods.show(fresh.object);

@@ -353,6 +353,7 @@ describe('the table of policies', () => {
         'add rule inet berth-network-policy ingress-isolation ip daddr 10.0.1.0/24 ip daddr != @known-pods-4 drop',
       ),
     );
+    assert.ok(!lines.some((line) => line.includes('saddr != @known')), 'no policy isolates the way out');
     assert.ok(lines.some((line) => /add rule \S+ \S+ ingress-\w{8}-x\/p tcp dport 80 accept$/.test(line)));
   });
 
