@@ -7,9 +7,17 @@ import { isAlreadyExists, isNotFound } from '#kube/errors/status-error.ts';
 import { referenceTo } from '#kube/events/event-recorder.ts';
 import { type Controller, type ControllerContext, createControllerQueue, queueController } from '../controller.ts';
 import { sameJson } from '../same-json.ts';
-import { type AttachmentInputs, attachedVolumes, planAttachments, type WantedAttachment } from './plan-attachments.ts';
+import {
+  type AttachmentInputs,
+  attachedVolumes,
+  planAttachments,
+  type WantedAttachment,
+  wantedAttachments,
+} from './plan-attachments.ts';
 
 const all = 'all';
+/** How often volumes of nodes that do not let go of them are looked at. */
+const heldCheckMs = 60_000;
 
 /** The name by which attacher, controller and node know an attachment. */
 export function attachmentName(handle: string, driver: string, node: string): string {
@@ -18,7 +26,7 @@ export function attachmentName(handle: string, driver: string, node: string): st
 
 /** Creates the controller. */
 export function createAttachDetachController(context: ControllerContext): Controller {
-  const { informers, client, recorder } = context;
+  const { informers, client, recorder, clock } = context;
   const queue = createControllerQueue<string>(context);
   /** Told once, not with every look. */
   const told = new Set<string>();
@@ -52,6 +60,7 @@ export function createAttachDetachController(context: ControllerContext): Contro
       node: (name) => informers.nodes.get(name),
       attachments: informers.volumeattachments.list(),
       nameOf: attachmentName,
+      nowMs: clock.now(),
     };
   }
 
@@ -100,7 +109,7 @@ export function createAttachDetachController(context: ControllerContext): Contro
     }
   }
 
-  async function sync(_: string, signal: AbortSignal): Promise<void> {
+  async function sync(_: string, signal: AbortSignal): Promise<void | { requeueAfterMs: number }> {
     const now = inputs();
     const plan = planAttachments(now);
     for (const { wanted, by } of plan.blocked) {
@@ -122,6 +131,8 @@ export function createAttachDetachController(context: ControllerContext): Contro
     }
     tellResults(now, wantedOf(now));
     if (told.size > 10_000) told.clear();
+    // A node that fell silent says nothing any more: somebody has to look at the clock.
+    if (staying.length > wantedAttachments(now).size) return { requeueAfterMs: heldCheckMs };
   }
 
   return queueController(context.name, queue, sync, { concurrency: 1 });

@@ -3,6 +3,7 @@
 import type { Node, PersistentVolume, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
 import type { CSIDriver, VolumeAttachment } from '#kube/api/generated/storage-v1.ts';
 import { isPodTerminal } from '#kube/api/pod-state.ts';
+import { mayForceDetach } from '../node-lifecycle/out-of-service.ts';
 
 /** One volume on one node. */
 export interface WantedAttachment {
@@ -24,6 +25,7 @@ export interface AttachmentInputs {
   driver(name: string): CSIDriver | undefined;
   node(name: string): Node | undefined;
   attachments: readonly VolumeAttachment[];
+  nowMs: number;
   /** The name of a VolumeAttachment. */
   nameOf(handle: string, driver: string, node: string): string;
 }
@@ -76,6 +78,7 @@ function isOurs({ metadata, spec }: VolumeAttachment, inputs: AttachmentInputs):
 
 /** Whether the node says that it uses the volume. */
 function isInUse({ spec }: VolumeAttachment, inputs: AttachmentInputs): boolean {
+  if (mayForceDetach(inputs.node(spec.nodeName), inputs.nowMs)) return false;
   const csi = inputs.volume(spec.source.persistentVolumeName ?? '')?.spec.csi;
   const inUse = inputs.node(spec.nodeName)?.status?.volumesInUse ?? [];
   return csi !== undefined && inUse.includes(uniqueName(csi.driver, csi.volumeHandle));

@@ -10,6 +10,7 @@ import {
   replicasOf,
   rolloutBounds,
   sumAvailable,
+  sumPresent,
   sumReplicas,
 } from './replica-sets.ts';
 
@@ -18,7 +19,7 @@ export function newReplicaSetSize(view: DeploymentView): number {
   const desired = desiredReplicas(view.deployment);
   if (!isRollingUpdate(view.deployment)) return desired;
   const current = replicasOf(view.newReplicaSet);
-  const room = desired + rolloutBounds(view.deployment).surge - sumReplicas(allReplicaSets(view));
+  const room = desired + rolloutBounds(view.deployment).surge - sumPresent(allReplicaSets(view));
   return room <= 0 ? current : current + Math.min(room, desired - current);
 }
 

@@ -68,6 +68,14 @@ export function sumReplicas(replicaSets: readonly ReplicaSet[]): number {
   return replicaSets.reduce((sum, replicaSet) => sum + replicasOf(replicaSet), 0);
 }
 
+/** Replicas asked for, or still there of a set that was told to shrink: the surge counts what a watcher sees. */
+export function sumPresent(replicaSets: readonly ReplicaSet[]): number {
+  return replicaSets.reduce(
+    (sum, replicaSet) => sum + Math.max(replicasOf(replicaSet), replicaSet.status?.replicas ?? 0),
+    0,
+  );
+}
+
 /** Available pods that will stay, over all the sets: the status of a set that shrinks counts those that are to go. */
 export function sumAvailable(replicaSets: readonly ReplicaSet[]): number {
   return replicaSets.reduce(

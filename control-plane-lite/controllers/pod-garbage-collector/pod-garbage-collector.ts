@@ -1,13 +1,14 @@
-// Removes pods that nothing else will: on nodes that are gone, deleted before they were scheduled, and finished ones
-// beyond a generous number. Behaviour: upstream's pkg/controller/podgc.
+// Removes pods that nothing else will: on nodes that are gone or out of service, deleted before they were scheduled, and
+// finished ones beyond a generous number. Behaviour: upstream's pkg/controller/podgc.
 
 import { withCondition } from '#kube/api/conditions.ts';
-import type { Pod } from '#kube/api/generated/core-v1.ts';
+import type { Node, Pod } from '#kube/api/generated/core-v1.ts';
 import { nodes, pods } from '#kube/api/generated/resources.ts';
 import { isPodScheduled, isPodTerminal, isPodTerminating } from '#kube/api/pod-state.ts';
 import { formatTime } from '#kube/api/time.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
 import type { Controller, ControllerContext } from '../controller.ts';
+import { isNodeOutOfService } from '../node-lifecycle/out-of-service.ts';
 
 const periodMs = 20_000;
 const quarantineMs = 40_000;
@@ -18,6 +19,11 @@ export function selectFinished(all: readonly Pod[], limit: number): Pod[] {
   const finished = all.filter((pod) => isPodTerminal(pod) && !isPodTerminating(pod));
   const created = (pod: Pod) => pod.metadata.creationTimestamp ?? '';
   return finished.sort((a, b) => (created(a) < created(b) ? -1 : 1)).slice(0, Math.max(0, finished.length - limit));
+}
+
+/** Pods that are to go, on nodes that somebody said are out of service: no agent will ever say that they ended. */
+export function selectAbandoned(all: readonly Pod[], nodeNamed: (name: string) => Node | undefined): Pod[] {
+  return all.filter((pod) => isPodTerminating(pod) && isNodeOutOfService(nodeNamed(pod.spec?.nodeName ?? '')));
 }
 
 /** Looks at all pods every 20 seconds. */
@@ -79,6 +85,7 @@ export function createPodGarbageCollector(context: ControllerContext): Controlle
   async function collect(): Promise<void> {
     const all = informers.pods.list();
     for (const pod of selectFinished(all, maxFinished)) await remove(pod, undefined);
+    for (const pod of selectAbandoned(all, informers.nodes.get)) await remove(pod, undefined);
     await collectOrphans(all);
     for (const pod of all) {
       if (isPodTerminating(pod) && !isPodScheduled(pod)) await remove(pod, undefined);

@@ -71,6 +71,21 @@ test('removes a deleted pod that no node will ever confirm', async () => {
   await end();
 });
 
+test('removes pods that are to go from a node that is out of service, unless the node is ready', async () => {
+  const taints = [{ key: 'node.kubernetes.io/out-of-service', effect: 'NoExecute' }];
+  const conditions = (status: string) => ({ conditions: [{ type: 'Ready', status }] });
+  const { clock, pods, nodes, removed, end } = collector([]);
+  nodes.show(node('off', { spec: { taints }, status: conditions('Unknown') }));
+  nodes.show(node('on', { spec: { taints }, status: conditions('True') }));
+  const leaving = { deletionTimestamp: '2026-01-01T00:00:00Z' };
+  pods.show(runningPod('lost', '10.0.0.1', true, { metadata: leaving, spec: { nodeName: 'off' } }));
+  pods.show(runningPod('staying', '10.0.0.2', true, { spec: { nodeName: 'off' } }));
+  pods.show(runningPod('going', '10.0.0.3', true, { metadata: leaving, spec: { nodeName: 'on' } }));
+  await clock.advance(20_000);
+  assert.deepEqual(removed, ['lost']);
+  await end();
+});
+
 test('of too many finished pods the oldest go', () => {
   const done = (name: string, creationTimestamp: string) =>
     pod(name, { metadata: { creationTimestamp }, status: { phase: 'Succeeded' } });

@@ -254,6 +254,7 @@ describe('planAttachments', () => {
     node: (name) => node(name),
     attachments: [],
     nameOf: attachmentName,
+    nowMs: Date.parse('2026-01-01T12:00:00Z'),
     ...fields,
   });
 
@@ -283,6 +284,22 @@ describe('planAttachments', () => {
     assert.equal(planAttachments({ ...left, node: () => using }).detach.length, 0);
     assert.equal(planAttachments(left).detach.length, 1);
     assert.equal(planAttachments({ ...left, node: () => undefined }).detach.length, 1);
+  });
+
+  it('takes a volume from a node that is out of service at once, and from a silent one after six minutes', () => {
+    const lost = (sinceMinutes: number, taints: { key: string; effect: string }[] = []) => {
+      const lastTransitionTime = new Date(Date.parse('2026-01-01T12:00:00Z') - sinceMinutes * 60_000).toISOString();
+      const status = {
+        volumesInUse: [uniqueName('d', 'h')],
+        conditions: [{ type: 'Ready', status: 'Unknown', lastTransitionTime }],
+      };
+      return { ...node('n2', { spec: { taints } }), status } as Node;
+    };
+    const left = inputs({ pods: [], attachments: [attachment('n2')] });
+    const detachedFrom = (from: Node) => planAttachments({ ...left, node: () => from }).detach.length;
+    assert.equal(detachedFrom(lost(5)), 0);
+    assert.equal(detachedFrom(lost(7)), 1);
+    assert.equal(detachedFrom(lost(1, [{ key: 'node.kubernetes.io/out-of-service', effect: 'NoExecute' }])), 1);
   });
 
   it('leaves alone what somebody else attached', () => {
