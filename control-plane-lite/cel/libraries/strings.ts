@@ -1,12 +1,13 @@
 // Strings: the extended string library, and regular expressions in RE2's syntax.
 import { type Environment, EvaluationError } from '@marcbachmann/cel-js';
+import type { RE2JS } from 're2js';
 import { addFunctions } from '../function-table.ts';
 import { linearRegExp } from '../linear-regexp.ts';
 import { formatText } from './format-text.ts';
 
-function compile(pattern: string, isGlobal = false): RegExp {
+function compile(pattern: string): RE2JS {
   try {
-    return linearRegExp(pattern, isGlobal);
+    return linearRegExp(pattern);
   } catch (error) {
     throw new EvaluationError(error instanceof Error ? error.message : String(error));
   }
@@ -32,7 +33,7 @@ function replace(text: string, from: string, to: string, limit: bigint): string 
 function findAll(text: string, pattern: string, limit: bigint): string[] {
   const found: string[] = [];
   if (limit === 0n) return found;
-  for (const [match] of text.matchAll(compile(pattern, true))) {
+  for (const [match] of compile(pattern).matchAll(text)) {
     found.push(match);
     if (limit > 0n && BigInt(found.length) >= limit) break;
   }
@@ -62,7 +63,7 @@ export function addStrings(environment: Environment): void {
       `"${[...text].map((each) => escapes[each] ?? each).join('')}"`,
     'string.linearMatches(string): bool': (text: string, pattern: string) => compile(pattern).test(text),
     'linearMatches(string, string): bool': (text: string, pattern: string) => compile(pattern).test(text),
-    'string.find(string): string': (text: string, pattern: string) => compile(pattern).exec(text)?.[0] ?? '',
+    'string.find(string): string': (text: string, pattern: string) => findAll(text, pattern, 1n)[0] ?? '',
     'string.findAll(string): list<string>': (text: string, pattern: string) => findAll(text, pattern, -1n),
     'string.findAll(string, int): list<string>': findAll,
     'string.charAt(int): string': charAt,

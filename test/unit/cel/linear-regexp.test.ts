@@ -18,6 +18,10 @@ const matches: [string, string, boolean][] = [
   ['^\\S+@\\D+$', 'a@b', true],
   ['(?s)a.b', 'a\nb', true],
   ['a.b', 'a\nb', false],
+  ['(?m)^b$', 'a\nb', true],
+  ['^\\p{Greek}+$', 'αβγ', true],
+  ['^\\p{Lu}\\p{Ll}+$', 'Ångström', true],
+  ['(?U)^a+$', 'aaa', true],
 ];
 for (const [pattern, text, wanted] of matches) {
   test(`${pattern} ${wanted ? 'matches' : 'does not match'} ${text.slice(0, 10)}`, () =>
