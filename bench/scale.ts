@@ -21,12 +21,12 @@ const podsPath = '/api/v1/namespaces/default/pods';
 async function startFleet(kubeconfig: string): Promise<ChildProcess> {
   const args = ['hollow', `--nodes=${nodeCount}`, '--zones=3', `--kubeconfig=${kubeconfig}`, '--keep'];
   const fleet = spawn(berth, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let said = '';
-  for await (const chunk of fleet.stdout) {
-    said += String(chunk);
-    if (said.includes('are registered')) break;
-  }
-  if (fleet.exitCode !== null) throw new Error('the hollow nodes ended while starting');
+  const registered = Promise.withResolvers<void>();
+  fleet.stdout.on('data', (chunk: Buffer) => {
+    if (chunk.toString().includes('are registered')) registered.resolve();
+  });
+  fleet.once('exit', () => registered.reject(new Error('the hollow nodes ended while starting')));
+  await registered.promise;
   return fleet;
 }
 
@@ -119,6 +119,9 @@ export async function benchScale(): Promise<Row[]> {
       const name = `fill-${index}`;
       await mustCall(client, 'POST', deploymentsPath, deployment(name, 'pause:1'));
       await available(client, name);
+      process.stderr.write(
+        `${(index + 1) * replicas} pods after ${((performance.now() - filling) / 1000).toFixed(0)} s\n`,
+      );
     }
     const fillSeconds = (performance.now() - filling) / 1000;
     rows.push({

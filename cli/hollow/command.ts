@@ -16,6 +16,7 @@ export async function runHollow(options: HollowCommandOptions, signal: AbortSign
   const tools = { clock: systemClock, exec: systemExec, env: process.env };
   const config = loadClientConfig(tools, kubeconfigPath(options), options.context);
   const client = createClient({ ...config, name: 'hollow', clock: systemClock, sharesStreams: true });
+  const heartbeats = createClient({ ...config, name: 'hollow', clock: systemClock });
   const logger = pino(
     { level: process.env['BERTH_DEBUG'] === undefined ? 'error' : 'debug', base: null },
     pino.destination(2),
@@ -29,11 +30,11 @@ export async function runHollow(options: HollowCommandOptions, signal: AbortSign
   };
   try {
     await checkNames(client, fleet);
-    await runFleet({ client, clock: systemClock, logger }, fleet, { registered }, signal);
+    await runFleet({ client, heartbeats, clock: systemClock, logger }, fleet, { registered }, signal);
     if (options.keep) return;
     await removeFleet(client, fleet, AbortSignal.timeout(removalLimitMs));
     say(`${fleet.count} hollow nodes are removed`);
   } finally {
-    await client.close();
+    await Promise.all([client.close(), heartbeats.close()]);
   }
 }

@@ -16,7 +16,10 @@ import type { FleetOptions } from './options.ts';
 import { planHollowPod } from './plan-hollow-pod.ts';
 
 export interface FleetDeps {
+  /** For pods. */
   client: ApiClient;
+  /** For nodes and leases, with connections of its own: a heartbeat waits for no pod. */
+  heartbeats: ApiClient;
   clock: Clock;
   logger: Logger;
 }
@@ -28,7 +31,7 @@ export interface FleetProgress {
 
 /** Nodes begin this far apart, so that their heartbeats do not come all at once. */
 const nodesPerSecond = 1000;
-const podsAtOnce = 64;
+const podsAtOnce = 16;
 /** As kubelet's nodeStatusReportFrequency and nodeLeaseDurationSeconds. */
 const reportPeriodMs = 300_000;
 const leaseDurationSeconds = 40;
@@ -64,7 +67,7 @@ export async function runFleet(
   progress: FleetProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  const { client, clock, logger } = deps;
+  const { client, heartbeats, clock, logger } = deps;
   setMaxListeners(0, signal);
   const queue = createWorkQueue<string>({ clock, logger, maxDelayMs: 10_000 });
   /** What a key of the queue stands for, while its pod is there. */
@@ -129,7 +132,7 @@ export async function runFleet(
     if (signal.aborted) return;
     const node = hollowNode(options, index);
     const reporter = createNodeReporter({
-      client,
+      client: heartbeats,
       clock,
       logger,
       nodeName: node.name,
