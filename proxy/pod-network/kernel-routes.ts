@@ -57,10 +57,18 @@ export async function runBatch(exec: Exec, family: IpFamily, lines: readonly str
   return result.exitCode === 0 ? undefined : result.stderr.trim();
 }
 
-/** Makes the kernel's routes the wanted ones. Throws when the kernel refused some, after all others are there. */
-export async function applyRoutes(exec: Exec, wanted: readonly PodRoute[], logger: Logger): Promise<void> {
+/**
+ * Makes the kernel's routes of these families the wanted ones. Throws when the kernel refused some, after all others are
+ * there.
+ */
+export async function applyRoutes(
+  exec: Exec,
+  families: readonly IpFamily[],
+  wanted: readonly PodRoute[],
+  logger: Logger,
+): Promise<void> {
   const refused: string[] = [];
-  for (const family of ['IPv4', 'IPv6'] as const) {
+  for (const family of families) {
     const actual = parseRoutes(
       await execOrThrow(exec, 'ip', [versions[family], '-j', 'route', 'show', 'proto', routeProtocol]),
     );

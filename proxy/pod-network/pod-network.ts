@@ -14,7 +14,7 @@ import { readCniDirectory, writeCniFile } from './cni-files.ts';
 import { applyForwarding } from './forwarding.ts';
 import { applyRoutes } from './kernel-routes.ts';
 import { readLinks } from './machine-links.ts';
-import { familyOf, type NetworkNode, networkNodeOf } from './network-node.ts';
+import { familyOf, networkNodeOf } from './network-node.ts';
 import { planCniConfig } from './plan-cni.ts';
 import { planRoutes } from './plan-routes.ts';
 import { applyPodRules, hasNat } from './pod-rules.ts';
@@ -77,8 +77,7 @@ export function createPodNetwork({
     return true;
   }
 
-  async function usableFamilies(own: NetworkNode): Promise<IpFamily[]> {
-    const families = [...new Set(own.podCIDRs.map(familyOf))];
+  async function selectNatFamilies(families: readonly IpFamily[]): Promise<IpFamily[]> {
     const usable: IpFamily[] = [];
     for (const family of families) {
       if (await hasNat(exec, family)) usable.push(family);
@@ -98,7 +97,8 @@ export function createPodNetwork({
       first.resolve();
       return;
     }
-    await applyForwarding(exec, [...new Set(own.podCIDRs.map(familyOf))], root);
+    const families = [...new Set(own.podCIDRs.map(familyOf))];
+    await applyForwarding(exec, families, root);
     const plan = planRoutes({
       own,
       others: nodes.list().map(networkNodeOf),
@@ -106,9 +106,7 @@ export function createPodNetwork({
       podDevices: [config.bridge],
       mtu: config.mtu,
     });
-    for (const family of await usableFamilies(own)) await applyPodRules(exec, family, config.clusterCIDRs);
-    await applyVxlan(exec, plan.vxlan, { id: config.vxlanId, port: config.vxlanPort });
-    await applyRoutes(exec, plan.routes, logger);
+    for (const family of await selectNatFamilies(families)) await applyPodRules(exec, family, config.clusterCIDRs);
     const { bridge, ipamDir, cniConfDir } = config;
     const text = planCniConfig({ podCIDRs: own.podCIDRs, bridge, ipamDir, mtu: plan.mtu });
     const { own: written, foreign } = await readCniDirectory(cniConfDir);
@@ -116,6 +114,9 @@ export function createPodNetwork({
       await writeCniFile(cniConfDir, text);
       logger.info({ podCIDRs: own.podCIDRs, mtu: plan.mtu, directory: cniConfDir }, 'configured the network of pods');
     }
+    // After what pods of this node need among themselves: they have it even if the way to others cannot be made.
+    await applyVxlan(exec, plan.vxlan, { id: config.vxlanId, port: config.vxlanPort });
+    await applyRoutes(exec, families, plan.routes, logger);
     first.resolve();
   }
 

@@ -1,5 +1,5 @@
 // Takes the pod network of a node away again: exactly what was made, and nothing else.
-import { type Exec, execOrThrow } from '#kube/process/exec.ts';
+import type { Exec } from '#kube/process/exec.ts';
 import { readCniDirectory, removeCniFile } from './cni-files.ts';
 import { parseRoutes, routeProtocol, runBatch } from './kernel-routes.ts';
 import { type MachineLink, readLinks } from './machine-links.ts';
@@ -22,7 +22,9 @@ export async function removePodNetwork(exec: Exec, cniConfDir: string): Promise<
   await removeCniFile(cniConfDir);
   for (const family of ['IPv4', 'IPv6'] as const) {
     const version = family === 'IPv4' ? '-4' : '-6';
-    const routes = parseRoutes(await execOrThrow(exec, 'ip', [version, '-j', 'route', 'show', 'proto', routeProtocol]));
+    const listed = await exec('ip', [version, '-j', 'route', 'show', 'proto', routeProtocol]);
+    // A kernel without the family has none.
+    const routes = listed.exitCode === 0 ? parseRoutes(listed.stdout) : [];
     const lines = routes.map(({ destination }) => `route del ${destination} proto ${routeProtocol}`);
     await runBatch(exec, family, lines);
     await removePodRules(exec, family);
