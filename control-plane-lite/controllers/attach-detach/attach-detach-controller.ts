@@ -97,7 +97,9 @@ export function createAttachDetachController(context: ControllerContext): Contro
   }
 
   async function tellNodes(now: AttachmentInputs, signal: AbortSignal): Promise<void> {
+    const named = new Set(now.attachments.map(({ spec }) => spec.nodeName));
     for (const node of informers.nodes.list()) {
+      if (!named.has(node.metadata.name) && (node.status?.volumesAttached ?? []).length === 0) continue;
       const volumesAttached = attachedVolumes(node.metadata.name, now);
       if (sameJson(volumesAttached, node.status?.volumesAttached ?? [])) continue;
       const patch = { status: { volumesAttached } };
