@@ -43,8 +43,8 @@ async function record(clients: readonly ApiClient[], history: Operation[], told:
           await note('read', () => (round % 3 === 0 ? read(client) : listed(client)));
         }
       } catch (error) {
-        // Somebody was faster, or etcd has just lost its leader.
-        if (!(error instanceof StatusError)) await sleep(50);
+        // Somebody was faster; or etcd has just lost its leader, and asking at once again would only keep it busy.
+        if (!(error instanceof StatusError) || error.httpCode >= 500) await sleep(50);
       }
     }
   });
