@@ -2,8 +2,8 @@
 // Behaviour: upstream's pkg/controller/statefulset/stateful_set_utils.go.
 import type { ControllerRevision, StatefulSet } from '#kube/api/generated/apps-v1.ts';
 import type { PersistentVolumeClaim, Pod, PodTemplateSpec, Volume } from '#kube/api/generated/core-v1.ts';
+import type { OwnerReference } from '#kube/api/generated/meta-v1.ts';
 import { statefulsets } from '#kube/api/generated/resources.ts';
-import { controllerReference } from '#kube/api/owner-references.ts';
 import type { Draft } from '#kube/api/resource.ts';
 import { podFromTemplate } from '../pod-template.ts';
 import { revisionHashLabel } from '../revisions/revisions.ts';
@@ -14,6 +14,12 @@ const podIndexLabel = 'apps.kubernetes.io/pod-index';
 /** Where counting begins; zero unless the set says otherwise. */
 export function firstOrdinal(set: StatefulSet): number {
   return set.spec.ordinals?.start ?? 0;
+}
+
+/** Whether the set's size has room for an ordinal. */
+export function isOrdinalWanted(set: StatefulSet, ordinal: number): boolean {
+  const first = firstOrdinal(set);
+  return ordinal >= first && ordinal < first + (set.spec.replicas ?? 1);
 }
 
 /** The ordinal in the pod's name; undefined for a pod that is not of this set. */
@@ -69,19 +75,32 @@ export function draftStatefulPod(set: StatefulSet, ordinal: number, revision: st
   };
 }
 
+/** The owner that the policy wants for the claims of an ordinal. `pod` is the one of that ordinal, if it is there. */
+export function wantedClaimOwner(set: StatefulSet, ordinal: number, pod: Pod | undefined): OwnerReference | undefined {
+  const { whenDeleted = 'Retain', whenScaled = 'Retain' } = set.spec.persistentVolumeClaimRetentionPolicy ?? {};
+  const reference = (apiVersion: string, kind: string, { metadata }: StatefulSet | Pod): OwnerReference => ({
+    apiVersion,
+    kind,
+    name: metadata.name,
+    uid: metadata.uid ?? '',
+  });
+  if (whenScaled === 'Delete' && !isOrdinalWanted(set, ordinal)) {
+    return pod === undefined ? undefined : reference('v1', 'Pod', pod);
+  }
+  return whenDeleted === 'Delete' ? reference('apps/v1', 'StatefulSet', set) : undefined;
+}
+
 /** The claims that the pod with this ordinal mounts. */
 export function draftClaims(set: StatefulSet, ordinal: number): Draft<PersistentVolumeClaim>[] {
   const name = podName(set, ordinal);
-  const goesWithSet = set.spec.persistentVolumeClaimRetentionPolicy?.whenDeleted === 'Delete';
+  const owner = wantedClaimOwner(set, ordinal, undefined);
   return (set.spec.volumeClaimTemplates ?? []).map((template) => ({
     metadata: {
       name: claimName(template, name),
       namespace: set.metadata.namespace,
       labels: { ...template.metadata.labels, ...set.spec.selector.matchLabels },
       ...(template.metadata.annotations === undefined ? {} : { annotations: template.metadata.annotations }),
-      ...(goesWithSet
-        ? { ownerReferences: [{ ...controllerReference(statefulsets, set), controller: undefined }] }
-        : {}),
+      ...(owner === undefined ? {} : { ownerReferences: [owner] }),
     },
     spec: template.spec,
   }));

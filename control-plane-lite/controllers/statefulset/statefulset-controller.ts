@@ -21,6 +21,7 @@ import {
 } from '../revisions/revisions.ts';
 import { sameJson } from '../same-json.ts';
 import { byController, orphanPods } from '../shared-informers.ts';
+import { claimedOrdinals, isClaimGoing, planClaimOwners } from './plan-claim-owners.ts';
 import { planStatefulSet, type StatefulAction } from './plan-statefulset.ts';
 import { atRevision, draftClaims, draftStatefulPod, ordinalOf } from './stateful-pods.ts';
 
@@ -43,6 +44,19 @@ export function createStatefulSetController(context: ControllerContext): Control
     added: (set) => queue.add(objectKey(set)),
     updated: (_, set) => queue.add(objectKey(set)),
   });
+  informers.persistentvolumeclaims.subscribe({
+    // A set may wait for the end of a claim before it makes a pod anew.
+    deleted: ({ metadata }) => {
+      for (const set of informers.statefulsets.byNamespace(metadata.namespace ?? '')) {
+        if (
+          (set.spec.volumeClaimTemplates ?? []).some((template) =>
+            metadata.name.startsWith(`${template.metadata.name}-${set.metadata.name}-`),
+          )
+        )
+          queue.add(objectKey(set));
+      }
+    },
+  });
   informers.pods.subscribe({ added: enqueueOwner, updated: (_, pod) => enqueueOwner(pod), deleted: enqueueOwner });
 
   async function claimPods(set: StatefulSet): Promise<Pod[]> {
@@ -61,38 +75,50 @@ export function createStatefulSetController(context: ControllerContext): Control
     else recorder.event(reference, 'Warning', `Failed${what}`, `${text} failed error: ${(failure as Error).message}`);
   }
 
-  async function ensureClaims(set: StatefulSet, ordinal: number): Promise<void> {
+  /** False while a claim of the pod before is on its way out. */
+  async function ensureClaims(set: StatefulSet, ordinal: number): Promise<boolean> {
     for (const draft of draftClaims(set, ordinal)) {
       const subject = `Claim ${draft.metadata.name} Pod ${set.metadata.name}-${ordinal}`;
       try {
         await client.create(persistentvolumeclaims, set.metadata.namespace, draft);
         tell(set, undefined, 'create', subject);
       } catch (error) {
-        if (isAlreadyExists(error)) continue;
+        if (isAlreadyExists(error)) {
+          const claim = informers.persistentvolumeclaims.get(`${set.metadata.namespace}/${draft.metadata.name}`);
+          if (claim !== undefined && isClaimGoing(set, claim, ordinal, undefined)) return false;
+          continue;
+        }
         tell(set, error, 'create', subject);
         throw error;
       }
     }
+    return true;
   }
 
-  /** Claims of a pod that is one too many go with it, where the set says so. */
-  async function releaseClaims(set: StatefulSet, pod: Pod): Promise<void> {
-    if (set.spec.persistentVolumeClaimRetentionPolicy?.whenScaled !== 'Delete') return;
-    const { namespace, name, uid = '' } = pod.metadata;
-    for (const { metadata } of draftClaims(set, ordinalOf(set, pod) ?? 0)) {
-      try {
-        const claim = await client.get(persistentvolumeclaims, { namespace, name: metadata.name ?? '' });
-        const ownerReferences = [{ apiVersion: 'v1', kind: 'Pod', name, uid }];
-        await client.update(persistentvolumeclaims, { ...claim, metadata: { ...claim.metadata, ownerReferences } });
-      } catch (error) {
-        if (!isNotFound(error)) throw error;
+  /** Says of claims with whom they go, before anything goes. */
+  async function syncClaimOwners(set: StatefulSet, pods: readonly Pod[]): Promise<void> {
+    if ((set.spec.volumeClaimTemplates ?? []).length === 0) return;
+    const byOrdinal = new Map(pods.map((pod) => [ordinalOf(set, pod), pod]));
+    for (const ordinal of claimedOrdinals(set, pods)) {
+      for (const { metadata } of draftClaims(set, ordinal)) {
+        const claim = informers.persistentvolumeclaims.get(`${set.metadata.namespace}/${metadata.name}`);
+        const owners = claim && planClaimOwners(set, claim, ordinal, byOrdinal.get(ordinal));
+        // A claim of a pod that is gone goes too: what follows makes a new one.
+        if (claim === undefined || owners === undefined || isClaimGoing(set, claim, ordinal, byOrdinal.get(ordinal)))
+          continue;
+        try {
+          const metadata = { ...claim.metadata, ownerReferences: owners };
+          await client.update(persistentvolumeclaims, { ...claim, metadata });
+        } catch (error) {
+          if (!isNotFound(error)) throw error;
+        }
       }
     }
   }
 
   async function createPod(set: StatefulSet, ordinal: number, revision: ControllerRevision): Promise<void> {
     const versioned = atRevision(set, revision);
-    await ensureClaims(versioned, ordinal);
+    if (!(await ensureClaims(versioned, ordinal))) return;
     const draft = draftStatefulPod(versioned, ordinal, revision.metadata.name);
     try {
       owned.created(await client.create(podResource, set.metadata.namespace, draft));
@@ -105,9 +131,8 @@ export function createStatefulSetController(context: ControllerContext): Control
     }
   }
 
-  async function deletePod(set: StatefulSet, { pod, why }: StatefulAction & { type: 'delete' }): Promise<void> {
+  async function deletePod(set: StatefulSet, { pod }: StatefulAction & { type: 'delete' }): Promise<void> {
     const { namespace, name, uid } = pod.metadata;
-    if (why === 'condemned') await releaseClaims(set, pod);
     try {
       await client.delete(podResource, { namespace, name }, { preconditions: { uid } });
       owned.deleted(pod);
@@ -135,6 +160,7 @@ export function createStatefulSetController(context: ControllerContext): Control
     const set = freshest.get(key);
     if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
     const pods = await claimPods(set);
+    await syncClaimOwners(set, pods);
     const { current, update } = await revisionsOf(set);
     const names = { current: current.metadata.name, update: update.metadata.name };
     const { actions } = planStatefulSet(set, pods, names, clock.now());

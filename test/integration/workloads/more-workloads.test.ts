@@ -127,6 +127,51 @@ test('a stateful set starts its pods in order, each with its claim, and keeps th
   assert.deepEqual(claims.sort(), ['data-db-0', 'data-db-1', 'data-db-2']);
 });
 
+test('claims of a stateful set go with the pod that is one too many, and with the set, where it says so', async () => {
+  const key = { namespace, name: 'kept' };
+  const spec = {
+    accessModes: ['ReadWriteOnce'],
+    resources: { requests: { storage: '1Gi' } },
+    storageClassName: 'none',
+  };
+  const claim = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name: 'data' }, spec };
+  for (const name of ['kept-1', 'kept-2']) {
+    const given = { capacity: { storage: '1Gi' }, hostPath: { path: '/data' }, storageClassName: 'none' };
+    await plane.client.create(persistentvolumes, undefined, volumeDraft(name, given));
+  }
+  await plane.client.create(statefulsets, namespace, {
+    metadata: { name: key.name },
+    spec: {
+      replicas: 2,
+      serviceName: 'kept',
+      selector: { matchLabels: { app: 'kept' } },
+      template: template('kept'),
+      volumeClaimTemplates: [claim],
+      persistentVolumeClaimRetentionPolicy: { whenScaled: 'Delete', whenDeleted: 'Retain' },
+    },
+  });
+  const claimsAre = async (names: string[]) =>
+    eventually(`claims ${names.join(', ')}`, async () => {
+      const { items } = await plane.client.list(persistentvolumeclaims, { namespace });
+      const own = items.map(({ metadata }) => metadata.name).filter((name) => name.startsWith('data-kept-'));
+      return JSON.stringify(own.sort()) === JSON.stringify(names) ? items : undefined;
+    });
+  await eventually(
+    'both are ready',
+    async () => (await plane.client.get(statefulsets, key)).status?.readyReplicas === 2,
+  );
+  await plane.client.patch(statefulsets, key, 'merge', { spec: { replicas: 1 } });
+  await claimsAre(['data-kept-0']);
+  const policy = { whenScaled: 'Delete', whenDeleted: 'Delete' };
+  await plane.client.patch(statefulsets, key, 'merge', { spec: { persistentVolumeClaimRetentionPolicy: policy } });
+  await eventually('the set owns the claim', async () => {
+    const { metadata } = await plane.client.get(persistentvolumeclaims, { namespace, name: 'data-kept-0' });
+    return metadata.ownerReferences?.[0]?.kind === 'StatefulSet';
+  });
+  await plane.client.delete(statefulsets, key, { propagationPolicy: 'Background' });
+  await claimsAre([]);
+});
+
 test('a disruption budget lets as many pods be evicted as it can spare', async () => {
   const selector = { matchLabels: { app: 'spare' } };
   await plane.client.create(deployments, namespace, {
