@@ -9,6 +9,7 @@ const programs: [string, string][] = [
   ['ctr', 'containerd'],
   ['runc', 'runc'],
   ['iptables-restore', 'iptables'],
+  ['nft', 'nftables'],
   ['conntrack', 'conntrack'],
   ['ip', 'iproute2'],
   ['nsenter', 'util-linux'],

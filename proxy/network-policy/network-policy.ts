@@ -7,6 +7,7 @@ import type { Informer } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { type Component, runGroup } from '#kube/process/component.ts';
 import { backoffDelayMs } from '#kube/queue/backoff.ts';
+import { createBurstLimiter } from '../apply/burst-limiter.ts';
 import { createWaker } from '../apply/waker.ts';
 import { networkNodeOf } from '../pod-network/network-node.ts';
 import type { PolicyApplier } from './policy-applier.ts';
@@ -16,8 +17,8 @@ import { createPolicyState } from './policy-state.ts';
 const retry = { initialMs: 500, maxMs: 30_000 };
 /** How often it is looked whether the rules are still there. */
 const periodMs = 30_000;
-/** Changes that come together are applied together. */
-const gatherMs = 10;
+/** Changes are applied two at once, and then all of such a period together. */
+const gatherMs = 200;
 const tidyMs = 2000;
 
 export interface NetworkPolicyDependencies {
@@ -40,6 +41,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
   const { nodeName, policies, pods, namespaces, nodes, applier, clock, logger } = dependencies;
   const state = createPolicyState();
   const waker = createWaker(clock);
+  const limiter = createBurstLimiter(gatherMs);
   const first = Promise.withResolvers<void>();
 
   function follow(): void {
@@ -105,6 +107,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
     const startedMs = clock.monotonicMs();
     const { lines } = await applier.apply(state.compute(), podRanges());
     if (lines > 0) {
+      limiter.take(clock.monotonicMs());
       const durationMs = Math.round(clock.monotonicMs() - startedMs);
       logger.debug({ policies: state.policyCount, lines, durationMs }, 'applied network policies');
     }
@@ -138,7 +141,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
         await applier.tidy().catch((error: unknown) => logger.debug({ err: error }, 'cannot delete what was emptied'));
         await waitFor(Math.max(0, nextCheckMs - clock.monotonicMs()), signal);
       }
-      await clock.sleep(gatherMs, signal).catch(() => undefined);
+      await clock.sleep(limiter.delayMs(clock.monotonicMs()), signal).catch(() => undefined);
     }
   }
 

@@ -7,6 +7,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import { backoffDelayMs } from '#kube/queue/backoff.ts';
+import { createBurstLimiter } from '../apply/burst-limiter.ts';
 import { createWaker } from '../apply/waker.ts';
 import type { PodNetworkConfig } from '../config/pod-network-config.ts';
 import type { IpFamily } from '../model/service-port.ts';
@@ -24,8 +25,8 @@ import { applyVxlan } from './vxlan.ts';
 const retry = { initialMs: 500, maxMs: 30_000 };
 /** How often the kernel is compared with the plan; the machine tells nobody of an address that it gets or loses. */
 const periodMs = 30_000;
-/** Changes of many nodes are applied together. */
-const gatherMs = 50;
+/** Changes of many nodes are applied together: the first two at once, the others in such periods. */
+const gatherMs = 1000;
 
 export interface PodNetworkDependencies {
   config: PodNetworkConfig;
@@ -55,6 +56,7 @@ export function createPodNetwork({
 }: PodNetworkDependencies): Component {
   const first = Promise.withResolvers<void>();
   const waker = createWaker(clock);
+  const limiter = createBurstLimiter(gatherMs);
   let told = '';
 
   /** Says a thing once, until something else is to be said. */
@@ -98,6 +100,7 @@ export function createPodNetwork({
       return;
     }
     const families = [...new Set(own.podCIDRs.map(familyOf))];
+    limiter.take(clock.monotonicMs());
     await applyForwarding(exec, families, root);
     const plan = planRoutes({
       own,
@@ -135,6 +138,8 @@ export function createPodNetwork({
       });
       let failures = 0;
       while (!signal.aborted) {
+        await clock.sleep(limiter.delayMs(clock.monotonicMs()), signal).catch(() => undefined);
+        if (signal.aborted) return;
         try {
           await sync();
           failures = 0;
@@ -143,7 +148,6 @@ export function createPodNetwork({
           logger.error({ err: error, failures }, 'cannot set up the network of pods; trying again');
         }
         await waker.wait(failures > 0 ? backoffDelayMs(failures, retry) : periodMs, signal);
-        await clock.sleep(gatherMs, signal).catch(() => undefined);
       }
     },
   };
