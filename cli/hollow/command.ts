@@ -9,6 +9,8 @@ import { type HollowCommandOptions, parseFleetOptions } from './options.ts';
 import { checkNames, removeFleet, runFleet } from './run-fleet.ts';
 
 const removalLimitMs = 60_000;
+/** A client has sixteen connections: a busy server gives each of them a turn. */
+const nodesPerClient = 500;
 
 /** Runs until the signal is aborted, then removes the nodes unless they are to be kept. */
 export async function runHollow(options: HollowCommandOptions, signal: AbortSignal): Promise<void> {
@@ -16,7 +18,10 @@ export async function runHollow(options: HollowCommandOptions, signal: AbortSign
   const tools = { clock: systemClock, exec: systemExec, env: process.env };
   const config = loadClientConfig(tools, kubeconfigPath(options), options.context);
   const client = createClient({ ...config, name: 'hollow', clock: systemClock, sharesStreams: true });
-  const heartbeats = createClient({ ...config, name: 'hollow', clock: systemClock });
+  const clients = Math.ceil(fleet.count / nodesPerClient);
+  const heartbeats = Array.from({ length: clients }, () =>
+    createClient({ ...config, name: 'hollow', clock: systemClock }),
+  );
   const logger = pino(
     { level: process.env['BERTH_DEBUG'] === undefined ? 'error' : 'debug', base: null },
     pino.destination(2),
@@ -35,6 +40,6 @@ export async function runHollow(options: HollowCommandOptions, signal: AbortSign
     await removeFleet(client, fleet, AbortSignal.timeout(removalLimitMs));
     say(`${fleet.count} hollow nodes are removed`);
   } finally {
-    await Promise.all([client.close(), heartbeats.close()]);
+    await Promise.all([client, ...heartbeats].map((each) => each.close()));
   }
 }

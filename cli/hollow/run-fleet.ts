@@ -18,8 +18,8 @@ import { planHollowPod } from './plan-hollow-pod.ts';
 export interface FleetDeps {
   /** For pods. */
   client: ApiClient;
-  /** For nodes and leases, with connections of its own: a heartbeat waits for no pod. */
-  heartbeats: ApiClient;
+  /** For nodes and leases, shared out among them, with connections of their own: a heartbeat waits for no pod. */
+  heartbeats: readonly ApiClient[];
   clock: Clock;
   logger: Logger;
 }
@@ -132,7 +132,7 @@ export async function runFleet(
     if (signal.aborted) return;
     const node = hollowNode(options, index);
     const reporter = createNodeReporter({
-      client: heartbeats,
+      client: heartbeats[index % heartbeats.length] ?? client,
       clock,
       logger,
       nodeName: node.name,

@@ -106,7 +106,8 @@ function createClassState(cache: ClusterCache, options: RankingOptions): ClassSt
 
   function zoneBonus(pod: PodInfo): Map<string, number> | undefined {
     if (pod.group === '' || zoneWeight === 0) return undefined;
-    return zoneScores(heaps.keys(), cache.groupZones(pod.group), zoneWeight);
+    const zones = [...heaps].filter(([, heap]) => top(heap) !== undefined).map(([zone]) => zone);
+    return zoneScores(zones, cache.groupZones(pod.group), zoneWeight);
   }
 
   return {
