@@ -1,6 +1,6 @@
 // How many pods of a PodDisruptionBudget may be evicted now. Pure.
 // Behaviour: upstream's pkg/controller/disruption.
-import { withCondition } from '#kube/api/conditions.ts';
+import { findCondition, withCondition } from '#kube/api/conditions.ts';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
 import type { PodDisruptionBudget, PodDisruptionBudgetStatus } from '#kube/api/generated/policy-v1.ts';
 import { scaledIntOrPercent } from '#kube/api/int-or-string.ts';
@@ -9,6 +9,44 @@ import { formatTime, parseTime } from '#kube/api/time.ts';
 
 /** An eviction that was granted and has not led to a deletion is forgotten after this time. */
 export const disruptedPodTimeoutMs = 120_000;
+
+/** Whether the sizes of the pods' controllers count; a plain number of pods to keep needs none. */
+export function countsSizes({ spec }: PodDisruptionBudget): boolean {
+  return spec?.maxUnavailable !== undefined || typeof spec?.minAvailable === 'string';
+}
+
+/** Milliseconds until a pod that was announced to be disrupted counts as spared; undefined for other pods. */
+export function staleDisruptionMs(pod: Pod, nowMs: number): number | undefined {
+  const condition = findCondition(pod.status?.conditions, 'DisruptionTarget');
+  const isAnnounced = condition?.status === 'True' && !isPodTerminal(pod) && !isPodTerminating(pod);
+  if (!isAnnounced) return undefined;
+  return Math.max(0, (parseTime(condition.lastTransitionTime) ?? nowMs) + disruptedPodTimeoutMs - nowMs);
+}
+
+/** The status when the number of pods wanted is not known: no eviction is granted. */
+export function failedDisruptionStatus(
+  budget: PodDisruptionBudget,
+  message: string,
+  nowMs: number,
+): PodDisruptionBudgetStatus {
+  const condition = {
+    type: 'DisruptionAllowed',
+    status: 'False',
+    reason: 'SyncFailed',
+    message,
+    observedGeneration: budget.metadata.generation,
+    lastTransitionTime: formatTime(nowMs),
+  };
+  return {
+    currentHealthy: 0,
+    desiredHealthy: 0,
+    expectedPods: 0,
+    ...budget.status,
+    disruptionsAllowed: 0,
+    observedGeneration: budget.metadata.generation,
+    conditions: withCondition(budget.status?.conditions, condition),
+  };
+}
 
 /** How many pods there should be, and how many of them healthy. `scaleOf` adds up the sizes of the pods' owners. */
 function expectations(

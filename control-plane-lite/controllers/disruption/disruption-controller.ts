@@ -1,22 +1,43 @@
 // Keeps the status of PodDisruptionBudgets, by which evictions are granted or refused.
+import { findCondition } from '#kube/api/conditions.ts';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
-import { poddisruptionbudgets } from '#kube/api/generated/resources.ts';
+import type { PodDisruptionBudget, PodDisruptionBudgetStatus } from '#kube/api/generated/policy-v1.ts';
+import { poddisruptionbudgets, pods as podResource } from '#kube/api/generated/resources.ts';
 import { labelSelectorMatches } from '#kube/api/label-selector.ts';
 import { controllerOf } from '#kube/api/owner-references.ts';
 import { objectKey } from '#kube/api/resource.ts';
+import { formatTime } from '#kube/api/time.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { isConflict, isNotFound } from '#kube/errors/status-error.ts';
+import { referenceTo } from '#kube/events/event-recorder.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
 import { runGroup } from '#kube/process/component.ts';
 import { type Controller, type ControllerContext, createControllerQueue } from '../controller.ts';
+import { createScaleFinder } from '../find-scale.ts';
 import { sameJson } from '../same-json.ts';
-import { computeDisruptionStatus, disruptedPodTimeoutMs } from './compute-disruption.ts';
+import {
+  computeDisruptionStatus,
+  countsSizes,
+  disruptedPodTimeoutMs,
+  failedDisruptionStatus,
+  staleDisruptionMs,
+} from './compute-disruption.ts';
+
+interface Size {
+  uid: string;
+  replicas: number;
+}
+
+/** Sizes that could not be had are asked for again. */
+const failedRetryMs = 10_000;
 
 /** `sharedClient` watches. */
 export function createDisruptionController(context: ControllerContext, sharedClient: ApiClient): Controller {
-  const { informers, client, clock, logger } = context;
+  const { informers, client, recorder, clock, logger } = context;
   const queue = createControllerQueue(context);
+  /** Pods that are said to be disrupted. */
+  const disrupted = createControllerQueue({ ...context, queueObserver: undefined });
+  const scales = createScaleFinder(client, clock);
   const budgets = createInformer<PodDisruptionBudget>({
     client: sharedClient,
     resource: poddisruptionbudgets,
@@ -32,40 +53,69 @@ export function createDisruptionController(context: ControllerContext, sharedCli
       if (labelSelectorMatches(budget.spec?.selector, metadata.labels)) queue.add(objectKey(budget));
     }
   };
+  const lookAtTarget = (pod: Pod) => {
+    if (staleDisruptionMs(pod, clock.now()) !== undefined) disrupted.add(objectKey(pod));
+  };
+  informers.pods.subscribe({ added: lookAtTarget, updated: (_, pod) => lookAtTarget(pod) });
   informers.pods.subscribe({ added: enqueueFor, updated: (_, pod) => enqueueFor(pod), deleted: enqueueFor });
   const enqueueNamespace = ({ metadata }: { metadata: { namespace?: string | undefined } }) => {
     for (const budget of budgets.byNamespace(metadata.namespace ?? '')) queue.add(objectKey(budget));
   };
-  for (const informer of [informers.replicasets, informers.statefulsets]) {
+  for (const informer of [informers.replicasets, informers.statefulsets, informers.replicationcontrollers]) {
     informer.subscribe({ updated: (_, owner) => enqueueNamespace(owner) });
   }
 
-  /** The size asked for by one managing controller; the deployment's counts where there is one. */
-  function sizeOf(pod: Pod): { uid: string; replicas: number } | undefined {
+  /** The size asked for by a pod's managing controller; the deployment's counts where there is one. */
+  async function sizeOf(pod: Pod): Promise<Size | undefined> {
     const owner = controllerOf(pod);
-    const key = `${pod.metadata.namespace}/${owner?.name}`;
-    if (owner?.kind === 'StatefulSet') {
-      const set = informers.statefulsets.get(key);
-      return set?.metadata.uid === owner.uid ? { uid: owner.uid, replicas: set.spec.replicas ?? 1 } : undefined;
+    if (owner === undefined) return undefined;
+    const { namespace = '' } = pod.metadata;
+    const key = `${namespace}/${owner.name}`;
+    const known = {
+      StatefulSet: informers.statefulsets,
+      ReplicaSet: informers.replicasets,
+      ReplicationController: informers.replicationcontrollers,
+    }[owner.kind];
+    if (known === undefined) {
+      const scale = await scales.get(await scales.resourceOf(owner), namespace, owner.name);
+      return scale.metadata?.uid === owner.uid ? { uid: owner.uid, replicas: scale.spec?.replicas ?? 0 } : undefined;
     }
-    if (owner?.kind !== 'ReplicaSet') return undefined;
-    const replicaSet = informers.replicasets.get(key);
-    if (replicaSet?.metadata.uid !== owner.uid) return undefined;
-    const parent = controllerOf(replicaSet);
+    const found = known.get(key);
+    if (found?.metadata.uid !== owner.uid) return undefined;
+    const parent = owner.kind === 'ReplicaSet' ? controllerOf(found) : undefined;
     const deployment =
-      parent?.kind === 'Deployment' ? informers.deployments.get(`${pod.metadata.namespace}/${parent.name}`) : undefined;
-    if (deployment !== undefined)
-      return { uid: deployment.metadata.uid ?? '', replicas: deployment.spec.replicas ?? 1 };
-    return { uid: owner.uid, replicas: replicaSet.spec.replicas ?? 1 };
+      parent?.kind === 'Deployment' ? informers.deployments.get(`${namespace}/${parent.name}`) : undefined;
+    const { metadata, spec } = deployment ?? found;
+    return { uid: metadata.uid ?? '', replicas: spec.replicas ?? 1 };
   }
 
-  function sumOfSizes(pods: readonly Pod[]): number {
+  /** Throws where the size of a controller cannot be had. */
+  async function sumOfSizes(pods: readonly Pod[]): Promise<number> {
     const sizes = new Map<string, number>();
+    const looked = new Set<string>();
     for (const pod of pods) {
-      const size = sizeOf(pod);
+      const owner = controllerOf(pod)?.uid ?? '';
+      if (looked.has(owner)) continue;
+      looked.add(owner);
+      const size = await sizeOf(pod);
       if (size !== undefined) sizes.set(size.uid, size.replicas);
     }
     return [...sizes.values()].reduce((sum, replicas) => sum + replicas, 0);
+  }
+
+  async function statusOf(budget: PodDisruptionBudget, pods: readonly Pod[]): Promise<PodDisruptionBudgetStatus> {
+    const reference = referenceTo(poddisruptionbudgets, budget);
+    if (pods.length === 0) recorder.event(reference, 'Normal', 'NoPods', 'No matching pods found');
+    try {
+      const size = countsSizes(budget) ? await sumOfSizes(pods) : 0;
+      return computeDisruptionStatus(budget, pods, () => size, clock.now());
+    } catch (error) {
+      // Nothing may be evicted while nobody knows how many pods there should be.
+      const message = error instanceof Error ? error.message : String(error);
+      const text = `Failed to calculate the number of expected pods: ${message}`;
+      recorder.event(reference, 'Warning', 'CalculateExpectedPodCountFailed', text);
+      return failedDisruptionStatus(budget, message, clock.now());
+    }
   }
 
   async function sync(key: string): Promise<void | { requeueAfterMs: number }> {
@@ -74,7 +124,7 @@ export function createDisruptionController(context: ControllerContext, sharedCli
     const pods = informers.pods
       .byNamespace(budget.metadata.namespace ?? '')
       .filter(({ metadata }) => labelSelectorMatches(budget.spec?.selector, metadata.labels));
-    const status = computeDisruptionStatus(budget, pods, () => sumOfSizes(pods), clock.now());
+    const status = await statusOf(budget, pods);
     if (!sameJson(status, budget.status ?? {})) {
       try {
         await client.updateSubresource(poddisruptionbudgets, { ...budget, status }, 'status');
@@ -84,9 +134,29 @@ export function createDisruptionController(context: ControllerContext, sharedCli
         throw error;
       }
     }
+    if (findCondition(status.conditions, 'DisruptionAllowed')?.reason === 'SyncFailed') {
+      return { requeueAfterMs: failedRetryMs };
+    }
     if (status.disruptedPods !== undefined) return { requeueAfterMs: disruptedPodTimeoutMs };
   }
 
+  /** A pod that was to be disrupted and was not after all says so no longer. */
+  async function syncPod(key: string): Promise<void | { requeueAfterMs: number }> {
+    const pod = informers.pods.get(key);
+    const leftMs = pod === undefined ? undefined : staleDisruptionMs(pod, clock.now());
+    if (pod === undefined || leftMs === undefined) return;
+    if (leftMs > 0) return { requeueAfterMs: leftMs };
+    const { namespace, name, uid } = pod.metadata;
+    const condition = { type: 'DisruptionTarget', status: 'False', lastTransitionTime: formatTime(clock.now()) };
+    const patch = { metadata: { uid }, status: { conditions: [condition] } };
+    try {
+      await client.patch(podResource, { namespace, name }, 'strategic', patch, { subresource: 'status' });
+    } catch (error) {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+  }
+
   const worker = { run: async (signal: AbortSignal) => queue.run(sync, { concurrency: 2, signal }) };
-  return { name: context.name, run: async (signal) => runGroup([budgets, worker], signal) };
+  const podWorker = { run: async (signal: AbortSignal) => disrupted.run(syncPod, { concurrency: 1, signal }) };
+  return { name: context.name, run: async (signal) => runGroup([budgets, worker, podWorker], signal) };
 }

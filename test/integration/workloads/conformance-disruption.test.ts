@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { PodDisruptionBudgetSpec } from '#kube/api/generated/policy-v1.ts';
-import { namespaces, poddisruptionbudgets, pods, replicasets } from '#kube/api/generated/resources.ts';
+import {
+  customresourcedefinitions,
+  namespaces,
+  poddisruptionbudgets,
+  pods,
+  replicasets,
+} from '#kube/api/generated/resources.ts';
 import { isPodReady } from '#kube/api/pod-state.ts';
 import { isNotFound, isTooManyRequests } from '#kube/errors/status-error.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -147,4 +153,33 @@ test('a budget in percent counts the sizes that the pods of it belong to', async
   await createBudget('counted', { maxUnavailable: '25%' });
   const status = await allowed('counted', 1);
   assert.deepEqual([status.expectedPods, status.desiredHealthy], [4, 3]);
+});
+
+test('a budget counts the size of a custom resource with a scale', async () => {
+  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } };
+  const scale = { specReplicasPath: '.spec.size', statusReplicasPath: '.status.size' };
+  await plane.client.create(customresourcedefinitions, undefined, {
+    metadata: { name: 'herds.example.com' },
+    spec: {
+      group: 'example.com',
+      scope: 'Namespaced',
+      names: { plural: 'herds', singular: 'herd', kind: 'Herd', listKind: 'HerdList' },
+      versions: [{ name: 'v1', served: true, storage: true, schema, subresources: { status: {}, scale } }],
+    },
+  });
+  const path = '/apis/example.com/v1/namespaces/default/herds';
+  const body = { apiVersion: 'example.com/v1', kind: 'Herd', metadata: { name: 'h' }, spec: { size: 4 } };
+  const herd = await eventually('herds are served', async () =>
+    plane.client.raw<{ metadata: { uid: string } }>({ method: 'POST', path, body }),
+  );
+  const ownerReferences = [
+    { apiVersion: 'example.com/v1', kind: 'Herd', name: 'h', uid: herd.metadata.uid, controller: true },
+  ];
+  for (const name of ['h-1', 'h-2', 'h-3']) {
+    const spec = { containers: [{ name: 'c', image: 'i' }] };
+    await plane.client.create(pods, namespace, { metadata: { name, labels: { app: 'herd' }, ownerReferences }, spec });
+  }
+  await createBudget('herd', { maxUnavailable: '50%' });
+  const status = await allowed('herd', 1);
+  assert.deepEqual([status.expectedPods, status.desiredHealthy], [4, 2]);
 });

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PodDisruptionBudget, PodDisruptionBudgetSpec } from '#kube/api/generated/policy-v1.ts';
-import { computeDisruptionStatus } from '../../../control-plane-lite/controllers/disruption/compute-disruption.ts';
+import {
+  computeDisruptionStatus,
+  countsSizes,
+  failedDisruptionStatus,
+  staleDisruptionMs,
+} from '../../../control-plane-lite/controllers/disruption/compute-disruption.ts';
 import { runningPod } from '../../support/objects.ts';
 
 const nowMs = Date.parse('2026-01-01T00:00:00Z');
@@ -54,4 +59,34 @@ test('counts granted evictions until the pod goes or two minutes have passed', (
     nowMs,
   );
   assert.deepEqual([stale.disruptionsAllowed, stale.disruptedPods], [1, undefined]);
+});
+
+test('grants nothing while the sizes are not known, and says why', () => {
+  const status = failedDisruptionStatus(budget({ maxUnavailable: 1 }), 'no matches for kind "Farm"', nowMs);
+  assert.equal(status.disruptionsAllowed, 0);
+  assert.deepEqual(
+    [status.conditions?.[0]?.reason, status.conditions?.[0]?.message],
+    ['SyncFailed', 'no matches for kind "Farm"'],
+  );
+});
+
+test('needs sizes for shares and for what may be missing only', () => {
+  const needs = (spec: PodDisruptionBudgetSpec) => countsSizes(budget(spec));
+  assert.deepEqual(
+    [needs({ minAvailable: 2 }), needs({ minAvailable: '50%' }), needs({ maxUnavailable: 1 })],
+    [false, true, true],
+  );
+});
+
+test('takes a pod that was to be disrupted for spared after two minutes', () => {
+  const announced = (secondsAgo: number, metadata = {}) => {
+    const lastTransitionTime = new Date(nowMs - secondsAgo * 1000).toISOString();
+    const found = runningPod('a', '10.0.0.1', true, { metadata });
+    const conditions = [{ type: 'DisruptionTarget', status: 'True', lastTransitionTime }];
+    return { ...found, status: { ...found.status, conditions } };
+  };
+  assert.equal(staleDisruptionMs(announced(30), nowMs), 90_000);
+  assert.equal(staleDisruptionMs(announced(121), nowMs), 0);
+  assert.equal(staleDisruptionMs(announced(121, { deletionTimestamp: '2025-12-31T23:59:00Z' }), nowMs), undefined);
+  assert.equal(staleDisruptionMs(runningPod('a', '10.0.0.1', true), nowMs), undefined);
 });

@@ -1,14 +1,18 @@
-// The scale of whatever an autoscaler points at: built-in or custom, found by its kind in discovery.
+// The scale of whatever autoscalers and owner references point at: built-in or custom, found by its kind in discovery.
 
 import type { Scale } from '#kube/api/generated/autoscaling-v1.ts';
-import type { CrossVersionObjectReference } from '#kube/api/generated/autoscaling-v2.ts';
 import type { Resource } from '#kube/api/resource.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 
+export interface KindReference {
+  apiVersion?: string | undefined;
+  kind: string;
+}
+
 export interface ScaleFinder {
   /** The resource of a kind. Throws when there is none. */
-  resourceOf(reference: CrossVersionObjectReference): Promise<Resource>;
+  resourceOf(reference: KindReference): Promise<Resource>;
   get(resource: Resource, namespace: string, name: string): Promise<Scale>;
 }
 
