@@ -160,13 +160,39 @@ function creationDelayMs(job: Job, pods: readonly Pod[], nowMs: number): number 
   return Math.max(0, Math.max(...failures) + delayMs - nowMs);
 }
 
-function freeIndexes(job: Job, pods: readonly Pod[], facts: Facts, count: number): number[] {
+/** How long each index waits after its failures, where they count for the index and not for the job. */
+function indexDelaysMs(
+  job: Job,
+  pods: readonly Pod[],
+  failures: ReadonlyMap<number, number>,
+  nowMs: number,
+): Map<number, number> {
+  const delays = new Map<number, number>();
+  for (const pod of pods) {
+    const index = completionIndex(pod);
+    const count = index === undefined ? 0 : (failures.get(index) ?? 0);
+    if (index === undefined || count === 0 || !isPodFailed(job, pod)) continue;
+    const delayMs = Math.min(failureBackoff.maxMs, failureBackoff.baseMs * 2 ** (count - 1));
+    const leftMs = (finishTimeMs(pod) ?? nowMs) + delayMs - nowMs;
+    if (leftMs > (delays.get(index) ?? 0)) delays.set(index, leftMs);
+  }
+  return delays;
+}
+
+function freeIndexes(
+  job: Job,
+  pods: readonly Pod[],
+  facts: Facts,
+  count: number,
+  delays: ReadonlyMap<number, number>,
+): number[] {
   const taken = new Set(
     pods.filter((pod) => isPodActive(pod) || (replacesOnlyFailed(job) && !isPodTerminal(pod))).map(completionIndex),
   );
   const free: number[] = [];
   for (let index = 0; index < (job.spec.completions ?? 0) && free.length < count; index += 1) {
-    if (!taken.has(index) && !facts.completed.has(index) && !facts.failedIndexes.has(index)) free.push(index);
+    const isOver = facts.completed.has(index) || facts.failedIndexes.has(index);
+    if (!taken.has(index) && !isOver && !delays.has(index)) free.push(index);
   }
   return free;
 }
@@ -200,13 +226,16 @@ function planCreation(
   const excess = facts.active - wanted;
   const missing = Math.min(maxPodsPerSync, wanted - facts.active - terminating);
   if (missing <= 0) return { create: [], excess: Math.max(0, excess), waitMs: undefined };
-  const waitMs = creationDelayMs(job, pods, nowMs);
+  const isPerIndex = job.spec.backoffLimitPerIndex !== undefined;
+  const waitMs = isPerIndex ? 0 : creationDelayMs(job, pods, nowMs);
   if (waitMs > 0) return { create: [], excess: 0, waitMs };
+  const delays = isPerIndex ? indexDelaysMs(job, pods, failures, nowMs) : new Map<number, number>();
+  for (const index of [...facts.completed, ...facts.failedIndexes]) delays.delete(index);
   const indexes: (number | undefined)[] = isIndexed(job)
-    ? freeIndexes(job, pods, facts, missing)
+    ? freeIndexes(job, pods, facts, missing, delays)
     : Array.from({ length: missing }, () => undefined);
   const create = indexes.map((index) => ({ index, failures: index === undefined ? 0 : (failures.get(index) ?? 0) }));
-  return { create, excess: 0, waitMs: undefined };
+  return { create, excess: 0, waitMs: delays.size === 0 ? undefined : Math.min(...delays.values()) };
 }
 
 /** Plans one step; call it only for jobs that have not finished. `pods` are the job's own, finished ones included. */

@@ -6,6 +6,7 @@ import { formatIndexes, parseIndexes } from '../../../control-plane-lite/control
 import {
   draftJobPod,
   indexAnnotation,
+  indexFailureCountAnnotation,
   trackingFinalizer,
 } from '../../../control-plane-lite/controllers/job/job-pods.ts';
 import { finishedCondition, planJob } from '../../../control-plane-lite/controllers/job/plan-job.ts';
@@ -207,4 +208,21 @@ test('an indexed pod knows its index', () => {
 test('writes and reads sets of indexes', () => {
   for (const text of ['', '0', '0,1', '0-2', '1,3-5,7,8', '10-12'])
     assert.equal(formatIndexes(parseIndexes(text)), text);
+});
+
+test('an index that failed waits for its own time while others go on', () => {
+  const spec: Partial<JobSpec> = { completions: 3, parallelism: 3, completionMode: 'Indexed', backoffLimitPerIndex: 3 };
+  const current = job('j', spec, { startTime: '2026-01-01T00:00:00Z' });
+  const failedAgo = (index: number, seconds: number, failures: number) => {
+    const finishedAt = new Date(nowMs - seconds * 1000).toISOString();
+    const state = { terminated: { exitCode: 1, finishedAt } };
+    const failed = member('Failed', index, {
+      annotations: { [indexAnnotation]: `${index}`, [indexFailureCountAnnotation]: `${failures}` },
+    });
+    const container = { name: 'app', image: '', imageID: '', ready: false, restartCount: 0, state };
+    return { ...failed, status: { ...failed.status, containerStatuses: [container] } };
+  };
+  const plan = planJob(current, [failedAgo(0, 5, 0), failedAgo(1, 15, 0), failedAgo(2, 15, 1)], nowMs);
+  assert.deepEqual(plan.create, [{ index: 1, failures: 1 }]);
+  assert.equal(plan.requeueAfterMs, 5000);
 });
