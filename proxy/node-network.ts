@@ -1,5 +1,6 @@
 // What berth adds to a proxy, constructed: the pod network of the node, and the policies for its pods.
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import * as resources from '#kube/api/generated/resources.ts';
 import type { ApiClient } from '#kube/client/types.ts';
 import { createInformer } from '#kube/informer/create-informer.ts';
@@ -7,6 +8,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { Component } from '#kube/process/component.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import type { ProxyConfig } from './config/proxy-config.ts';
+import { createPodNetworkMetrics, createPolicyMetrics } from './network-metrics.ts';
 import { createNetworkPolicy } from './network-policy/network-policy.ts';
 import { createPolicyApplier, removePolicyTable } from './network-policy/policy-applier.ts';
 import { trimPod } from './network-policy/policy-pod.ts';
@@ -18,6 +20,7 @@ export interface NodeNetworkDependencies {
   config: Pick<ProxyConfig, 'podNetwork' | 'makesPodNetwork' | 'enforcesPolicies'>;
   nodeName: string;
   client: ApiClient;
+  registry: Registry;
   clock: Clock;
   exec: Exec;
   logger: Logger;
@@ -25,13 +28,15 @@ export interface NodeNetworkDependencies {
 
 /** The parts that are switched on, with what they watch. */
 export function createNodeNetwork(dependencies: NodeNetworkDependencies): Pick<Component, 'run'>[] {
-  const { config, nodeName, client, clock, exec, logger } = dependencies;
+  const { config, nodeName, client, registry, clock, exec, logger } = dependencies;
   if (!config.makesPodNetwork && !config.enforcesPolicies) return [];
   const common = { client, clock, logger };
   const nodes = createInformer({ ...common, resource: resources.nodes, transform: trimNode });
   const parts: Pick<Component, 'run'>[] = [nodes];
   if (config.makesPodNetwork) {
-    parts.push(createPodNetwork({ config: config.podNetwork, nodeName, nodes, exec, clock, root: '/', logger }));
+    const metrics = createPodNetworkMetrics(registry);
+    const network = { config: config.podNetwork, nodeName, nodes, exec, clock, root: '/', metrics, logger };
+    parts.push(createPodNetwork(network));
   }
   if (config.enforcesPolicies) {
     parts.push(
@@ -42,6 +47,7 @@ export function createNodeNetwork(dependencies: NodeNetworkDependencies): Pick<C
         namespaces: createInformer({ ...common, resource: resources.namespaces }),
         nodes,
         applier: createPolicyApplier(exec),
+        metrics: createPolicyMetrics(registry),
         clock,
         logger,
       }),

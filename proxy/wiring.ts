@@ -302,7 +302,7 @@ export async function createProxy({
     return createDnsServer({ bind, zone: config.dnsDomain, names, forward, clock, logger });
   };
   const dns = config.dnsBindAddress === undefined ? [] : [createDns(config.dnsBindAddress)];
-  const network = createNodeNetwork({ config, nodeName, client, clock, exec, logger });
+  const network = createNodeNetwork({ config, nodeName, client, registry: metrics.registry, clock, exec, logger });
   return {
     ready: Promise.all([rulesReady.promise, health.ready, ...dns.map((server) => server.ready)]).then(() => undefined),
     run: async (signal) => {

@@ -9,6 +9,7 @@ import { type Component, runGroup } from '#kube/process/component.ts';
 import { backoffDelayMs } from '#kube/queue/backoff.ts';
 import { createBurstLimiter } from '../apply/burst-limiter.ts';
 import { createWaker } from '../apply/waker.ts';
+import type { PolicyMetrics } from '../network-metrics.ts';
 import { networkNodeOf } from '../pod-network/network-node.ts';
 import type { PolicyApplier } from './policy-applier.ts';
 import { policyPodOf } from './policy-pod.ts';
@@ -28,6 +29,7 @@ export interface NetworkPolicyDependencies {
   namespaces: Informer<Namespace>;
   nodes: Pick<Informer<Node>, 'get' | 'subscribe' | 'synced'>;
   applier: PolicyApplier;
+  metrics: PolicyMetrics;
   clock: Clock;
   logger: Logger;
 }
@@ -38,7 +40,7 @@ function keyOf({ metadata: { namespace = '', name } }: Pod | NetworkPolicy): str
 
 /** Runs the informers of policies, pods and namespaces; that of nodes is run by whoever made it. */
 export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Component {
-  const { nodeName, policies, pods, namespaces, nodes, applier, clock, logger } = dependencies;
+  const { nodeName, policies, pods, namespaces, nodes, applier, metrics, clock, logger } = dependencies;
   const state = createPolicyState();
   const waker = createWaker(clock);
   const limiter = createBurstLimiter(gatherMs);
@@ -100,6 +102,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
   };
 
   async function sync(): Promise<void> {
+    metrics.counted(state.policyCount);
     if (state.policyCount === 0) {
       await applier.remove();
       return;
@@ -109,6 +112,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
     if (lines > 0) {
       limiter.take(clock.monotonicMs());
       const durationMs = Math.round(clock.monotonicMs() - startedMs);
+      metrics.applied(durationMs);
       logger.debug({ policies: state.policyCount, lines, durationMs }, 'applied network policies');
     }
   }
@@ -133,6 +137,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
         first.resolve();
       } catch (error) {
         failures += 1;
+        metrics.failed();
         waitMs = backoffDelayMs(failures, retry);
         logger.error({ err: error, failures }, 'cannot apply network policies; trying again');
       }

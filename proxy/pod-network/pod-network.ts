@@ -11,6 +11,7 @@ import { createBurstLimiter } from '../apply/burst-limiter.ts';
 import { createWaker } from '../apply/waker.ts';
 import type { PodNetworkConfig } from '../config/pod-network-config.ts';
 import type { IpFamily } from '../model/service-port.ts';
+import type { PodNetworkMetrics } from '../network-metrics.ts';
 import { readCniDirectory, writeCniFile } from './cni-files.ts';
 import { applyForwarding } from './forwarding.ts';
 import { applyRoutes } from './kernel-routes.ts';
@@ -37,6 +38,7 @@ export interface PodNetworkDependencies {
   clock: Clock;
   /** Where /proc is. */
   root: string;
+  metrics: PodNetworkMetrics;
   logger: Logger;
 }
 
@@ -52,6 +54,7 @@ export function createPodNetwork({
   exec,
   clock,
   root,
+  metrics,
   logger,
 }: PodNetworkDependencies): Component {
   const first = Promise.withResolvers<void>();
@@ -120,6 +123,7 @@ export function createPodNetwork({
     // After what pods of this node need among themselves: they have it even if the way to others cannot be made.
     await applyVxlan(exec, plan.vxlan, { id: config.vxlanId, port: config.vxlanPort });
     await applyRoutes(exec, families, plan.routes, logger);
+    metrics.synced(plan.routes.length);
     first.resolve();
   }
 
@@ -145,6 +149,7 @@ export function createPodNetwork({
           failures = 0;
         } catch (error) {
           failures += 1;
+          metrics.failed();
           logger.error({ err: error, failures }, 'cannot set up the network of pods; trying again');
         }
         await waker.wait(failures > 0 ? backoffDelayMs(failures, retry) : periodMs, signal);

@@ -203,6 +203,7 @@ export async function createPodNetworkCluster(options: PodNetworkClusterOptions)
           exec,
           clock: systemClock,
           root: directory,
+          metrics: { synced: () => undefined, failed: () => undefined },
           logger,
         });
         const stop = new AbortController();

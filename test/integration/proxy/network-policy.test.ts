@@ -78,6 +78,7 @@ describe('network policies', { skip, timeout: 600_000 }, () => {
         apply: (table, ranges) => counted(applier.apply(table, ranges), generation),
         remove: () => counted(applier.remove(), generation),
       },
+      metrics: { applied: () => undefined, counted: () => undefined, failed: () => undefined },
       clock: systemClock,
       logger: pino({ level: 'silent' }),
     });

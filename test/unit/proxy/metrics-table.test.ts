@@ -7,6 +7,7 @@ import { createProgrammedServices } from '../../../proxy/apply/programmed-servic
 import { createSyncMetrics } from '../../../proxy/apply/sync-metrics.ts';
 import { modeNames } from '../../../proxy/config/proxy-config.ts';
 import { createHealthMetrics } from '../../../proxy/health/health-metrics.ts';
+import { createPodNetworkMetrics, createPolicyMetrics } from '../../../proxy/network-metrics.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 interface Row {
@@ -40,6 +41,8 @@ async function served(): Promise<Map<string, Family>> {
     createSyncMetrics(registry, createFakeClock(), mode);
     createProgrammedServices(registry);
     createHealthMetrics(registry);
+    createPodNetworkMetrics(registry);
+    createPolicyMetrics(registry);
     for (const { name, type } of await registry.getMetricsAsJSON()) {
       const metric = registry.getSingleMetric(name) as unknown as { labelNames?: string[] };
       families.set(name, { name, type: String(type), labelNames: [...(metric.labelNames ?? [])].sort() });

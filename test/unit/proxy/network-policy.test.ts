@@ -436,6 +436,7 @@ describe('the enforcement of policies', () => {
       namespaces: { ...namespaces.informer, run },
       nodes: nodes.informer,
       applier: createPolicyApplier(exec),
+      metrics: { applied: () => undefined, counted: () => undefined, failed: () => undefined },
       clock,
       logger: pino({ level: 'silent' }),
     });

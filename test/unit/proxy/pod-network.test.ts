@@ -324,6 +324,7 @@ describe('the pod network of a node', () => {
     exec,
     clock,
     root: directory,
+    metrics: { synced: () => undefined, failed: () => undefined },
     logger: pino({ level: 'silent' }),
   });
   const stop = new AbortController();
