@@ -29,6 +29,7 @@ function createProgram(signal: AbortSignal): Command {
     .option('--demo', 'apply a sample workload and fetch its page', false)
     .option('--store <url>', 'where the control plane keeps its objects: embedded, or etcd=URL,...')
     .option('--load-balancer-pool <ranges>', 'addresses for services of type LoadBalancer: FIRST-LAST or networks')
+    .option('--scheduler-config <file>', 'KubeSchedulerConfiguration of the scheduler')
     .option('--api-port <port>', 'port of the API server', wholeNumber, 6443)
     .option('--instance <name>', 'keeps several clusters on one machine apart', 'berth')
     .option('--pod-cidr <ranges>', 'of pods, 10.244.0.0/16 where absent; one of IPv6 after a comma for both families')

@@ -7,6 +7,7 @@ import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { UsageError } from '#kube/process/flags.ts';
 import { parseAddressRanges } from '../../control-plane-lite/controllers/service-load-balancer/address-ranges.ts';
+import { loadSchedulerConfig } from '../../control-plane-lite/scheduler/profile/load-scheduler-config.ts';
 import { runDemo } from '../demo/run-demo.ts';
 import type { ClusterLayout } from './layout.ts';
 import { layoutFor, type UpOptions } from './options.ts';
@@ -31,7 +32,7 @@ function checkRanges(flag: string, text: string | undefined): void {
   throw new UsageError(`--${flag} takes a range of IPv4, or that and one of IPv6 after a comma, not "${text}"`);
 }
 
-function checkOptions({ instance, nodes, loadBalancerPool, podCidr, serviceCidr }: UpOptions): void {
+function checkOptions({ instance, nodes, loadBalancerPool, schedulerConfig, podCidr, serviceCidr }: UpOptions): void {
   checkRanges('pod-cidr', podCidr);
   checkRanges('service-cidr', serviceCidr);
   if ((podCidr?.includes(':') ?? false) !== (serviceCidr?.includes(':') ?? false))
@@ -42,6 +43,7 @@ function checkOptions({ instance, nodes, loadBalancerPool, podCidr, serviceCidr 
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > 50)
     throw new UsageError(`--nodes takes a number from 1 to 50, not ${nodes}`);
   if (loadBalancerPool !== undefined) parseAddressRanges(loadBalancerPool.split(','));
+  if (schedulerConfig !== undefined) loadSchedulerConfig(schedulerConfig);
   if (process.getuid?.() !== 0) throw new UsageError('berth up needs root: run it with sudo');
 }
 

@@ -8,6 +8,8 @@ export interface UpOptions {
   apiPort: number;
   store: string | undefined;
   loadBalancerPool?: string | undefined;
+  /** KubeSchedulerConfiguration. */
+  schedulerConfig?: string | undefined;
   detach: boolean;
   demo: boolean;
   /** Ranges, one or one of each family after a comma. */

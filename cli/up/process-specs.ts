@@ -14,11 +14,12 @@ export interface SpecOptions {
   apiPort: number;
   store: string | undefined;
   loadBalancerPool?: string | undefined;
+  schedulerConfig?: string | undefined;
   env: Record<string, string | undefined>;
 }
 
 export function controlPlaneSpec(options: SpecOptions): ProcessSpec {
-  const { layout, berth, nodeIP, apiPort, store, loadBalancerPool, env } = options;
+  const { layout, berth, nodeIP, apiPort, store, loadBalancerPool, schedulerConfig, env } = options;
   const args = [
     'control-plane',
     `--data-dir=${layout.dataDir}`,
@@ -28,9 +29,11 @@ export function controlPlaneSpec(options: SpecOptions): ProcessSpec {
     `--secure-port=${apiPort}`,
     `--service-cluster-ip-range=${layout.serviceCidrs.join(',')}`,
     `--cluster-cidr=${layout.podCidrs.join(',')}`,
+    '--allow-proxy-pod-network',
     `--local-volume-dir=${join(layout.stateDir, 'volumes')}`,
     ...(store === undefined ? [] : [`--store=${store}`]),
     ...(loadBalancerPool === undefined ? [] : [`--load-balancer-pool=${loadBalancerPool}`]),
+    ...(schedulerConfig === undefined ? [] : [`--scheduler-config=${schedulerConfig}`]),
   ];
   return {
     name: 'control-plane',

@@ -42,6 +42,7 @@ export interface UpContext {
   apiPort: number;
   store: string | undefined;
   loadBalancerPool: string | undefined;
+  schedulerConfig: string | undefined;
   report: Report;
   signal: AbortSignal;
   /** Told what was found and changed, for the record. */
@@ -194,6 +195,7 @@ export async function startCluster(context: UpContext): Promise<void> {
     apiPort,
     store: context.store,
     loadBalancerPool: context.loadBalancerPool,
+    schedulerConfig: context.schedulerConfig,
     env: context.env,
   };
   for (const node of layout.nodes) {

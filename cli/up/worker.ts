@@ -1,4 +1,5 @@
 // The process in which start-up or teardown runs. It asks the supervising process to start and stop what stays.
+import { resolve } from 'node:path';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { layoutFor, type UpOptions } from './options.ts';
@@ -42,6 +43,7 @@ async function start(options: UpOptions, send: (message: WorkerMessage) => void,
     apiPort: options.apiPort,
     store: options.store,
     loadBalancerPool: options.loadBalancerPool,
+    schedulerConfig: options.schedulerConfig === undefined ? undefined : resolve(options.schedulerConfig),
     report: forwardReport((message) => send({ type: 'report', message })),
     signal,
     changed: async (facts) => ask({ type: 'changed', facts }),

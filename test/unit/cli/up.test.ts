@@ -106,6 +106,15 @@ describe('process specs', () => {
     assert.ok(args.includes('--node-ip=10.245.0.2'));
   });
 
+  it('hand the configuration of the scheduler on', () => {
+    const args = controlPlaneSpec({ ...options, schedulerConfig: '/etc/scheduler.yaml' }).args;
+    assert.ok(args.includes('--scheduler-config=/etc/scheduler.yaml'));
+    assert.equal(
+      controlPlaneSpec(options).args.some((arg) => arg.startsWith('--scheduler-config')),
+      false,
+    );
+  });
+
   it('hand the store on only when one was chosen', () => {
     assert.equal(
       controlPlaneSpec(options).args.some((arg) => arg.startsWith('--store')),
