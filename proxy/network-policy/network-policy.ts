@@ -128,7 +128,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
     while (!signal.aborted) {
       let waitMs = tidyMs;
       try {
-        if (clock.monotonicMs() >= nextCheckMs) {
+        if (clock.monotonicMs() >= nextCheckMs && failures === 0) {
           nextCheckMs = clock.monotonicMs() + periodMs;
           await verify();
         }
@@ -139,7 +139,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
         failures += 1;
         metrics.failed();
         waitMs = backoffDelayMs(failures, retry);
-        logger.error({ err: error, failures }, 'cannot apply network policies; trying again');
+        logger.error({ err: error, failures }, 'network policies are not enforced as they should be; trying again');
       }
       const isWoken = await waitFor(waitMs, signal);
       if (!isWoken && failures === 0) {

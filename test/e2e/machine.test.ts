@@ -5,6 +5,7 @@ import { systemClock } from '#kube/process/clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { prepareByKubeadm } from '../support/kubeadm-node.ts';
 import {
+  anotherNetwork,
   conditionOf,
   isReady,
   type MachineNode,
@@ -19,6 +20,7 @@ const inventory = [
   'iptables-save | grep -E "^-|^:[^ ]+ -" | sed "s/ .[0-9:]*.$//"',
   'ip -brief link | cut -d" " -f1 | grep -v ^veth',
   'findmnt -rno TARGET | sort',
+  'ip route; ip -6 route; nft list tables | grep berth',
   'ls /run/netns 2>/dev/null',
   'find /sys/fs/cgroup -type d -name "*kubepods*"',
   'systemctl list-unit-files --no-legend | grep -E "berth|kube"',
@@ -35,7 +37,7 @@ describe('a machine under systemd', { skip }, () => {
   const takeInventory = async () => (await on(`${inventory}; true`)).split('\n');
 
   before(async () => {
-    held = await startMachineNode({ name: 'machine', prefix: '10.247.0' });
+    held = await startMachineNode({ name: 'machine', prefix: '10.247.0', podNetwork: 'berth' });
   });
   after(async () => {
     await held?.[Symbol.asyncDispose]();
@@ -51,7 +53,10 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('joins with a token, under systemd', async () => {
-    assert.match(await held.join(), /started berth-agent.service berth-proxy.service/);
+    const binding = ['clusterrolebinding', 'joined', '--clusterrole=berth:node-network', '--group=system:nodes'];
+    await held.cluster.kubectl('create', ...binding);
+    const joined = await held.join('--pod-network', '--cluster-cidr', '10.244.0.0/16');
+    assert.match(joined, /started berth-agent.service berth-proxy.service/);
     await held.waitNodeReady();
     for (const unit of ['berth-agent', 'berth-proxy']) {
       await eventually(unit, async () => (await on(`systemctl is-active ${unit} || true`)).trim() === 'active').catch(
@@ -66,6 +71,26 @@ describe('a machine under systemd', { skip }, () => {
     await held.waitReady('there');
     assert.equal((await held.cluster.kubectl('logs', 'there')).trim(), 'up');
     assert.match(await on('find /sys/fs/cgroup/kubepods.slice -name "*.scope"'), /cri-containerd/);
+  });
+
+  it('connects them with those of the other node by a tunnel between two kernels', async () => {
+    const { cluster } = held;
+    const nodes = (await cluster.kubectl('get', 'nodes', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
+    const near = nodes.find((name) => name !== 'machine');
+    const serve = { command: ['sh', '-c', 'mkdir /w && hostname > /w/index.html && exec httpd -f -p 8080 -h /w'] };
+    await held.createPod('far', {}, serve);
+    await held.createPod('near', { nodeName: near }, serve);
+    for (const name of ['far', 'near']) await held.waitReady(name);
+    const addressOf = async (name: string) => (await held.pod(name)).status?.podIP ?? '';
+    const page = async (from: string, to: string) => {
+      const url = `http://${await addressOf(to)}:8080/`;
+      const { stdout } = await cluster.tryKubectl(['exec', from, '--', 'timeout', '3', 'wget', '-q', '-O', '-', url]);
+      return stdout.trim();
+    };
+    await eventually('far answers near', async () => (await page('near', 'far')) === 'far');
+    await eventually('near answers far', async () => (await page('far', 'near')) === 'near');
+    assert.match(await on('ip route show proto 98'), /dev berth-vxlan/);
+    await cluster.kubectl('delete', 'pod', 'far', 'near', '--timeout=60s');
   });
 
   it('goes on with its pods while the package is upgraded', async () => {
@@ -218,6 +243,7 @@ describe('a machine under systemd', { skip }, () => {
   });
 
   it('starts on a node that kubeadm prepared, under its unit and drop-in, and leaves these in the end', async () => {
+    await on(`mkdir -p /etc/cni/net.d; echo '${anotherNetwork.content}' > ${anotherNetwork.path}`);
     await prepareByKubeadm(held);
     await held.cluster.kubectl('delete', 'node', 'machine', '--timeout=30s');
     const prepared = await takeInventory();

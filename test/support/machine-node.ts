@@ -35,6 +35,8 @@ export interface MachineNodeOptions {
   /** For example 10.247.0. */
   prefix: string;
   memoryMiB?: number;
+  /** How its pods are connected: by a network that stands on the machine already, or by berth's own. */
+  podNetwork?: 'another' | 'berth';
 }
 
 export interface MachineNode extends AsyncDisposable {
@@ -64,6 +66,9 @@ export function machineNodesUnavailable(): string | undefined {
   return clustersUnavailable() ?? machinesUnavailable();
 }
 
+/** The configuration of a network that is not berth's. */
+export const anotherNetwork = { path: '/etc/cni/net.d/10-test.conflist', content: JSON.stringify(cni) };
+
 export function conditionOf({ status }: Node | Pod, type: string) {
   return status?.conditions?.find((item) => item.type === type);
 }
@@ -86,7 +91,8 @@ export async function startMachineNode(options: MachineNodeOptions): Promise<Mac
   await run('packaging/build.ts');
   await run('packaging/deb/build.ts', '--output', directory);
   const cluster = stack.use(await startTestCluster());
-  const machine = stack.use(await createUmlMachine({ ...options, namespace: cluster.namespace }));
+  const own = options.podNetwork === 'berth' ? { ownDirectory: '/etc/cni' } : {};
+  const machine = stack.use(await createUmlMachine({ ...options, ...own, namespace: cluster.namespace }));
 
   const on = async (script: string, timeoutMs?: number): Promise<string> => {
     const { exitCode, stdout, stderr } = await machine.run(script, timeoutMs);
@@ -109,7 +115,7 @@ export async function startMachineNode(options: MachineNodeOptions): Promise<Mac
   await buildImages(systemExec, join(machine.root, 'root/images'));
   const [file = ''] = readdirSync(directory);
   copyFileSync(join(directory, file), join(machine.root, 'root/berth.deb'));
-  machine.put('etc/cni/net.d/10-test.conflist', JSON.stringify(cni));
+  if (options.podNetwork !== 'berth') machine.put(anotherNetwork.path, anotherNetwork.content);
   await machine.boot();
   await importImages();
   const owned = stack.move();

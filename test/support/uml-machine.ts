@@ -35,6 +35,8 @@ export interface UmlMachineOptions {
   /** For example 10.247.0: the host gets .1, the machine .2. */
   prefix: string;
   memoryMiB?: number;
+  /** A directory on a file system of its own: watches of directories see nothing on the host's files. */
+  ownDirectory?: string;
 }
 
 export interface UmlMachine extends AsyncDisposable {
@@ -87,12 +89,12 @@ done
 `;
 
 /** File systems of its own, by the names of their devices: what they hold outlives the power. */
-const disks: Record<string, { path: string; mebibytes: number }> = {
+const usualDisks: Record<string, { path: string; mebibytes: number }> = {
   ubda: { path: '/var/lib/containerd', mebibytes: 1024 },
   ubdb: { path: '/var/lib/kubelet', mebibytes: 512 },
 };
 
-const units: Record<string, string> = {
+const unitsWith = (disks: typeof usualDisks): Record<string, string> => ({
   'test-disks.service': `[Unit]
 DefaultDependencies=no
 After=systemd-remount-fs.service systemd-udevd.service systemd-modules-load.service
@@ -125,7 +127,7 @@ KillMode=process
 [Install]
 WantedBy=multi-user.target
 `,
-};
+});
 
 const containerdConfig = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
@@ -166,6 +168,10 @@ export async function createUmlMachine(options: UmlMachineOptions): Promise<UmlM
   const layers = `lowerdir=${base},upperdir=${directory}/upper,workdir=${directory}/work`;
   await execOrThrow(systemExec, 'mount', ['-t', 'overlay', '-o', layers, 'overlay', root]);
   const address = `${prefix}.2`;
+  const { ownDirectory } = options;
+  const disks =
+    ownDirectory === undefined ? usualDisks : { ...usualDisks, ubdc: { path: ownDirectory, mebibytes: 16 } };
+  const units = unitsWith(disks);
   const put = (path: string, content: string, mode = 0o644) => {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), content, { mode });
