@@ -43,6 +43,8 @@ export interface ControlPlaneConfig {
   kubeletCertificateAuthority: string | undefined;
   nodeMonitorGraceMs: number;
   eventTtlMs: number;
+  /** Proxies may read pods, namespaces and policies: they make the network of pods. */
+  nodeNetwork: boolean;
   /** How often history is compacted; 0: never. */
   compactionIntervalMs: number;
   /** Whether others may run the same controllers and scheduler, so that one of them has to be chosen. */
@@ -93,6 +95,11 @@ export const controlPlaneFlags: readonly FlagDefinition[] = [
     name: 'leader-elect',
     type: 'boolean',
     description: 'run controllers and scheduler only as leader; with etcd where nothing is said',
+  },
+  {
+    name: 'allow-proxy-pod-network',
+    type: 'boolean',
+    description: 'let proxies read pods, namespaces and network policies, for their --pod-network',
   },
   { name: 'local-volume-dir', type: 'string', description: 'folder of the nodes for volumes of the default class' },
   { name: 'scheduler-config', type: 'string', description: 'KubeSchedulerConfiguration of the scheduler' },
@@ -196,6 +203,7 @@ export function parseControlPlaneConfig(argv: readonly string[]): { config: Cont
       kubeletCertificateAuthority: authority === undefined ? undefined : String(authority),
       nodeMonitorGraceMs: number('node-monitor-grace-period', 50_000),
       eventTtlMs: number('event-ttl', hourMs),
+      nodeNetwork: Boolean(values['allow-proxy-pod-network'] ?? false),
       compactionIntervalMs: number('etcd-compaction-interval', 5 * minuteMs),
       leaderElect: Boolean(values['leader-elect'] ?? store.kind === 'etcd'),
       localVolumeDir: values['local-volume-dir'] === undefined ? undefined : text('local-volume-dir', ''),

@@ -251,6 +251,7 @@ export async function createApiServer(deps: ApiServerDeps): Promise<Component> {
       serviceCidrs: config.serviceCidrs,
       clientCaPem: pki.ca.certPem,
       localVolumes: config.localVolumeDir !== undefined,
+      nodeNetwork: config.nodeNetwork,
     };
     const changed = () => void aggregator.sync();
     await followDefinitions({ registry, kinds, callWebhook, logger, context: ownContext, changed });

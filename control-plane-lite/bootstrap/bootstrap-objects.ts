@@ -12,7 +12,7 @@ import type { RequestContext } from '../registry/request-context.ts';
 import type { ServedResource } from '../registry/resource-table.ts';
 import { createObject } from '../registry/verbs/create.ts';
 import { updateObject } from '../registry/verbs/update.ts';
-import { nodeNetworkRole } from './node-network-role.ts';
+import { nodeNetworkBinding, nodeNetworkRole } from './node-network-role.ts';
 import { reconcileRole } from './reconcile-role.ts';
 
 export interface BootstrapOptions {
@@ -20,6 +20,8 @@ export interface BootstrapOptions {
   clientCaPem: string;
   /** The cluster offers volumes on its nodes' own disks. */
   localVolumes?: boolean;
+  /** Proxies make the network of pods. */
+  nodeNetwork?: boolean;
 }
 
 function readData(name: string): KubeObject[] {
@@ -118,7 +120,8 @@ export async function ensureBootstrapObjects(
     serviceCidr(options),
     authenticationConfig(options),
     kubeletAdminBinding(),
-    ...nodeNetworkRole(),
+    nodeNetworkRole,
+    ...(options.nodeNetwork === true ? [nodeNetworkBinding] : []),
     metricsReaderRole(),
     ...(options.localVolumes === true ? [localStorageClass] : []),
   ];
