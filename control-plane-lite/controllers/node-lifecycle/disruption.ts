@@ -15,6 +15,8 @@ function zoneOf(node: Node): string {
 
 function rateOf(nodes: readonly Node[]): number {
   const silent = nodes.filter((node) => readyStatus(node) !== 'True').length;
+  // A zone that is silent as a whole while others are not has lost its power, not its connection.
+  if (silent === nodes.length) return evictionsPerSecond;
   if (silent < 3 || silent / nodes.length < unhealthyFraction) return evictionsPerSecond;
   return nodes.length > largeClusterNodes ? secondaryPerSecond : 0;
 }

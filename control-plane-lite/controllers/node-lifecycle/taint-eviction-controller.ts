@@ -73,7 +73,9 @@ export function createTaintEvictionController(context: ControllerContext): Contr
     const { uid = '' } = pod.metadata;
     const dueMs = evictionTimeMs(pod, node?.spec?.taints ?? [], clock.now(), firstSeenMs.get(uid));
     if (dueMs === undefined) {
-      firstSeenMs.delete(uid);
+      if (!firstSeenMs.delete(uid)) return;
+      const message = `Cancelling deletion of Pod ${pod.metadata.namespace}/${pod.metadata.name}`;
+      recorder.event(referenceTo(pods, pod), 'Normal', 'TaintManagerEviction', message);
       return;
     }
     if (!firstSeenMs.has(uid)) firstSeenMs.set(uid, clock.now());

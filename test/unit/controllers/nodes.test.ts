@@ -109,6 +109,21 @@ test('gives evicting taints to one node in ten seconds, and to none when all nod
   assert.equal(createEvictionBudget().take(silent[0] ?? ready, silent, 0), false);
 });
 
+test('a zone that is silent as a whole while another is well is evacuated, one that is so for the most part is not', () => {
+  const inZone = (zone: string, status: string, name: string) => {
+    const found = withReady(status, {}, name);
+    const labels = { ...found.metadata.labels, 'topology.kubernetes.io/zone': zone };
+    return { ...found, metadata: { ...found.metadata, labels } };
+  };
+  const well = ['a1', 'a2', 'a3'].map((name) => inZone('a', 'True', name));
+  const silent = ['b1', 'b2', 'b3'].map((name) => inZone('b', 'Unknown', name));
+  const [first] = silent;
+  assert.ok(first !== undefined);
+  assert.equal(createEvictionBudget().take(first, [...well, ...silent], 0), true);
+  const mostly = [...well, ...silent, inZone('b', 'True', 'b4')];
+  assert.equal(createEvictionBudget().take(first, mostly, 0), false);
+});
+
 const taint = { key: 'k', effect: 'NoExecute', timeAdded: '2026-01-01T00:00:00Z' };
 const tolerating = (...tolerations: Toleration[]) => pod('p', { spec: { tolerations } });
 const evictions: [text: string, tolerations: Toleration[], dueMs: number | undefined][] = [
