@@ -5,12 +5,14 @@ import { loadClientConfig } from '#kube/client/load-config.ts';
 import { systemClock } from '#kube/process/clock.ts';
 import { systemExec } from '#kube/process/exec.ts';
 import { kubeconfigPath } from '../explain/connect.ts';
+import { limitCalls } from './limit-calls.ts';
 import { type HollowCommandOptions, parseFleetOptions } from './options.ts';
 import { checkNames, removeFleet, runFleet } from './run-fleet.ts';
 
 const removalLimitMs = 60_000;
-/** A client has sixteen connections: a busy server gives each of them a turn. */
+/** A busy server gives each connection a turn: heartbeats have enough of them. */
 const nodesPerClient = 500;
+const connectionsPerClient = 16;
 
 /** Runs until the signal is aborted, then removes the nodes unless they are to be kept. */
 export async function runHollow(options: HollowCommandOptions, signal: AbortSignal): Promise<void> {
@@ -20,7 +22,7 @@ export async function runHollow(options: HollowCommandOptions, signal: AbortSign
   const client = createClient({ ...config, name: 'hollow', clock: systemClock, sharesStreams: true });
   const clients = Math.ceil(fleet.count / nodesPerClient);
   const heartbeats = Array.from({ length: clients }, () =>
-    createClient({ ...config, name: 'hollow', clock: systemClock }),
+    limitCalls(createClient({ ...config, name: 'hollow', clock: systemClock }), connectionsPerClient),
   );
   const logger = pino(
     { level: process.env['BERTH_DEBUG'] === undefined ? 'error' : 'debug', base: null },
