@@ -1,5 +1,5 @@
 // Writes the configuration of one node: runtime, agent, proxy and their credentials.
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { replaceFile } from '#kube/process/replace-file.ts';
@@ -83,6 +83,8 @@ export async function writeNodeFiles({ layout, node, nodeIPs, server, pki, machi
     await mkdir(dir, { recursive: true, mode: 0o755 });
   }
   await mkdir(node.podLogsDir, { recursive: true, mode: 0o755 });
+  // As versions before wrote it: the proxy would take it for another network and leave the node alone.
+  await rm(join(node.cniConfDir, '10-berth.conflist'), { force: true });
   const containerd = renderTemplate(await template('containerd/config.toml'), {
     root: node.containerdRoot,
     state: node.containerdState,
