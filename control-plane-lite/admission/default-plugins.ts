@@ -1,5 +1,5 @@
 // The admission plugins of a server, in the order in which they see a request.
-import type { Authorizer } from '../authz/authorizer.ts';
+import type { AskingAuthorizer } from '../authz/authorizer.ts';
 import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { createCertificateApproval } from './certificate-approval.ts';
 import { claimResize } from './claim-resize.ts';
@@ -23,7 +23,7 @@ import { createMutatingWebhooks } from './webhook/mutating-webhooks.ts';
 import { createValidatingWebhooks } from './webhook/validating-webhooks.ts';
 
 export interface DefaultPluginDeps extends QuotaDeps {
-  authorizer: Authorizer;
+  authorizer: AskingAuthorizer;
   rbac: RbacAuthorizer;
   webhooks: WebhookDeps;
 }

@@ -1,14 +1,14 @@
 // Nobody grants rights that they do not have: roles and bindings are refused when their rules go beyond the caller's,
 // unless the caller may escalate or bind.
-
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterRole, PolicyRule, RoleBinding } from '#kube/api/generated/rbac-v1.ts';
 import { clusterroles, roles } from '#kube/api/generated/resources.ts';
 import type { KubeObject, Resource } from '#kube/api/resource.ts';
-import type { Authorizer } from '../authz/authorizer.ts';
+import type { AskingAuthorizer } from '../authz/authorizer.ts';
 import { uncoveredRules } from '../authz/rbac/covers.ts';
 import type { RbacAuthorizer } from '../authz/rbac/rbac-authorizer.ts';
 import { forbidden, notFound } from '../registry/status-errors.ts';
+import { unlessAllowed } from './ask-authorizer.ts';
 import type { AdmissionPlugin, AdmissionRequest } from './plugin.ts';
 
 const group = 'rbac.authorization.k8s.io';
@@ -55,10 +55,10 @@ function granted(
 }
 
 /** Asks RBAC what the caller holds. */
-export function createRbacEscalation(authorizer: Authorizer, rbac: RbacAuthorizer): AdmissionPlugin {
+export function createRbacEscalation(authorizer: AskingAuthorizer, rbac: RbacAuthorizer): AdmissionPlugin {
   return {
     name: 'RBACEscalation',
-    validate: (request) => {
+    validateByAsking: (request) => {
       const { served, verb, context, namespace, objects } = request;
       if (served.stored.group !== group || (verb !== 'create' && verb !== 'update')) return undefined;
       const { user } = context;
@@ -76,16 +76,17 @@ export function createRbacEscalation(authorizer: Authorizer, rbac: RbacAuthorize
         namespace,
         name: wanted.name,
       } as const;
-      if (authorizer.authorize(user, access).verdict === 'allow') return undefined;
-      const isMissing =
-        wanted.verb === 'bind' &&
-        objects.get(wanted.resource, plural === 'roles' ? namespace : '', wanted.name) === undefined;
-      if (isMissing) throw notFound(wanted.resource, wanted.name);
-      const uncovered = uncoveredRules(rbac.rulesFor(user, namespace), wanted.rules);
-      if (uncovered.length === 0) return undefined;
-      const who = `user ${JSON.stringify(user.username)} (groups=[${user.groups.map((each) => JSON.stringify(each)).join(' ')}])`;
-      const why = `${who} is attempting to grant RBAC permissions not currently held:\n${uncovered.map(printRule).join('\n')}`;
-      throw forbidden(served.resource, request.name, why);
+      return unlessAllowed(authorizer, user, [access], () => {
+        const isMissing =
+          wanted.verb === 'bind' &&
+          objects.get(wanted.resource, plural === 'roles' ? namespace : '', wanted.name) === undefined;
+        if (isMissing) throw notFound(wanted.resource, wanted.name);
+        const uncovered = uncoveredRules(rbac.rulesFor(user, namespace), wanted.rules);
+        if (uncovered.length === 0) return;
+        const who = `user ${JSON.stringify(user.username)} (groups=[${user.groups.map((each) => JSON.stringify(each)).join(' ')}])`;
+        const why = `${who} is attempting to grant RBAC permissions not currently held:\n${uncovered.map(printRule).join('\n')}`;
+        throw forbidden(served.resource, request.name, why);
+      });
     },
   };
 }

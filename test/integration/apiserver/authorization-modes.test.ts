@@ -135,4 +135,17 @@ describe('authorization by ABAC, a webhook and RBAC', () => {
     });
     assert.equal(refused.status, 403);
   });
+
+  it('asks the webhook about rights that a write needs beside the write itself', async () => {
+    const role = (name: string) => ({
+      metadata: { name },
+      rules: [{ apiGroups: ['*'], resources: ['*'], verbs: ['*'] }],
+    });
+    const path = '/apis/rbac.authorization.k8s.io/v1/clusterroles';
+    reviews = [];
+    const made = await server.call('POST', path, { as: await server.user('hooked'), body: role('escalated') });
+    assert.equal(made.status, 201, made.text);
+    const verbs = reviews.map(({ spec }) => spec.resourceAttributes?.verb);
+    assert.deepEqual(verbs, ['create', 'escalate']);
+  });
 });
