@@ -11,7 +11,7 @@ import { checkNames, removeFleet, runFleet } from './run-fleet.ts';
 
 const removalLimitMs = 60_000;
 /** A busy server gives each connection a turn: heartbeats have enough of them. */
-const nodesPerClient = 500;
+const nodesPerClient = 2500;
 const connectionsPerClient = 16;
 
 /** Runs until the signal is aborted, then removes the nodes unless they are to be kept. */
