@@ -129,7 +129,7 @@ async function accountOf(inNamespace: string): Promise<void> {
 
 const on = (name: string) => ({ nodeSelector: { 'kubernetes.io/hostname': name } });
 
-test('resource limits of pods that are allowed to run are validated', bound, async () => {
+test('SchedulerPredicates validates resource limits of pods that are allowed to run', bound, async () => {
   await create('fill-1', { cpu: '6', spec: on('n1') });
   await create('fill-2', { cpu: '6', spec: on('n2') });
   await running('fill-1');
@@ -139,7 +139,7 @@ test('resource limits of pods that are allowed to run are validated', bound, asy
   await clear('fill-1', 'fill-2', 'additional');
 });
 
-test('a NodeSelector that nothing matches keeps a pod from being scheduled', bound, async () => {
+test('SchedulerPredicates validates that NodeSelector is respected if not matching', bound, async () => {
   await create('restricted', { spec: { nodeSelector: { label: 'nonempty' } } });
   assert.equal(
     await refused('restricted'),
@@ -148,26 +148,30 @@ test('a NodeSelector that nothing matches keeps a pod from being scheduled', bou
   await clear('restricted');
 });
 
-test('a NodeSelector that matches is respected', bound, async () => {
+test('SchedulerPredicates validates that NodeSelector is respected if matching', bound, async () => {
   await plane.client.patch(nodes, { name: 'n2' }, 'merge', { metadata: { labels: { 'e2e.example/only': '42' } } });
   await create('with-labels', { spec: { nodeSelector: { 'e2e.example/only': '42' } } });
   assert.equal((await running('with-labels')).spec?.nodeName, 'n2');
   await clear('with-labels');
 });
 
-test('pods with one host port and protocol conflict when one of them takes every address', bound, async () => {
-  const withPort = (hostIP: string) => ({
-    ...on('n1'),
-    containers: [{ name: 'c', image: 'i', ports: [{ containerPort: 8080, hostPort: 54322, hostIP }] }],
-  });
-  await create('pod4', { spec: withPort('') });
-  await running('pod4');
-  await create('pod5', { spec: withPort('127.0.0.1') });
-  assert.match(await refused('pod5'), /1 node\(s\) didn't have free ports for the requested pod ports/);
-  await clear('pod4', 'pod5');
-});
+test(
+  'SchedulerPredicates validates that there exists conflict between pods with same hostPort and protocol but one using 0.0.0.0 hostIP',
+  bound,
+  async () => {
+    const withPort = (hostIP: string) => ({
+      ...on('n1'),
+      containers: [{ name: 'c', image: 'i', ports: [{ containerPort: 8080, hostPort: 54322, hostIP }] }],
+    });
+    await create('pod4', { spec: withPort('') });
+    await running('pod4');
+    await create('pod5', { spec: withPort('127.0.0.1') });
+    assert.match(await refused('pod5'), /1 node\(s\) didn't have free ports for the requested pod ports/);
+    await clear('pod4', 'pod5');
+  },
+);
 
-test('basic preemption works', bound, async () => {
+test('SchedulerPreemption validates basic preemption works', bound, async () => {
   await create('victim', { amount: '600', spec: { ...on('n1'), priorityClassName: 'low' } });
   await create('spared', { amount: '600', spec: { ...on('n2'), priorityClassName: 'medium' } });
   await running('victim');
@@ -181,7 +185,7 @@ test('basic preemption works', bound, async () => {
   await clear('spared', 'preemptor');
 });
 
-test('a critical pod preempts one of lower priority', bound, async () => {
+test('SchedulerPreemption validates lower priority pod preemption by critical pod', bound, async () => {
   await create('victim', { amount: '600', spec: { ...on('n1'), priorityClassName: 'low' } });
   await create('spared', { amount: '600', spec: { ...on('n2'), priorityClassName: 'high' } });
   await running('victim');
@@ -194,7 +198,7 @@ test('a critical pod preempts one of lower priority', bound, async () => {
   await clear('spared');
 });
 
-test('the DisruptionTarget condition is added to a preempted pod', bound, async () => {
+test('SchedulerPreemption validates pod disruption condition is added to the preempted pod', bound, async () => {
   const finalizers = ['example.com/test-finalizer'];
   await create('held', {
     amount: '1000',
@@ -221,145 +225,157 @@ test('the DisruptionTarget condition is added to a preempted pod', bound, async 
   await clear('held', 'preemptor');
 });
 
-test('ReplicaSets of rising priority verify the path of preemption', bound, async () => {
-  const sizes = [200, 300, 450, 500];
-  const counts = new Map<string, number>();
-  const replicaSet = async (index: number) => {
-    const labels = { app: `rs-${index + 1}` };
-    const requests = { [foo]: `${sizes[index]}` };
-    const containers = [{ name: 'c', image: 'i', resources: { requests, limits: requests } }];
-    await plane.client.create(priorityclasses, undefined, { metadata: { name: `p${index + 1}` }, value: index + 1 });
-    await plane.client.create(replicasets, namespace, {
-      metadata: { name: `rs-pod${index + 1}` },
-      spec: {
-        replicas: 1,
-        selector: { matchLabels: labels },
-        template: {
-          metadata: { labels },
-          spec: { ...on('n2'), priorityClassName: `p${index + 1}`, terminationGracePeriodSeconds: 0, containers },
+test(
+  'SchedulerPreemption PreemptionExecutionPath runs ReplicaSets to verify preemption running path',
+  bound,
+  async () => {
+    const sizes = [200, 300, 450, 500];
+    const counts = new Map<string, number>();
+    const replicaSet = async (index: number) => {
+      const labels = { app: `rs-${index + 1}` };
+      const requests = { [foo]: `${sizes[index]}` };
+      const containers = [{ name: 'c', image: 'i', resources: { requests, limits: requests } }];
+      await plane.client.create(priorityclasses, undefined, { metadata: { name: `p${index + 1}` }, value: index + 1 });
+      await plane.client.create(replicasets, namespace, {
+        metadata: { name: `rs-pod${index + 1}` },
+        spec: {
+          replicas: 1,
+          selector: { matchLabels: labels },
+          template: {
+            metadata: { labels },
+            spec: { ...on('n2'), priorityClassName: `p${index + 1}`, terminationGracePeriodSeconds: 0, containers },
+          },
         },
-      },
-    });
-  };
-  const podsOf = async (index: number) =>
-    (await plane.client.list(pods, { namespace, labelSelector: `app=rs-${index + 1}` })).items;
-  const runs = (index: number) =>
-    eventually(
-      `rs-pod${index + 1} runs`,
-      async () => ((await podsOf(index)).some(({ status }) => status?.phase === 'Running') ? true : undefined),
-      patienceMs,
+      });
+    };
+    const podsOf = async (index: number) =>
+      (await plane.client.list(pods, { namespace, labelSelector: `app=rs-${index + 1}` })).items;
+    const runs = (index: number) =>
+      eventually(
+        `rs-pod${index + 1} runs`,
+        async () => ((await podsOf(index)).some(({ status }) => status?.phase === 'Running') ? true : undefined),
+        patienceMs,
+      );
+    const first: string[] = [];
+    for (const index of [0, 1, 2]) {
+      await replicaSet(index);
+      await runs(index);
+      first.push((await podsOf(index))[0]?.metadata.uid ?? '');
+    }
+    await replicaSet(3);
+    await runs(3);
+    // The two least important made room, and were replaced by pods that wait; the third kept its place.
+    for (const index of [0, 1]) {
+      await eventually(
+        `another pod of rs-pod${index + 1}`,
+        async () => {
+          const found = await podsOf(index);
+          counts.set(`rs-${index}`, found.length);
+          return found.some(({ metadata, status }) => metadata.uid !== first[index] && status?.phase === 'Pending')
+            ? true
+            : undefined;
+        },
+        patienceMs,
+      );
+    }
+    assert.equal((await podsOf(2))[0]?.metadata.uid, first[2]);
+    for (const index of [0, 1, 2, 3]) {
+      await plane.client.delete(
+        replicasets,
+        { namespace, name: `rs-pod${index + 1}` },
+        { propagationPolicy: 'Background' },
+      );
+    }
+  },
+);
+
+test(
+  'SchedulerPreemption PriorityClass endpoints verify PriorityClass endpoints can be operated with different HTTP methods',
+  bound,
+  async () => {
+    const names = ['pc-1', 'pc-2'];
+    for (const [index, name] of names.entries()) {
+      await plane.client.create(priorityclasses, undefined, {
+        metadata: { name, labels: { e2e: 'pc' } },
+        value: index + 1,
+      });
+    }
+    const list = () => plane.client.list(priorityclasses, { labelSelector: 'e2e=pc' });
+    assert.equal((await list()).items.length, 2);
+    const first = await plane.client.get(priorityclasses, { name: 'pc-1' });
+    await assert.rejects(
+      plane.client.update(priorityclasses, { ...first, value: 10 }),
+      /may not be changed in an update/,
     );
-  const first: string[] = [];
-  for (const index of [0, 1, 2]) {
-    await replicaSet(index);
-    await runs(index);
-    first.push((await podsOf(index))[0]?.metadata.uid ?? '');
-  }
-  await replicaSet(3);
-  await runs(3);
-  // The two least important made room, and were replaced by pods that wait; the third kept its place.
-  for (const index of [0, 1]) {
+    await assert.rejects(
+      plane.client.patch(priorityclasses, { name: 'pc-1' }, 'merge', { value: 10 }),
+      /may not be changed/,
+    );
+    const described = await plane.client.update(priorityclasses, { ...first, description: 'updated' });
+    assert.equal(described.description, 'updated');
+    const patched = await plane.client.patch(priorityclasses, { name: 'pc-2' }, 'merge', { description: 'patched' });
+    assert.equal(patched.description, 'patched');
+    await plane.client.deleteCollection(priorityclasses, { labelSelector: 'e2e=pc' });
+    assert.equal((await list()).items.length, 0);
+  },
+);
+
+test(
+  'LimitRange should create a LimitRange with defaults and ensure pod has those defaults applied.',
+  bound,
+  async () => {
+    await plane.client.create(namespaces, undefined, { metadata: { name: 'limited' }, spec: {} });
+    await accountOf('limited');
+    const amounts = (cpu: string, memory: string, storage: string) => ({ cpu, memory, 'ephemeral-storage': storage });
+    const limits = [
+      {
+        type: 'Container',
+        min: amounts('50m', '100Mi', '100Gi'),
+        max: amounts('500m', '500Mi', '500Gi'),
+        default: amounts('500m', '500Mi', '500Gi'),
+        defaultRequest: amounts('100m', '200Mi', '200Gi'),
+      },
+    ];
+    await plane.client.create(limitranges, 'limited', { metadata: { name: 'limit-range' }, spec: { limits } });
+    const container = (resources?: object) => ({ containers: [{ name: 'c', image: 'i', ...(resources ?? {}) }] });
+    const plain = await plane.client.create(pods, 'limited', { metadata: { name: 'no-resources' }, spec: container() });
+    assert.deepEqual(plain.spec?.containers[0]?.resources, {
+      limits: amounts('500m', '500Mi', '500Gi'),
+      requests: amounts('100m', '200Mi', '200Gi'),
+    });
+    const partial = { resources: { requests: { cpu: '300m', memory: '150Mi' }, limits: { cpu: '300m' } } };
+    const merged = await plane.client.create(pods, 'limited', {
+      metadata: { name: 'partial' },
+      spec: container(partial),
+    });
+    assert.deepEqual(merged.spec?.containers[0]?.resources, {
+      limits: { cpu: '300m', memory: '500Mi', 'ephemeral-storage': '500Gi' },
+      requests: { cpu: '300m', memory: '150Mi', 'ephemeral-storage': '200Gi' },
+    });
+    for (const cpu of ['10m', '600m']) {
+      const wrong = container({ resources: { requests: { cpu }, limits: { cpu } } });
+      await assert.rejects(plane.client.create(pods, 'limited', { metadata: { name: 'wrong' }, spec: wrong }), /cpu/);
+    }
+    const current = await plane.client.get(limitranges, { namespace: 'limited', name: 'limit-range' });
+    const spec = { limits: [{ ...limits[0], type: 'Container', min: { ...limits[0]?.min, cpu: '9m' } }] };
+    await plane.client.update(limitranges, { ...current, spec });
+    const small = container({ resources: { requests: { cpu: '10m' }, limits: { cpu: '10m' } } });
     await eventually(
-      `another pod of rs-pod${index + 1}`,
+      'the new limits count',
       async () => {
-        const found = await podsOf(index);
-        counts.set(`rs-${index}`, found.length);
-        return found.some(({ metadata, status }) => metadata.uid !== first[index] && status?.phase === 'Pending')
-          ? true
-          : undefined;
+        try {
+          return await plane.client.create(pods, 'limited', { metadata: { name: 'small' }, spec: small });
+        } catch {
+          return undefined;
+        }
       },
       patienceMs,
     );
-  }
-  assert.equal((await podsOf(2))[0]?.metadata.uid, first[2]);
-  for (const index of [0, 1, 2, 3]) {
-    await plane.client.delete(
-      replicasets,
-      { namespace, name: `rs-pod${index + 1}` },
-      { propagationPolicy: 'Background' },
-    );
-  }
-});
+    await plane.client.delete(limitranges, { namespace: 'limited', name: 'limit-range' });
+  },
+);
 
-test('PriorityClass endpoints can be operated with different HTTP methods', bound, async () => {
-  const names = ['pc-1', 'pc-2'];
-  for (const [index, name] of names.entries()) {
-    await plane.client.create(priorityclasses, undefined, {
-      metadata: { name, labels: { e2e: 'pc' } },
-      value: index + 1,
-    });
-  }
-  const list = () => plane.client.list(priorityclasses, { labelSelector: 'e2e=pc' });
-  assert.equal((await list()).items.length, 2);
-  const first = await plane.client.get(priorityclasses, { name: 'pc-1' });
-  await assert.rejects(
-    plane.client.update(priorityclasses, { ...first, value: 10 }),
-    /may not be changed in an update/,
-  );
-  await assert.rejects(
-    plane.client.patch(priorityclasses, { name: 'pc-1' }, 'merge', { value: 10 }),
-    /may not be changed/,
-  );
-  const described = await plane.client.update(priorityclasses, { ...first, description: 'updated' });
-  assert.equal(described.description, 'updated');
-  const patched = await plane.client.patch(priorityclasses, { name: 'pc-2' }, 'merge', { description: 'patched' });
-  assert.equal(patched.description, 'patched');
-  await plane.client.deleteCollection(priorityclasses, { labelSelector: 'e2e=pc' });
-  assert.equal((await list()).items.length, 0);
-});
-
-test('a LimitRange with defaults applies them to pods and keeps others out', bound, async () => {
-  await plane.client.create(namespaces, undefined, { metadata: { name: 'limited' }, spec: {} });
-  await accountOf('limited');
-  const amounts = (cpu: string, memory: string, storage: string) => ({ cpu, memory, 'ephemeral-storage': storage });
-  const limits = [
-    {
-      type: 'Container',
-      min: amounts('50m', '100Mi', '100Gi'),
-      max: amounts('500m', '500Mi', '500Gi'),
-      default: amounts('500m', '500Mi', '500Gi'),
-      defaultRequest: amounts('100m', '200Mi', '200Gi'),
-    },
-  ];
-  await plane.client.create(limitranges, 'limited', { metadata: { name: 'limit-range' }, spec: { limits } });
-  const container = (resources?: object) => ({ containers: [{ name: 'c', image: 'i', ...(resources ?? {}) }] });
-  const plain = await plane.client.create(pods, 'limited', { metadata: { name: 'no-resources' }, spec: container() });
-  assert.deepEqual(plain.spec?.containers[0]?.resources, {
-    limits: amounts('500m', '500Mi', '500Gi'),
-    requests: amounts('100m', '200Mi', '200Gi'),
-  });
-  const partial = { resources: { requests: { cpu: '300m', memory: '150Mi' }, limits: { cpu: '300m' } } };
-  const merged = await plane.client.create(pods, 'limited', {
-    metadata: { name: 'partial' },
-    spec: container(partial),
-  });
-  assert.deepEqual(merged.spec?.containers[0]?.resources, {
-    limits: { cpu: '300m', memory: '500Mi', 'ephemeral-storage': '500Gi' },
-    requests: { cpu: '300m', memory: '150Mi', 'ephemeral-storage': '200Gi' },
-  });
-  for (const cpu of ['10m', '600m']) {
-    const wrong = container({ resources: { requests: { cpu }, limits: { cpu } } });
-    await assert.rejects(plane.client.create(pods, 'limited', { metadata: { name: 'wrong' }, spec: wrong }), /cpu/);
-  }
-  const current = await plane.client.get(limitranges, { namespace: 'limited', name: 'limit-range' });
-  const spec = { limits: [{ ...limits[0], type: 'Container', min: { ...limits[0]?.min, cpu: '9m' } }] };
-  await plane.client.update(limitranges, { ...current, spec });
-  const small = container({ resources: { requests: { cpu: '10m' }, limits: { cpu: '10m' } } });
-  await eventually(
-    'the new limits count',
-    async () => {
-      try {
-        return await plane.client.create(pods, 'limited', { metadata: { name: 'small' }, spec: small });
-      } catch {
-        return undefined;
-      }
-    },
-    patienceMs,
-  );
-  await plane.client.delete(limitranges, { namespace: 'limited', name: 'limit-range' });
-});
-
-test('LimitRanges are listed, patched and deleted by collection', bound, async () => {
+test('LimitRange should list, patch and delete a LimitRange by collection', bound, async () => {
   const spaces = ['ranges-1', 'ranges-2'];
   const labels = { 'e2e-limits': 'yes' };
   for (const name of spaces) {
