@@ -10,7 +10,7 @@ export interface ClusterCache {
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   /** Grows with every change; `changedSince` takes an earlier value. */
   readonly version: number;
-  /** Grows when nodes come, go, or change labels or taints: static rankings are void. */
+  /** Grows when everything that was computed from labels is void. */
   readonly layout: number;
   /** Names of nodes changed since `version`, each once; undefined when that is too long ago to know. */
   changedSince(version: number): Set<string> | undefined;
@@ -20,8 +20,8 @@ export interface ClusterCache {
   claimUsers(key: string): number;
   /** Nodes that have an image of this name. */
   nodesWithImage(image: string): number;
-  /** Grows whenever another number of nodes has one of the images. */
-  imageVersion(images: readonly string[]): number;
+  /** Another one whenever another share of the nodes has one of the images. */
+  imageVersion(images: readonly string[]): string;
   /** Voids everything that was computed from labels: those of namespaces have changed. */
   labelsChanged(): void;
   setNode(node: Node): void;
@@ -43,10 +43,6 @@ export interface ClusterCache {
 }
 
 const maxLog = 10_000;
-
-function staticFacts(node: Node): string {
-  return JSON.stringify([node.metadata.labels, node.spec?.taints, node.spec?.unschedulable]);
-}
 
 /** An empty view; the scheduler feeds it from its informers. */
 export function createClusterCache(): ClusterCache {
@@ -137,7 +133,7 @@ export function createClusterCache(): ClusterCache {
     termGroups: terms.all,
     claimUsers: (key) => claims.get(key) ?? 0,
     nodesWithImage: images.nodesWith,
-    imageVersion: images.versionOf,
+    imageVersion: (wanted) => images.versionOf(wanted, nodes.size),
     labelsChanged() {
       layout += 1;
     },
@@ -157,12 +153,10 @@ export function createClusterCache(): ClusterCache {
         const info = createNodeInfo(node);
         nodes.set(name, info);
         images.replace(new Map(), info.images);
-        layout += 1;
         const waiting = homeless.get(name);
         homeless.delete(name);
         for (const info of waiting?.values() ?? []) put(info, name);
       } else {
-        if (staticFacts(known.node) !== staticFacts(node)) layout += 1;
         const { zone, images: before } = known;
         updateNode(known, node);
         images.replace(before, known.images);
@@ -180,7 +174,6 @@ export function createClusterCache(): ClusterCache {
       if (node === undefined) return;
       nodes.delete(name);
       images.replace(node.images, new Map());
-      layout += 1;
       for (const info of node.pods.values()) countZone(info.group, node.zone, -1);
       if (node.pods.size > 0) homeless.set(name, new Map(node.pods));
       changed(name);

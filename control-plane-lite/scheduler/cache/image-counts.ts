@@ -4,8 +4,8 @@ export interface ImageCounts {
   /** A node has other images than before. */
   replace(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): void;
   nodesWith(image: string): number;
-  /** Grows with every change of one of the images. */
-  versionOf(images: readonly string[]): number;
+  /** Another one with every change of one of the images, and of the number of nodes where some have one. */
+  versionOf(images: readonly string[], nodeCount: number): string;
 }
 
 export function createImageCounts(): ImageCounts {
@@ -25,6 +25,14 @@ export function createImageCounts(): ImageCounts {
       for (const image of after.keys()) if (!before.has(image)) change(image, 1);
     },
     nodesWith: (image) => nodes.get(image) ?? 0,
-    versionOf: (images) => images.reduce((sum, image) => sum + (versions.get(image) ?? 0), 0),
+    versionOf(images, nodeCount) {
+      let sum = 0;
+      let isAny = false;
+      for (const image of images) {
+        sum += versions.get(image) ?? 0;
+        isAny ||= nodes.has(image);
+      }
+      return isAny ? `${sum} of ${nodeCount}` : `${sum}`;
+    },
   };
 }

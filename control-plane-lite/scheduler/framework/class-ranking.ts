@@ -59,7 +59,7 @@ function createClassState(cache: ClusterCache, options: RankingOptions): ClassSt
   const scale = createScale(plugins);
   let version = -1;
   let layout = -1;
-  let images = -1;
+  let images = '';
 
   function rank(name: string, { zone, score, raw, tie }: Candidate): void {
     const ranked = { name, zone, score: score + scale.total(raw), tie };
