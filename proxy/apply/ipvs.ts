@@ -1,6 +1,7 @@
 // Runs ipvsadm, ipset and ip for one family: what the kernel has, and batches that change it.
+
+import { canonicalAddress } from '#kube/api/ip-address.ts';
 import { type Exec, ExecError, execOrThrow } from '#kube/process/exec.ts';
-import { canonicalAddress } from '../model/cidr.ts';
 import { type IpFamily, isOfFamily } from '../model/service-port.ts';
 import { createSetLine, type IpSetName, ipSetNames, kernelSetName } from '../plan/ipvs/ip-sets.ts';
 import type { KernelState } from '../plan/ipvs/ownership.ts';

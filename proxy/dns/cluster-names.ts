@@ -1,8 +1,8 @@
 // The names of the cluster as the proxy's informers know them.
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
+import { canonicalAddress } from '#kube/api/ip-address.ts';
 import type { Informer } from '#kube/informer/types.ts';
-import { canonicalAddress } from '../model/cidr.ts';
 import { slicesByService } from '../track/service-tracker.ts';
 import { namedHosts, slicesByHost } from './named-hosts.ts';
 import type { ClusterNames } from './resolve-name.ts';

@@ -1,6 +1,6 @@
 // Endpoints by address: what the reverse zones say of headless services.
 import type { Endpoint, EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
-import { canonicalAddress } from '../model/cidr.ts';
+import { canonicalAddress } from '#kube/api/ip-address.ts';
 import { serviceKeyOf } from '../track/service-tracker.ts';
 
 export const slicesByHost = 'host';

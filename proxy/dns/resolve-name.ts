@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import type { Service } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
-import { canonicalAddress } from '../model/cidr.ts';
+import { canonicalAddress } from '#kube/api/ip-address.ts';
 import { endpointLabel, isReady } from './named-hosts.ts';
 
 /** What is known of the cluster, by `namespace/name` of the Service. */

@@ -1,7 +1,7 @@
 // What policies look at in a Pod: whose it is, its labels, addresses and named ports. Checked, because it becomes rules.
 import { isIP } from 'node:net';
 import type { Pod } from '#kube/api/generated/core-v1.ts';
-import { canonicalAddress } from '../model/cidr.ts';
+import { canonicalAddress } from '#kube/api/ip-address.ts';
 
 export interface NamedPort {
   name: string;

@@ -1,6 +1,6 @@
 // Which connection tracking entries of UDP services are stale after a change. TCP needs none of this:
 // its peers notice. Flows to endpoints that still answer are never named, also where new ones go elsewhere.
-import { canonicalAddress } from '../model/cidr.ts';
+import { canonicalAddress } from '#kube/api/ip-address.ts';
 import type { PortState } from '../model/service-state.ts';
 
 /** Entries to delete, by original destination and, where given, by the endpoint they were sent to. */

@@ -1,20 +1,8 @@
 // Addresses, networks and URLs.
 import { BlockList, isIP } from 'node:net';
 import { type Environment, EvaluationError } from '@marcbachmann/cel-js';
+import { addressToNumber, canonicalAddress, numberToAddress } from '#kube/api/ip-address.ts';
 import { addFunctions } from '../function-table.ts';
-
-/** Sixteen-bit groups of an IPv6 address, or bytes of an IPv4 one, as one number. */
-function addressValue(text: string): bigint {
-  if (isIP(text) === 4) return text.split('.').reduce((all, part) => all * 256n + BigInt(part), 0n);
-  const [head = '', tail] = text.split('::');
-  const groups = (part: string | undefined) => (part === undefined || part === '' ? [] : part.split(':'));
-  const [left, right] = [groups(head), groups(tail)];
-  const missing = tail === undefined ? 0 : 8 - left.length - right.length;
-  return [...left, ...Array<string>(Math.max(0, missing)).fill('0'), ...right].reduce(
-    (all, group) => all * 65536n + BigInt(`0x${group}`),
-    0n,
-  );
-}
 
 function isAddress(text: string): boolean {
   if (isIP(text) === 0 || text.includes('%')) return false;
@@ -43,18 +31,12 @@ export class IpAddress {
   }
 
   number(): bigint {
-    return addressValue(this.#text);
+    return addressToNumber(this.#text) ?? 0n;
   }
 
   toString(): string {
     return this.#text;
   }
-}
-
-/** The shortest way to write an address: in IPv6 the longest run of zeros is left out. */
-function canonicalAddress(text: string): string {
-  if (isIP(text) === 4) return text;
-  return new URL(`http://[${text}]/`).hostname.slice(1, -1);
 }
 
 export class Cidr {
@@ -92,7 +74,7 @@ export class Cidr {
 
   masked(): Cidr {
     const value = this.network() << this.hostBits();
-    return new Cidr(`${formatNumber(value, this.#address.family())}/${this.#prefix}`);
+    return new Cidr(`${numberToAddress(value, this.#address.family() === 4n ? 4 : 6)}/${this.#prefix}`);
   }
 
   containsAddress(address: IpAddress): boolean {
@@ -106,12 +88,6 @@ export class Cidr {
   toString(): string {
     return `${this.#address}/${this.#prefix}`;
   }
-}
-
-function formatNumber(value: bigint, family: bigint): string {
-  if (family === 4n) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');
-  const groups = Array.from({ length: 8 }, (_, index) => ((value >> BigInt(112 - index * 16)) & 65535n).toString(16));
-  return canonicalAddress(groups.join(':'));
 }
 
 export class UrlValue {
