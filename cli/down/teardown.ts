@@ -8,7 +8,7 @@ import type { Clock } from '#kube/process/clock.ts';
 import type { Exec } from '#kube/process/exec.ts';
 import { removeNodeNetwork, removeProxyRules } from '../../proxy/index.ts';
 import type { ClusterLayout, NodeLayout } from '../up/layout.ts';
-import { execInNode, removeNodeLinks, restoreSysctls } from '../up/node-network.ts';
+import { execInNode, removeLinkRules, removeNodeLinks, restoreSysctls } from '../up/node-network.ts';
 import type { RunState } from '../up/run-state.ts';
 import type { Supervisor } from '../up/supervisor.ts';
 import { killCgroup, removeCgroups } from './cgroups.ts';
@@ -66,7 +66,10 @@ export async function teardown(context: TeardownContext): Promise<void> {
     if (node.netns !== undefined && !existsSync(`/run/netns/${node.netns}`)) continue;
     await attempt(`clean up after ${node.name}`, () => sweepNode(context, node));
   }
-  await attempt('remove the links between nodes', () => removeNodeLinks(exec, layout));
+  await attempt('remove the links between nodes', async () => {
+    await removeLinkRules(exec);
+    await removeNodeLinks(exec, layout);
+  });
   await attempt('put kernel settings back', () => restoreSysctls(state.sysctls));
   await attempt('remove run-time files', () => rm(layout.runDir, { recursive: true, force: true }));
   if (failures.length > 0) throw failures[0];

@@ -112,6 +112,53 @@ export async function removeNodeLinks(exec: Exec, layout: ClusterLayout): Promis
   await exec('ip', ['link', 'del', layout.linkBridge]);
 }
 
+const linkChains = { nat: 'BERTH-LINKS-NAT', filter: 'BERTH-LINKS' } as const;
+const kernelChains = { nat: 'POSTROUTING', filter: 'FORWARD' } as const;
+const linkTables = ['nat', 'filter'] as const;
+const programs: Record<Family, string> = { IPv4: 'iptables', IPv6: 'ip6tables' };
+
+/** iptables-restore input: nodes in namespaces reach the world through the first, under its address. */
+export function planLinkRules(layout: ClusterLayout, family: Family): string {
+  const { nat, filter } = linkChains;
+  const links = family === 'IPv4' ? `${nodeLinkPrefix}.0/24` : `${nodeLinkPrefixV6}:/64`;
+  const inside = [links, ...layout.podCidrs.filter((cidr) => cidr.includes(':') === (family === 'IPv6'))];
+  return [
+    '*nat',
+    `:${nat} - [0:0]`,
+    ...inside.map((range) => `-A ${nat} -d ${range} -j RETURN`),
+    `-A ${nat} -s ${links} -m comment --comment "nodes leaving the machine" -j MASQUERADE`,
+    'COMMIT',
+    '*filter',
+    `:${filter} - [0:0]`,
+    `-A ${filter} -s ${links} -m comment --comment "from nodes" -j ACCEPT`,
+    `-A ${filter} -d ${links} -m comment --comment "to nodes" -j ACCEPT`,
+    'COMMIT',
+    '',
+  ].join('\n');
+}
+
+/** Installs the rules in the first node's namespace; safe to run again. */
+export async function applyLinkRules(exec: Exec, layout: ClusterLayout): Promise<void> {
+  for (const family of familiesOf(layout)) {
+    const program = programs[family];
+    await execOrThrow(exec, `${program}-restore`, ['-w', '5', '--noflush'], { input: planLinkRules(layout, family) });
+    for (const table of linkTables) {
+      const rule = [kernelChains[table], '-j', linkChains[table]];
+      const there = await exec(program, ['-w', '5', '-t', table, '-C', ...rule]);
+      if (there.exitCode !== 0) await execOrThrow(exec, program, ['-w', '5', '-t', table, '-A', ...rule]);
+    }
+  }
+}
+
+export async function removeLinkRules(exec: Exec): Promise<void> {
+  for (const program of Object.values(programs)) {
+    for (const table of linkTables) {
+      await exec(program, ['-w', '5', '-t', table, '-D', kernelChains[table], '-j', linkChains[table]]);
+      for (const action of ['-F', '-X']) await exec(program, ['-w', '5', '-t', table, action, linkChains[table]]);
+    }
+  }
+}
+
 const sysctls: Record<Family, [string, string][]> = {
   IPv4: [
     ['/proc/sys/net/ipv4/ip_forward', '1'],

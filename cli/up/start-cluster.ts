@@ -14,6 +14,7 @@ import { applyClusterDns } from './cluster-dns.ts';
 import type { ClusterLayout, NodeLayout } from './layout.ts';
 import { loadImages, prepareImages, waitForRuntime } from './load-images.ts';
 import {
+  applyLinkRules,
   applyNodeLinks,
   applyServiceRoute,
   applySysctls,
@@ -180,6 +181,7 @@ export async function startCluster(context: UpContext): Promise<void> {
   await context.changed({ sysctls: await applySysctls(exec, familiesOf(layout)) });
   const nodeIPs = await prepareLinks(context);
   const [first = ''] = nodeIPs;
+  if (layout.nodes.length > 1) await applyLinkRules(exec, layout);
   await context.changed({ nodeIP: first });
   report.done('machine', `node address ${nodeIPs.join(', ')}`);
 

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { execOrThrow } from '#kube/process/exec.ts';
 import { clustersUnavailable, startTestCluster, type TestCluster } from '../support/e2e-cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { createNetworkNamespace } from '../support/network-namespace.ts';
+import { createPacketPlace } from '../support/packet-place.ts';
 
 const image = 'localhost/berth/busybox:1';
 const skip = clustersUnavailable() ?? false;
@@ -121,6 +124,33 @@ describe('two nodes on one machine', { skip }, () => {
       const url = `http://${ip.includes(':') ? `[${ip}]` : ip}/`;
       await eventually(`a page of ${ip}`, async () => (await fetchFrom('on-1', url)).startsWith('on-'));
     }
+  });
+
+  it('let pods of both out into the world under an address of the machine', async () => {
+    await using outside = await createNetworkNamespace('berth-out');
+    const { exec } = cluster.namespace;
+    const peer = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', outside.name];
+    await execOrThrow(exec, 'ip', ['link', 'add', 'out0', ...peer]);
+    for (const [run, device, end] of [
+      [exec, 'out0', '1'],
+      [outside.exec, 'eth0', '2'],
+    ] as const) {
+      await execOrThrow(run, 'ip', ['address', 'add', `198.51.100.${end}/24`, 'dev', device]);
+      await execOrThrow(run, 'ip', ['address', 'add', `2001:db8:51::${end}/64`, 'dev', device, 'nodad']);
+      await execOrThrow(run, 'ip', ['link', 'set', device, 'up']);
+    }
+    await using world = createPacketPlace('world', outside.path);
+    await world.serve(8081);
+    for (const host of ['198.51.100.2', '2001:db8:51::2']) {
+      for (const pod of ['on-1', 'on-2']) {
+        // The far end knows no way back to nodes or pods: what it sees is the machine.
+        await eventually(`${pod} sees ${host}`, async () => {
+          const ask = ['exec', pod, '--', 'sh', '-c', `timeout 2 nc ${host} 8081 < /dev/null`];
+          return /^world (198\.51\.100\.1|2001:db8:51::1)/.test((await cluster.tryKubectl(ask)).stdout);
+        });
+      }
+    }
+    await execOrThrow(exec, 'ip', ['link', 'del', 'out0']);
   });
 
   it('enforce policies for their pods, from the first moment of each', async () => {

@@ -4,7 +4,7 @@ import { selectMountsBelow } from '../../../cli/down/mounts.ts';
 import { hasSysResource } from '../../../cli/up/check-machine.ts';
 import { clusterDnsIP } from '../../../cli/up/cluster-dns.ts';
 import { computeLayout } from '../../../cli/up/layout.ts';
-import { planNodeLinks } from '../../../cli/up/node-network.ts';
+import { planLinkRules, planNodeLinks } from '../../../cli/up/node-network.ts';
 import { agentSpec, controlPlaneSpec } from '../../../cli/up/process-specs.ts';
 import { isAlive, processStartTime, recordProcess } from '../../../cli/up/run-state.ts';
 import { renderTemplate } from '../../../cli/up/write-node-files.ts';
@@ -86,6 +86,16 @@ describe('a cluster of both families', () => {
     assert.ok(lines.includes('addr replace fd00:10:245::1/64 dev berth-link nodad'));
     assert.ok(lines.includes('addr replace fd00:10:245::2/64 dev eth0 nodad'));
     assert.ok(lines.includes('route add default via fd00:10:245::1'));
+  });
+
+  it('lets nodes out under the address of the first, and nothing that stays inside', () => {
+    const rules = planLinkRules(layout, 'IPv4').split('\n').slice(2, 5);
+    assert.deepEqual(rules, [
+      '-A BERTH-LINKS-NAT -d 10.245.0.0/24 -j RETURN',
+      '-A BERTH-LINKS-NAT -d 10.244.0.0/16 -j RETURN',
+      '-A BERTH-LINKS-NAT -s 10.245.0.0/24 -m comment --comment "nodes leaving the machine" -j MASQUERADE',
+    ]);
+    assert.match(planLinkRules(layout, 'IPv6'), /-A BERTH-LINKS-NAT -d fd00:10:245::\/64 -j RETURN/);
   });
 
   it('answers DNS at the tenth address of its services', () => {
