@@ -36,6 +36,7 @@ import { createPersistentVolumeBinder } from './persistent-volume-binder/persist
 import { createPodGarbageCollector } from './pod-garbage-collector/pod-garbage-collector.ts';
 import { type ReplicaKind, replicaSetKind, replicationControllerKind } from './replicaset/replica-kind.ts';
 import { createReplicaSetController } from './replicaset/replicaset-controller.ts';
+import { createResourceClaimController } from './resource-claim/resource-claim-controller.ts';
 import { createRootCaPublisher } from './root-ca-publisher/root-ca-publisher.ts';
 import { createServiceAccountController } from './service-account/service-account-controller.ts';
 import { createTokenSecretController } from './service-account/token-secret-controller.ts';
@@ -133,6 +134,7 @@ export function createControllers(deps: ControllersDeps): Controllers {
     createPodGarbageCollector(contextFor('pod-garbage-collector')),
     createPersistentVolumeBinder(contextFor('persistent-volume-binder', 'persistentvolume-controller')),
     createEphemeralVolumeController(contextFor('ephemeral-volume-controller', 'ephemeral_volume')),
+    createResourceClaimController(contextFor('resource-claim-controller', 'resource_claim'), sharedClient),
     createAttachDetachController(contextFor('attachdetach-controller')),
     createVolumeExpander(contextFor('expand-controller', 'volume_expand')),
     createNamespaceController(contextFor('namespace-controller')),

@@ -12,6 +12,8 @@ import {
   poddisruptionbudgets,
   pods,
   replicationcontrollers,
+  resourceclaims,
+  resourceclaimtemplates,
   secrets,
   services,
   statefulsets,
@@ -229,4 +231,32 @@ test('a token secret is filled, and goes with its account', async () => {
     return found.data?.['token'] === undefined ? undefined : found;
   });
   assert.deepEqual(Object.keys(filled.data ?? {}).sort(), ['ca.crt', 'namespace', 'token']);
+});
+
+test('a pod gets the resource claim of its template, hears its name, and takes it along', async () => {
+  await plane.client.create(resourceclaimtemplates, namespace, {
+    metadata: { name: 'gpu' },
+    spec: { spec: { devices: { requests: [{ name: 'r', exactly: { deviceClassName: 'gpu.example.com' } }] } } },
+  });
+  const key = { namespace, name: 'claiming' };
+  const containers = [{ name: 'c', image: 'i', resources: { claims: [{ name: 'gpu' }] } }];
+  await plane.client.create(pods, namespace, {
+    metadata: { name: key.name },
+    spec: { containers, resourceClaims: [{ name: 'gpu', resourceClaimTemplateName: 'gpu' }], schedulerName: 'nobody' },
+  });
+  const name = await eventually('the pod hears its name', async () => {
+    const { status } = await plane.client.get(pods, key);
+    return status?.resourceClaimStatuses?.[0]?.resourceClaimName;
+  });
+  const { items } = await plane.client.list(resourceclaims, { namespace });
+  assert.deepEqual(
+    items.map(({ metadata }) => metadata.name),
+    [name],
+  );
+  assert.equal(items[0]?.metadata.annotations?.['resource.kubernetes.io/pod-claim-name'], 'gpu');
+  await plane.client.delete(pods, key, { gracePeriodSeconds: 0 });
+  await eventually(
+    'the claim is gone',
+    async () => (await plane.client.list(resourceclaims, { namespace })).items.length === 0,
+  );
 });
