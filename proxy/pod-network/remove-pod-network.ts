@@ -19,7 +19,6 @@ export function hasPorts(links: readonly MachineLink[], bridge: string): boolean
 export async function removePodNetwork(exec: Exec, cniConfDir: string): Promise<void> {
   const { own } = await readCniDirectory(cniConfDir);
   const bridge = own === undefined ? undefined : bridgeOf(own);
-  await removeCniFile(cniConfDir);
   for (const family of ['IPv4', 'IPv6'] as const) {
     const version = family === 'IPv4' ? '-4' : '-6';
     const listed = await exec('ip', [version, '-j', 'route', 'show', 'proto', routeProtocol]);
@@ -31,6 +30,8 @@ export async function removePodNetwork(exec: Exec, cniConfDir: string): Promise<
   }
   const links = await readLinks(exec);
   if (links.some(({ name }) => name === vxlanDevice)) await exec('ip', ['link', 'del', vxlanDevice]);
-  if (bridge === undefined || !links.some(({ name }) => name === bridge)) return;
-  if (!hasPorts(links, bridge)) await exec('ip', ['link', 'del', bridge, 'type', 'bridge']);
+  const hasBridge = bridge !== undefined && links.some(({ name }) => name === bridge);
+  if (hasBridge && !hasPorts(links, bridge)) await exec('ip', ['link', 'del', bridge, 'type', 'bridge']);
+  // Last: it says what there is to remove, should this end half-way.
+  await removeCniFile(cniConfDir);
 }
