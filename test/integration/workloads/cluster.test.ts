@@ -17,7 +17,7 @@ import { startControlPlane, type TestControlPlane } from '../../support/start-co
 let plane: TestControlPlane;
 
 before(async () => {
-  plane = await startControlPlane(['--node-monitor-grace-period=3s']);
+  plane = await startControlPlane(['--node-monitor-grace-period=3s', '--cluster-cidr=10.244.0.0/16,fd00:10:244::/56']);
   await plane.addNode('n1');
 });
 
@@ -97,9 +97,11 @@ test('a namespace says which finalizer keeps it', async () => {
   });
 });
 
-test('a node is given a pod range of its own and made usable when it reports', async () => {
+test('a node is given a pod range of its own of each family, and made usable when it reports', async () => {
   const first = await readyNode('n1');
   assert.match(first.spec?.podCIDR ?? '', /^10\.244\.\d+\.0\/24$/);
+  assert.equal(first.spec?.podCIDRs?.[0], first.spec?.podCIDR);
+  assert.match(first.spec?.podCIDRs?.[1] ?? '', /^fd00:10:244:[0-9a-f]*:?:\/64$/);
 });
 
 test('a pod that fits nowhere says why, and is placed as soon as it can be', async () => {

@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Pod, PodTemplateSpec } from '#kube/api/generated/core-v1.ts';
 import {
   controllerrevisions,
+  daemonsets,
   deployments,
   jobs,
   poddisruptionbudgets,
@@ -29,6 +30,13 @@ function template(app: string, image: string, annotations = {}): PodTemplateSpec
   return { metadata: { labels: { app }, annotations }, spec: { containers: [{ name: 'app', image }] } };
 }
 
+function told(type: string, { metadata, spec, status }: Pod): string {
+  const state = `${status?.phase} ${isPodReady({ status: status ?? {} }) ? 'ready' : 'not ready'}`;
+  const leaving = metadata.deletionTimestamp === undefined ? '' : ' leaving';
+  const where = `${spec?.containers[0]?.image} on ${spec?.nodeName ?? 'no node'}`;
+  return `${metadata.resourceVersion} ${type} ${metadata.name}: ${where}, ${state}${leaving}`;
+}
+
 /** Follows the pods of a label and calls `look` after each change. */
 async function watchPods(app: string, look: (all: readonly Pod[], change: { type: string; pod: Pod }) => void) {
   const stop = new AbortController();
@@ -36,6 +44,8 @@ async function watchPods(app: string, look: (all: readonly Pod[], change: { type
   const { metadata, items } = await cluster.client.list(pods, { namespace, labelSelector });
   const known = new Map(items.map((pod) => [pod.metadata.uid ?? '', pod]));
   const faults: string[] = [];
+  /** What was seen last, to be told with the first fault. */
+  const trail: string[] = [];
   const watching = (async () => {
     const options = { namespace, labelSelector, resourceVersion: metadata?.resourceVersion, signal: stop.signal };
     for await (const event of cluster.client.watch(pods, options)) {
@@ -43,9 +53,11 @@ async function watchPods(app: string, look: (all: readonly Pod[], change: { type
       const { uid = '' } = event.object.metadata;
       if (event.type === 'DELETED') known.delete(uid);
       else known.set(uid, event.object);
+      trail.push(told(event.type, event.object));
       try {
         look([...known.values()], { type: event.type, pod: event.object });
       } catch (error) {
+        if (faults.length === 0) faults.push(...trail.slice(-25));
         faults.push((error as Error).message);
       }
     }
@@ -209,6 +221,44 @@ describe(`properties of workloads (FUZZ_SEED=${seed})`, () => {
     });
     await watcher.end();
     await cluster.client.delete(statefulsets, key, { propagationPolicy: 'Background' });
+  });
+
+  test('a daemon set has one pod on each node, and misses no more than it may while it is updated', async () => {
+    const name = 'each';
+    const key = { namespace, name };
+    const settled = async (image: string) =>
+      await eventually(
+        `${image} on both nodes`,
+        async () => {
+          const found = await podsOf(name);
+          const on = new Set(found.map(({ spec }) => spec?.nodeName));
+          const isThere = found.length === 2 && on.size === 2;
+          return (
+            isThere &&
+            found.every((pod) => isPodReady(pod) && isPodActive(pod) && pod.spec?.containers[0]?.image === image)
+          );
+        },
+        longMs,
+      );
+    const spec = { selector: { matchLabels: { app: name } }, template: template(name, 'app:0') };
+    await cluster.client.create(daemonsets, namespace, { metadata: { name }, spec });
+    await settled('app:0');
+    const lostBefore = lostCreates();
+    const watcher = await watchPods(name, (all) => {
+      const active = all.filter(isPodActive);
+      assert.ok(active.length <= 2 + lostCreates() - lostBefore, `${active.length} pods on two nodes`);
+      const ready = active.filter(isPodReady).length;
+      assert.ok(ready >= 1, 'both nodes are without a pod that is ready');
+    });
+    await amidKills(async () => {
+      for (const image of ['app:1', 'app:2', 'app:3']) {
+        const containers = [{ name: 'app', image }];
+        await cluster.client.patch(daemonsets, key, 'strategic', { spec: { template: { spec: { containers } } } });
+        await settled(image);
+      }
+    });
+    await watcher.end();
+    await cluster.client.delete(daemonsets, key, { propagationPolicy: 'Background' });
   });
 
   test('evictions never break a disruption budget', async () => {
