@@ -9,12 +9,14 @@ import type { Informer, Lister } from '#kube/informer/types.ts';
 import type { Clock } from '#kube/process/clock.ts';
 import { bindPod } from './bind-pod.ts';
 import { createClusterCache } from './cache/cluster-cache.ts';
+import { createDeviceBinder, type DeviceInformers } from './devices/device-binder.ts';
+import { type DeviceWork, planDevices } from './devices/plan-devices.ts';
 import { createClassRankings, type Ranking } from './framework/class-ranking.ts';
 import { planPreemption } from './framework/plan-preemption.ts';
 import type { Refusal } from './framework/plugin.ts';
 import type { PodInfo } from './framework/pod-info.ts';
 import type { Profile } from './framework/profile.ts';
-import { relationFilter, relationsOf, selectNode } from './framework/select-node.ts';
+import { claimProblem, relationFilter, relationsOf, selectNode } from './framework/select-node.ts';
 import { createNominations } from './nominations.ts';
 import { createPreemptor } from './preemptor.ts';
 import { createProfile } from './profile/create-profile.ts';
@@ -39,6 +41,7 @@ export interface SchedulerOptions {
   namespaces: Informer<Namespace>;
   budgets: Pick<Lister<PodDisruptionBudget>, 'list'>;
   storage: StorageInformers;
+  devices: DeviceInformers;
   /** The recorder of events of one profile. */
   recorderFor(schedulerName: string): EventRecorder;
   clock: Clock;
@@ -56,6 +59,18 @@ interface ActiveProfile {
   profile: Profile;
   rank: (pod: PodInfo) => Ranking;
   recorder: EventRecorder;
+}
+
+/** A decision, and what has to be done for the pod's claims before it is bound. */
+interface Placement {
+  info: PodInfo;
+  node: string;
+  volumes: VolumeWork | undefined;
+  devices: readonly DeviceWork[];
+}
+
+function hasWork(work: VolumeWork | undefined): work is VolumeWork {
+  return work !== undefined && work.bind.length + work.provision.length > 0;
 }
 
 function pluginsOf(refusals: Iterable<Refusal>): Set<string> {
@@ -103,6 +118,9 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     signal,
     changed: () => tell({ kind: 'storage' }, 'StorageChange'),
   });
+  const deviceBinder = createDeviceBinder(client, options.devices, () =>
+    tell({ kind: 'devices' }, 'ResourceClaimChange'),
+  );
   const tracked = trackCluster({ ...options, cache, queue, nominations, profileOf, placed: metrics.scheduled, tell });
   metrics.watch({ queue, cache, gated: () => tracked.gated.size });
 
@@ -156,16 +174,12 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
   }
 
   /** Binds the pod once its claims are bound; that may take long, and nobody waits for it. */
-  async function bindWithVolumes(
-    info: PodInfo,
-    node: string,
-    work: VolumeWork,
-    active: ActiveProfile,
-    startedMs: number,
-  ): Promise<void> {
+  async function bindWithClaims(placement: Placement, active: ActiveProfile, startedMs: number): Promise<void> {
+    const { info, node, volumes, devices } = placement;
     try {
       const isWanted = () => pods.get(info.key)?.metadata.uid === info.uid;
-      await volumeBinder.bind(work, node, isWanted, active.profile.volumes.bindTimeoutMs);
+      await deviceBinder.bind(devices, info.pod, signal);
+      if (hasWork(volumes)) await volumeBinder.bind(volumes, node, isWanted, active.profile.volumes.bindTimeoutMs);
     } catch (error) {
       cache.forget(info.uid);
       if (signal.aborted || pods.get(info.key)?.metadata.uid !== info.uid) return;
@@ -176,11 +190,13 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     await bind(info, node, active, startedMs);
   }
 
-  function place(info: PodInfo, node: string, work: VolumeWork | undefined, active: ActiveProfile, startedMs: number) {
+  function place(placement: Placement, active: ActiveProfile, startedMs: number): void {
+    const { info, node, volumes, devices } = placement;
     cache.assume(info, node);
-    if (work !== undefined && work.bind.length + work.provision.length > 0) {
-      volumeBinder.assume(work);
-      void bindWithVolumes(info, node, work, active, startedMs);
+    if (hasWork(volumes) || deviceBinder.isNeeded(devices, info.pod)) {
+      if (volumes !== undefined) volumeBinder.assume(volumes);
+      deviceBinder.assume(devices);
+      void bindWithClaims(placement, active, startedMs);
       return;
     }
     binding += 1;
@@ -212,35 +228,45 @@ export async function runScheduler(options: SchedulerOptions, signal: AbortSigna
     const startedMs = clock.monotonicMs();
     // A pod that waits for its victims to leave has held its place until now.
     const nominated = nominations.take(info.uid);
-    const { decision, volumes, preemption } = nominations.withoutLower(info.priority, () => {
+    const { decision, volumes, devices, problem, preemption } = nominations.withoutLower(info.priority, () => {
       const volumes =
         info.claims.length === 0
           ? undefined
           : planVolumes(info.pod, volumeBinder.view, profile.volumes, cache.claimUsers);
-      const problem = volumes?.problem;
-      const relations = problem === undefined ? relationsOf(info, view, profile, volumes) : [];
+      const devices = profile.devices ? planDevices(info.pod, deviceBinder.view) : undefined;
+      const problem =
+        volumes?.problem === undefined
+          ? claimProblem('DynamicResources', devices?.problem)
+          : claimProblem('VolumeBinding', volumes.problem);
+      const relations = problem === undefined ? relationsOf(info, view, profile, volumes, devices) : [];
       const decision = selectNode({ pod: info, ranking: rank(info), cache, relations, problem, nominated });
       if (decision.outcome === 'fits' || profile.preemption === undefined || cache.nodes.size === 0) {
-        return { decision, volumes, preemption: undefined };
+        return { decision, volumes, devices, problem, preemption: undefined };
       }
       const budgets = options.budgets.list();
       const { plugins, preemption: settings } = profile;
       const start = Math.floor(random() * cache.nodes.size);
       const plan = { cache, plugins, relations: relationFilter(relations), settings, budgets };
       const preemption = planPreemption(info, plan, decision.refusals, { nominated, start });
-      return { decision, volumes, preemption };
+      return { decision, volumes, devices, problem, preemption };
     });
     const tookMs = clock.monotonicMs() - startedMs;
     metrics.decided(tookMs);
     metrics.extensionPoint('Filter', info.schedulerName, tookMs, decision.outcome === 'fits');
     if (decision.outcome === 'fits') {
-      const node = cache.nodes.get(decision.node);
-      place(info, decision.node, node === undefined ? undefined : volumes?.workFor(node), active, startedMs);
+      const { node: name } = decision;
+      const node = cache.nodes.get(name);
+      const placement = {
+        info,
+        node: name,
+        volumes: node === undefined ? undefined : volumes?.workFor(node),
+        devices: (node === undefined ? undefined : devices?.workFor(node)) ?? [],
+      };
+      place(placement, active, startedMs);
       return;
     }
     metrics.attempted('unschedulable', info.schedulerName, tookMs);
-    const rejectors =
-      volumes?.problem === undefined ? pluginsOf(decision.refusals.values()) : new Set(['VolumeBinding']);
+    const rejectors = problem === undefined ? pluginsOf(decision.refusals.values()) : new Set([problem.plugin]);
     queue.failed(info.uid, 'unschedulable', rejectors);
     if (preemption !== undefined) metrics.preempted(preemption.outcome === 'victims' ? preemption.victims.length : 0);
     if (preemption?.outcome === 'victims') {

@@ -59,7 +59,13 @@ export function createScheduler(deps: SchedulerDeps): Component {
   const storage = { persistentvolumeclaims, persistentvolumes, storageclasses, csinodes };
   const used = [pods, nodes, namespaces, ...Object.values(storage)];
   const budgets = createInformer({ ...base, resource: resources.poddisruptionbudgets });
-  const ownInformers = [budgets, ...(deps.informers === undefined ? used : [])];
+  const devices = {
+    resourceclaims: createInformer({ ...base, resource: resources.resourceclaims }),
+    deviceclasses: createInformer({ ...base, resource: resources.deviceclasses }),
+    resourceslices: createInformer({ ...base, resource: resources.resourceslices }),
+  };
+  const alwaysOwn = [budgets, ...Object.values(devices)];
+  const ownInformers = [...alwaysOwn, ...(deps.informers === undefined ? used : [])];
   const ended = new AbortController();
   const recorderFor = (component: string) =>
     createEventRecorder({ ...base, component, host: '', signal: ended.signal });
@@ -69,12 +75,12 @@ export function createScheduler(deps: SchedulerDeps): Component {
   async function runWhenSynced(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => aborted.resolve(), { once: true });
-    const synced = Promise.all([budgets, ...used].map(({ synced: first }) => first));
+    const synced = Promise.all([...alwaysOwn, ...used].map(({ synced: first }) => first));
     await Promise.race([synced, aborted.promise]);
     if (signal.aborted) return;
     ready.resolve();
     await runScheduler(
-      { ...config, ...base, pods, nodes, namespaces, budgets, storage, recorderFor, random, metrics },
+      { ...config, ...base, pods, nodes, namespaces, budgets, storage, devices, recorderFor, random, metrics },
       signal,
     );
   }

@@ -3,6 +3,7 @@
 import { pino } from 'pino';
 import type { Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod } from '#kube/api/generated/core-v1.ts';
 import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
+import type { DeviceClass, ResourceClaim, ResourceSlice } from '#kube/api/generated/resource-v1.ts';
 import type { CSINode, StorageClass } from '#kube/api/generated/storage-v1.ts';
 import { amountsOf, podRequests } from '#kube/api/pod-resources.ts';
 import type { ApiClient } from '#kube/client/types.ts';
@@ -175,6 +176,11 @@ export function createSchedulingWorld(clock: FakeClock, random: () => number): S
         namespaces: createHandFedInformer<Namespace>().informer,
         budgets: createHandFedInformer<PodDisruptionBudget>().informer,
         storage,
+        devices: {
+          resourceclaims: createHandFedInformer<ResourceClaim>().informer,
+          deviceclasses: createHandFedInformer<DeviceClass>().informer,
+          resourceslices: createHandFedInformer<ResourceSlice>().informer,
+        },
         recorderFor: () => ({ event: () => undefined, flushed: async () => undefined }),
         clock,
         logger: silent,

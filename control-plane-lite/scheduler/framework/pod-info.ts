@@ -38,8 +38,8 @@ export interface PodInfo {
   /** Images of its containers as nodes name them, and how many containers there are. */
   images: readonly string[];
   imageContainers: number;
-  /** Labels and namespace, by which terms and constraints of others and its own select. */
-  labelFacts: string;
+  /** What else decides about the pod alone: its labels, by which terms select, and the claims that were made for it. */
+  ownFacts: string;
 }
 
 const defaultCpu = 100;
@@ -120,7 +120,7 @@ export function createPodInfo(pod: Pod): PodInfo {
     claims: claimNamesOf(pod).map(({ name }) => `${metadata.namespace}/${name}`),
     images,
     imageContainers: containers.length,
-    labelFacts: JSON.stringify([metadata.namespace, metadata.labels]),
+    ownFacts: JSON.stringify([metadata.namespace, metadata.labels, pod.status?.resourceClaimStatuses]),
   };
   return affinity === undefined ? info : { ...info, terms: termsOf(pod) };
 }

@@ -22,6 +22,8 @@ export interface Profile {
   volumes: VolumeSettings;
   /** Undefined: no pod has to go for another. */
   preemption: PreemptionSettings | undefined;
+  /** Whether resource claims are looked at. */
+  devices: boolean;
   /** Whether pods with scheduling gates are left alone. */
   gates: boolean;
 }

@@ -1,6 +1,7 @@
 // One scheduling decision: the best node for a pod, or why there is none. Pure over the cache.
 import type { ClusterCache } from '../cache/cluster-cache.ts';
 import type { NodeInfo } from '../cache/node-info.ts';
+import type { DevicePlan } from '../devices/plan-devices.ts';
 import { interPodRelation, type RelationView } from '../relations/inter-pod-affinity.ts';
 import type { Relation } from '../relations/relation.ts';
 import { spreadRelation } from '../relations/topology-spread.ts';
@@ -18,12 +19,24 @@ export type Decision =
 /** Why a node is refused as far as other pods and volumes are concerned; pods may be thought away. */
 export type RelationFilter = (node: NodeInfo, removed?: readonly PodInfo[]) => Refusal | undefined;
 
+/** Why the pod's claims let it go nowhere now; undefined when they do. */
+export function claimProblem(plugin: string, reason: string | undefined): Refusal | undefined {
+  return reason === undefined ? undefined : { plugin, reasons: [reason], resolvable: false };
+}
+
 /** What a pod's place depends on beside the node itself. */
-export function relationsOf(pod: PodInfo, view: RelationView, profile: Profile, volumes?: VolumePlan): Relation[] {
+export function relationsOf(
+  pod: PodInfo,
+  view: RelationView,
+  profile: Profile,
+  volumes?: VolumePlan,
+  devices?: DevicePlan,
+): Relation[] {
   const relations: Relation[] = [
     ...(volumes === undefined ? [] : [{ refuse: volumes.refuse, score: volumes.score }]),
     spreadRelation(pod, view.countPods, profile.spread),
     interPodRelation(pod, view, profile.interPod),
+    ...(devices === undefined ? [] : [{ refuse: (node: NodeInfo) => devices.refuse(node) }]),
   ];
   return relations.filter(({ refuse, score }) => refuse !== undefined || score !== undefined);
 }
@@ -78,11 +91,10 @@ function selectAmongPods(
 }
 
 /** No node will do, for a reason that lies in the pod's claims. */
-function refuseAll(cache: ClusterCache, reason: string): Decision {
-  const refusal: Refusal = { plugin: 'VolumeBinding', reasons: [reason], resolvable: false };
+function refuseAll(cache: ClusterCache, refusal: Refusal): Decision {
   const refusals = new Map([...cache.nodes.keys()].map((name) => [name, refusal]));
   const { size } = cache.nodes;
-  const message = size === 0 ? diagnose(0, []) : `0/${size} nodes are available: ${reason}.`;
+  const message = size === 0 ? diagnose(0, []) : `0/${size} nodes are available: ${refusal.reasons.join()}.`;
   return { outcome: 'unschedulable', message, refusals };
 }
 
@@ -94,7 +106,7 @@ export interface Question {
   /** From `relationsOf`. */
   relations: readonly Relation[];
   /** Why the pod's claims let it go nowhere. */
-  problem?: string | undefined;
+  problem?: Refusal | undefined;
   /** The node that was promised to the pod: taken whenever it will do. */
   nominated?: string | undefined;
 }

@@ -61,6 +61,7 @@ export function createProfile(config: ProfileConfig, cluster: ImageView): Profil
           : undefined,
     },
     preemption: filters.has('DefaultPreemption') ? args.preemption : undefined,
+    devices: filters.has('DynamicResources'),
     gates: filters.has('SchedulingGates'),
   };
 }

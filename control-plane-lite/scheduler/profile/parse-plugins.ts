@@ -17,7 +17,7 @@ export interface PluginSet {
 export type PluginSets = Readonly<Record<string, PluginSet | null | undefined>>;
 
 /** Plugins of upstream that do nothing here: they may be switched off. */
-const absentPlugins = ['DynamicResources', 'NodeDeclaredFeatures', 'GangScheduling', 'DeferredPodScheduling'];
+const absentPlugins = ['NodeDeclaredFeatures', 'GangScheduling', 'DeferredPodScheduling'];
 const known = new Set<string>([...filterPlugins, ...Object.keys(scoringPlugins), ...fixedPlugins]);
 
 /** At which point a plugin that filters or acts can be switched. */

@@ -56,6 +56,7 @@ export const filterPlugins = [
   'VolumeZone',
   'PodTopologySpread',
   'InterPodAffinity',
+  'DynamicResources',
   'DefaultPreemption',
   'SchedulingGates',
 ] as const;

@@ -6,12 +6,13 @@ import type { PodInfo } from '../framework/pod-info.ts';
 import type { Profile } from '../framework/profile.ts';
 
 /** `node`: a node came or became another; `room`: a pod of the node went, shrank, or is going. */
-export type ClusterEvent = { kind: 'node' | 'room'; name: string } | { kind: 'pod' } | { kind: 'storage' };
+export type ClusterEvent = { kind: 'node' | 'room'; name: string } | { kind: 'pod' } | { kind: 'storage' | 'devices' };
 
 /** Whether the event may help a pod that those plugins have refused. */
 export type Hint = (pod: PodInfo, rejectors: ReadonlySet<string>) => boolean;
 
 const aboutPods = ['PodTopologySpread', 'InterPodAffinity'];
+const aboutDevices = ['DynamicResources'];
 const aboutVolumes = ['VolumeBinding', 'VolumeRestrictions', 'NodeVolumeLimits', 'VolumeZone'];
 
 /** The hint for one event. `promised`: the node that a pod waits for, on which its place is held already. */
@@ -42,9 +43,11 @@ export function createHint(
         return isAny(aboutPods);
       case 'storage':
         return isAny(aboutVolumes);
+      case 'devices':
+        return isAny(aboutDevices);
       case 'node':
       case 'room': {
-        if (rejectors.size === 0 || isAny(aboutPods) || isAny(aboutVolumes)) return true;
+        if (rejectors.size === 0 || [aboutPods, aboutVolumes, aboutDevices].some(isAny)) return true;
         if (promised(pod.uid) === event.name) return true;
         const key = `${pod.schedulerName} ${pod.priority} ${pod.schedulingClass}`;
         const answer = known.get(key) ?? mayTake(pod, event.name);

@@ -148,7 +148,7 @@ export function createSchedulingQueue(
       const sameNeeds =
         known.info.schedulingClass === info.schedulingClass &&
         known.info.priority === info.priority &&
-        known.info.labelFacts === info.labelFacts;
+        known.info.ownFacts === info.ownFacts;
       known.info = info;
       if (known.place === 'unschedulable' && !sameNeeds) activateLater(known, 'UnscheduledPodUpdate');
     },
