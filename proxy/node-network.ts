@@ -42,6 +42,7 @@ export function createNodeNetwork(dependencies: NodeNetworkDependencies): Pick<C
     parts.push(
       createNetworkPolicy({
         nodeName,
+        bridge: config.podNetwork.bridge,
         policies: createInformer({ ...common, resource: resources.networkpolicies }),
         pods: createInformer({ ...common, resource: resources.pods, transform: trimPod }),
         namespaces: createInformer({ ...common, resource: resources.namespaces }),

@@ -163,12 +163,10 @@ const sysctls: Record<Family, [string, string][]> = {
   IPv4: [
     ['/proc/sys/net/ipv4/ip_forward', '1'],
     ['/proc/sys/net/bridge/bridge-nf-call-iptables', '1'],
+    ['/proc/sys/net/bridge/bridge-nf-call-ip6tables', '1'],
     ['/proc/sys/net/ipv4/conf/all/route_localnet', '1'],
   ],
-  IPv6: [
-    ['/proc/sys/net/ipv6/conf/all/forwarding', '1'],
-    ['/proc/sys/net/bridge/bridge-nf-call-ip6tables', '1'],
-  ],
+  IPv6: [['/proc/sys/net/ipv6/conf/all/forwarding', '1']],
 };
 
 /** Sets what forwarding between pods needs; answers the values there were, so that they can be put back. */

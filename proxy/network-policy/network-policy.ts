@@ -24,6 +24,8 @@ const tidyMs = 2000;
 
 export interface NetworkPolicyDependencies {
   nodeName: string;
+  /** That pods of this node hang on. */
+  bridge: string;
   policies: Informer<NetworkPolicy>;
   pods: Informer<Pod>;
   namespaces: Informer<Namespace>;
@@ -40,7 +42,7 @@ function keyOf({ metadata: { namespace = '', name } }: Pod | NetworkPolicy): str
 
 /** Runs the informers of policies, pods and namespaces; that of nodes is run by whoever made it. */
 export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Component {
-  const { nodeName, policies, pods, namespaces, nodes, applier, metrics, clock, logger } = dependencies;
+  const { nodeName, bridge, policies, pods, namespaces, nodes, applier, metrics, clock, logger } = dependencies;
   const state = createPolicyState();
   const waker = createWaker(clock);
   const limiter = createBurstLimiter(gatherMs);
@@ -108,7 +110,7 @@ export function createNetworkPolicy(dependencies: NetworkPolicyDependencies): Co
       return;
     }
     const startedMs = clock.monotonicMs();
-    const { lines } = await applier.apply(state.compute(), podRanges());
+    const { lines } = await applier.apply(state.compute(), { podCIDRs: podRanges(), bridge });
     if (lines > 0) {
       limiter.take(clock.monotonicMs());
       const durationMs = Math.round(clock.monotonicMs() - startedMs);

@@ -24,8 +24,19 @@ function kindOf({ type }: PolicySet): 'set' | 'map' {
   return type.endsWith(': verdict') ? 'map' : 'set';
 }
 
-/** Rules of the chains that packets come by. `podCIDRs` are the ranges of this node. */
-function planHooks({ isolated }: PolicyTable, podCIDRs: readonly string[]): Map<string, string[]> {
+/** What rules take from the node. */
+export interface PolicyPlace {
+  /** The pod ranges of this node. */
+  podCIDRs: readonly string[];
+  /** That pods of this node hang on. */
+  bridge: string;
+}
+
+/** Every interface has such an address, which no policy can name: by it pods of one bridge would reach each other. */
+const linkLocal = 'fe80::/10';
+
+/** Rules of the chains that packets come by. */
+function planHooks({ isolated }: PolicyTable, { podCIDRs, bridge }: PolicyPlace): Map<string, string[]> {
   const rulesOf = (direction: Direction): string[] => {
     const side = direction === 'ingress' ? 'daddr' : 'saddr';
     const verdicts = families.map(
@@ -39,8 +50,10 @@ function planHooks({ isolated }: PolicyTable, podCIDRs: readonly string[]): Map<
     });
     return [
       'ct state established,related accept',
-      // Pods of one bridge find each other by these.
+      // Pods of one bridge find each other, and join groups, by these.
       'icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept',
+      'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept',
+      ...['saddr', 'daddr'].map((end) => `iifname "${bridge}" oifname "${bridge}" ip6 ${end} ${linkLocal} drop`),
       ...families.map((family) => {
         const ip = ipWord(family);
         return `${ip} saddr . ${ip} daddr @${wellKnown.self(family)} accept`;
@@ -76,10 +89,10 @@ function fill(name: string, elements: Iterable<readonly [string, string]>): stri
 /** One transaction that makes the table what it should be, whatever it was. Returns what is left over, to be deleted. */
 export function planWhole(
   table: PolicyTable,
-  podCIDRs: readonly string[],
+  place: PolicyPlace,
   leftovers: PolicyLeftovers,
 ): { lines: string[]; stale: string[] } {
-  const hooks = planHooks(table, podCIDRs);
+  const hooks = planHooks(table, place);
   const lines = [`add table ${policyTable}`, `flush table ${policyTable}`];
   const chains = [...table.chains, ...hooks];
   for (const { kind, name } of leftovers.sets) lines.push(`flush ${kind} ${policyTable} ${name}`);

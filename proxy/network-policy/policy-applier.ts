@@ -1,12 +1,19 @@
 // Keeps the kernel's table of policies equal to the wanted one: remembers what it applied and sends the difference, as
 // one transaction. The table is ours alone.
 import { type Exec, ExecError, execOrThrow } from '#kube/process/exec.ts';
-import { canary, type PolicyLeftovers, planDifference, planWhole, policyTable } from './plan-table.ts';
+import {
+  canary,
+  type PolicyLeftovers,
+  type PolicyPlace,
+  planDifference,
+  planWhole,
+  policyTable,
+} from './plan-table.ts';
 import type { PolicySet, PolicyTable } from './policy-state.ts';
 
 export interface PolicyApplier {
   /** Throws ExecError when the kernel refuses; the next is whole then. */
-  apply(table: PolicyTable, podCIDRs: readonly string[]): Promise<{ lines: number }>;
+  apply(table: PolicyTable, place: PolicyPlace): Promise<{ lines: number }>;
   /** Deletes what was emptied by an earlier change: kernels count references for a moment after they are gone. */
   tidy(): Promise<void>;
   /** False when somebody removed our rules: the next change is whole then. */
@@ -65,16 +72,16 @@ export function createPolicyApplier(exec: Exec): PolicyApplier {
   }
 
   return {
-    apply: async (table, podCIDRs) => {
-      const wantedHooks = JSON.stringify([podCIDRs, table.isolated]);
+    apply: async (table, place) => {
+      const wantedHooks = JSON.stringify([place, table.isolated]);
       const known = wantedHooks === hooks ? applied : undefined;
-      const change = known === undefined ? planWhole(table, podCIDRs, await leftovers()) : planDifference(known, table);
+      const change = known === undefined ? planWhole(table, place, await leftovers()) : planDifference(known, table);
       // A whole change that was refused may have met something that only a new table gets rid of.
       const anew =
         known === undefined && mustRecreate ? [`add table ${policyTable}`, `delete table ${policyTable}`] : [];
       applied = undefined;
       mustRecreate = known === undefined;
-      await run([...anew, ...(anew.length > 0 ? planWhole(table, podCIDRs, nothing).lines : change.lines)]);
+      await run([...anew, ...(anew.length > 0 ? planWhole(table, place, nothing).lines : change.lines)]);
       mustRecreate = false;
       applied = copyOf(known, table);
       hooks = wantedHooks;

@@ -6,6 +6,7 @@ import { type Exec, execOrThrow } from '#kube/process/exec.ts';
 import type { IpFamily } from '../model/service-port.ts';
 
 const bridgeFilter = 'net/bridge/bridge-nf-call-iptables';
+const bridgeFilterV6 = 'net/bridge/bridge-nf-call-ip6tables';
 
 /** Paths below /proc/sys by value. Pods of one node are bridged: the rules must see those packets, too. */
 export function planForwarding(families: readonly IpFamily[]): [string, string][] {
@@ -13,13 +14,12 @@ export function planForwarding(families: readonly IpFamily[]): [string, string][
     IPv4: [
       ['net/ipv4/ip_forward', '1'],
       [bridgeFilter, '1'],
+      // Pods have addresses of IPv6 among themselves wherever the kernel has the family.
+      [bridgeFilterV6, '1'],
     ],
-    IPv6: [
-      ['net/ipv6/conf/all/forwarding', '1'],
-      ['net/bridge/bridge-nf-call-ip6tables', '1'],
-    ],
+    IPv6: [['net/ipv6/conf/all/forwarding', '1']],
   };
-  return families.flatMap((family) => settings[family]);
+  return [...settings.IPv4, ...(families.includes('IPv6') ? settings.IPv6 : [])];
 }
 
 async function set(root: string, path: string, value: string): Promise<void> {

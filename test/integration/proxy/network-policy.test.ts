@@ -69,13 +69,14 @@ describe('network policies', { skip, timeout: 600_000 }, () => {
     };
     const component = createNetworkPolicy({
       nodeName: name,
+      bridge: 'pods0',
       policies: { ...policies.informer, run: never },
       pods: { ...pods.informer, run: never },
       namespaces: { ...namespaces.informer, run: never },
       nodes: cluster.nodeInformer.informer,
       applier: {
         ...applier,
-        apply: (table, ranges) => counted(applier.apply(table, ranges), generation),
+        apply: (table, place) => counted(applier.apply(table, place), generation),
         remove: () => counted(applier.remove(), generation),
       },
       metrics: { applied: () => undefined, counted: () => undefined, failed: () => undefined },
@@ -319,6 +320,20 @@ describe('network policies', { skip, timeout: 600_000 }, () => {
     await settled();
     assert.equal(await isOpen('x/a', 'y/new'), true);
     assert.equal(await isOpen('y/new', 'x/a'), true);
+  });
+
+  it('cannot be got round by the addresses that every interface has', { timeout: 120_000 }, async () => {
+    const text = await execOrThrow(podOf('y/a').namespace.exec, 'ip', ['-6', '-j', 'address', 'show', 'dev', 'eth0']);
+    const [{ addr_info = [] }] = JSON.parse(text) as [{ addr_info?: { local: string; scope: string }[] }];
+    const address = addr_info.find(({ scope }) => scope === 'link')?.local ?? '';
+    const ask = async (timeoutMs: number) =>
+      (await podOf('x/a').place.ask(`${address}%eth0`, 80, { timeoutMs })).join('').split(' ')[0];
+    show([]);
+    await settled();
+    assert.equal(await ask(10_000), 'y/a');
+    show([policyOf('y', 'closed', { podSelector: {}, policyTypes: ['Ingress'] })]);
+    await settled();
+    assert.equal(await ask(1000), 'TIMEOUT');
   });
 
   it('see the pods behind a service, and let a pod reach itself by one', { timeout: 120_000 }, async () => {

@@ -337,7 +337,7 @@ describe('the table of policies', () => {
         { name: 'ingress-pods-4', kind: 'map' as const },
       ],
     };
-    const { lines, stale } = planWhole(table, ['10.0.1.0/24'], leftovers);
+    const { lines, stale } = planWhole(table, { podCIDRs: ['10.0.1.0/24'], bridge: 'berth0' }, leftovers);
     assert.deepEqual(lines.slice(0, 4), [
       'add table inet berth-network-policy',
       'flush table inet berth-network-policy',
@@ -431,6 +431,7 @@ describe('the enforcement of policies', () => {
     };
     const component = createNetworkPolicy({
       nodeName: 'here',
+      bridge: 'berth0',
       policies: { ...policies.informer, run },
       pods: { ...pods.informer, run },
       namespaces: { ...namespaces.informer, run },

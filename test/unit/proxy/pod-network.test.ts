@@ -287,7 +287,8 @@ describe('the pod network of a node', () => {
   after(() => rmSync(directory, { recursive: true, force: true }));
   const cniConfDir = join(directory, 'cni');
   const ownFile = join(cniConfDir, '99-berth.conflist');
-  for (const path of ['net/ipv4/ip_forward', 'net/bridge/bridge-nf-call-iptables']) {
+  for (const name of ['ipv4/ip_forward', 'bridge/bridge-nf-call-iptables', 'bridge/bridge-nf-call-ip6tables']) {
+    const path = `net/${name}`;
     mkdirSync(dirname(join(directory, 'proc/sys', path)), { recursive: true });
     writeFileSync(join(directory, 'proc/sys', path), '0\n');
   }
