@@ -142,6 +142,14 @@ export function quantity(field: string, value: string): FieldError[] {
   return [invalidField(field, value, nonNegativeText)];
 }
 
+/** A quantity of something. */
+export function positiveQuantity(field: string, value: string): FieldError[] {
+  const errors = quantity(field, value);
+  const isNone = errors.length === 0 && compareQuantities(parseQuantity(value), zeroQuantity) === 0;
+  const isNegative = errors.some(({ message }) => message.endsWith(nonNegativeText));
+  return isNone || isNegative ? [invalidField(field, value, 'must be greater than zero')] : errors;
+}
+
 /** A count or a percentage, as rolling updates and disruption budgets take. */
 export function intOrPercent(field: string, value: number | string | undefined): FieldError[] {
   if (value === undefined) return [];

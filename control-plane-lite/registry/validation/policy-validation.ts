@@ -1,14 +1,10 @@
-// Rules of access, quota, scaling, priority, lease and certificate objects.
-import type { HorizontalPodAutoscaler } from '#kube/api/generated/autoscaling-v2.ts';
 import type { CertificateSigningRequest } from '#kube/api/generated/certificates-v1.ts';
 import type { Lease } from '#kube/api/generated/coordination-v1.ts';
-import type { LimitRange, ResourceQuota } from '#kube/api/generated/core-v1.ts';
 import type { RuntimeClass } from '#kube/api/generated/node-v1.ts';
 import type { PodDisruptionBudget } from '#kube/api/generated/policy-v1.ts';
 import type { ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding } from '#kube/api/generated/rbac-v1.ts';
 import type { PriorityClass } from '#kube/api/generated/scheduling-v1.ts';
 import { dns1123LabelFaults, dns1123SubdomainFaults, pathSegmentFaults } from '#kube/api/names.ts';
-import { compareQuantities, parseQuantity, QuantityError } from '#kube/api/quantity.ts';
 import {
   type FieldError,
   forbiddenField,
@@ -22,7 +18,6 @@ import {
   nonNegative,
   oneOf,
   positive,
-  quantity,
   required,
   requiredSyntax,
   sameValue,
@@ -120,40 +115,15 @@ export function validateDisruptionBudget({ spec }: PodDisruptionBudget): FieldEr
     };
     errors.push(invalidField('spec', value, 'minAvailable and maxUnavailable cannot be both set'));
   }
-  errors.push(
-    ...intOrPercent('spec.minAvailable', minAvailable),
-    ...intOrPercent('spec.maxUnavailable', maxUnavailable),
-  );
+  for (const [name, value] of Object.entries({ minAvailable, maxUnavailable })) {
+    errors.push(...intOrPercent(`spec.${name}`, value));
+    if (typeof value === 'string' && /^\d+%$/.test(value) && Number.parseInt(value, 10) > 100) {
+      errors.push(invalidField(`spec.${name}`, value, 'must not be greater than 100%'));
+    }
+  }
   const policies = ['AlwaysAllow', 'IfHealthyBudget'];
   errors.push(...oneOf('spec.unhealthyPodEvictionPolicy', spec.unhealthyPodEvictionPolicy, policies));
   return [...errors, ...labelSelector('spec.selector', spec.selector)];
-}
-
-export function validateAutoscaler({ spec }: HorizontalPodAutoscaler): FieldError[] {
-  const errors: FieldError[] = [];
-  const min = spec.minReplicas ?? 1;
-  if (min < 1) errors.push(invalidField('spec.minReplicas', min, 'must be greater than or equal to 1'));
-  if (spec.maxReplicas < 1) errors.push(requiredField('spec.maxReplicas', 'must be set and greater than 0'));
-  if (spec.maxReplicas < min) {
-    errors.push(invalidField('spec.maxReplicas', spec.maxReplicas, 'must be greater than or equal to `minReplicas`'));
-  }
-  const at = 'spec.scaleTargetRef';
-  const { kind, name, apiVersion = '' } = spec.scaleTargetRef;
-  errors.push(
-    ...requiredSyntax(`${at}.kind`, kind, pathSegmentFaults),
-    ...requiredSyntax(`${at}.name`, name, pathSegmentFaults),
-  );
-  if (apiVersion === '' && kind !== 'ReplicationController') {
-    errors.push(invalidField(`${at}.apiVersion`, apiVersion, 'apiVersion must specify API group'));
-  }
-  const sources = ['Object', 'Pods', 'Resource', 'External', 'ContainerResource'];
-  for (const [i, metric] of (spec.metrics ?? []).entries()) {
-    if (metric.type === '') errors.push(requiredField(`spec.metrics[${i}].type`, 'must specify a metric source type'));
-    else if (!sources.includes(metric.type)) {
-      errors.push(unsupportedField(`spec.metrics[${i}].type`, metric.type, [...sources].sort()));
-    }
-  }
-  return errors;
 }
 
 export function validateLease({ spec }: Lease): FieldError[] {
@@ -161,68 +131,6 @@ export function validateLease({ spec }: Lease): FieldError[] {
     ...positive('spec.leaseDurationSeconds', spec?.leaseDurationSeconds),
     ...nonNegative('spec.leaseTransitions', spec?.leaseTransitions),
   ];
-}
-
-const countedQuota =
-  /^(pods|services|replicationcontrollers|resourcequotas|secrets|configmaps|persistentvolumeclaims|services\.(nodeports|loadbalancers)|count\/.+)$/;
-
-export function validateResourceQuota(quota: ResourceQuota): FieldError[] {
-  return Object.entries(quota.spec?.hard ?? {}).flatMap(([name, value]) => {
-    const field = `spec.hard[${name}]`;
-    const errors = quantity(field, value);
-    const whole = () => parseQuantity(value).nano % 1_000_000_000n === 0n;
-    if (errors.length === 0 && countedQuota.test(name) && !whole()) {
-      errors.push(invalidField(field, value, 'must be an integer'));
-    }
-    return errors;
-  });
-}
-
-export function validateLimitRange({ spec }: LimitRange): FieldError[] {
-  return spec.limits.flatMap((item, i) => {
-    const at = `spec.limits[${i}]`;
-    const errors: FieldError[] = [];
-    if (item.type === '') errors.push(requiredField(`${at}.type`));
-    if (item.type === 'Pod') {
-      for (const key of ['default', 'defaultRequest'] as const) {
-        if (Object.keys(item[key] ?? {}).length > 0) {
-          errors.push(forbiddenField(`${at}.${key}`, "may not be specified when `type` is 'Pod'"));
-        }
-      }
-    }
-    const pairs = [
-      ['min', 'max', 'min'],
-      ['defaultRequest', 'max', 'default request'],
-      ['default', 'max', 'default'],
-      ['min', 'default', 'min'],
-      ['min', 'defaultRequest', 'min'],
-      ['defaultRequest', 'default', 'default request'],
-    ] as const;
-    for (const [low, high, word] of pairs) {
-      for (const [name, value] of Object.entries(item[low] ?? {})) {
-        const bound = item[high]?.[name];
-        if (bound === undefined || !exceeds(value, bound)) continue;
-        const other = high === 'defaultRequest' ? 'default request' : high;
-        errors.push(
-          invalidField(
-            `${at}.${low}[${name}]`,
-            value,
-            `${word} value ${value} is greater than ${other} value ${bound}`,
-          ),
-        );
-      }
-    }
-    return errors;
-  });
-}
-
-function exceeds(a: string, b: string): boolean {
-  try {
-    return compareQuantities(parseQuantity(a), parseQuantity(b)) > 0;
-  } catch (error) {
-    if (error instanceof QuantityError) return false;
-    throw error;
-  }
 }
 
 export function validatePriorityClass({ metadata, value }: PriorityClass): FieldError[] {

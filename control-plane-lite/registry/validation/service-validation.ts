@@ -2,7 +2,6 @@
 import { isIP } from 'node:net';
 import type { Endpoints, Service, ServicePort } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
-import type { Ingress, NetworkPolicy } from '#kube/api/generated/networking-v1.ts';
 import { dns1123LabelFaults, dns1123SubdomainFaults, qualifiedNameFaults } from '#kube/api/names.ts';
 import {
   duplicateField,
@@ -15,12 +14,10 @@ import {
 import {
   cidr,
   ipAddress,
-  labelSelector,
   labels,
   oneOf,
   portNumber,
   portNumberOrName,
-  required,
   requiredOneOf,
   syntax,
   unchanged,
@@ -94,10 +91,35 @@ function validateExternalName({ spec }: Service): FieldError[] {
   return errors;
 }
 
+const familyNames = ['IPv4', 'IPv6'];
+const familyPolicies = ['PreferDualStack', 'RequireDualStack', 'SingleStack'];
+
+/** Families as such, and that addresses are of them. */
+function validateFamilies({ ipFamilies = [], ipFamilyPolicy, clusterIPs = [] }: Service['spec']): FieldError[] {
+  const errors = ipFamilies.flatMap((family, i) => {
+    const field = `spec.ipFamilies[${i}]`;
+    const found = oneOf(field, family, familyNames);
+    return ipFamilies.indexOf(family) < i ? [...found, duplicateField(field, family)] : found;
+  });
+  errors.push(...oneOf('spec.ipFamilyPolicy', ipFamilyPolicy, familyPolicies));
+  if (clusterIPs[0] === 'None') return errors;
+  for (const [i, ip] of clusterIPs.entries()) {
+    const [wanted, found] = [ipFamilies[i], isIP(ip) === 6 ? 'IPv6' : 'IPv4'];
+    if (isIP(ip) === 0 || wanted === undefined || !familyNames.includes(wanted) || wanted === found) continue;
+    const text = `expected an ${wanted} value as indicated by \`ipFamilies[${i}]\``;
+    errors.push(invalidField(`spec.clusterIPs[${i}]`, ip, text));
+  }
+  return errors;
+}
+
 function validateClusterIPs({ spec }: Service): FieldError[] {
   const ips = spec.clusterIPs ?? [];
   if (spec.type === 'ExternalName') return [];
-  const errors: FieldError[] = [];
+  const errors = validateFamilies(spec);
+  const { clusterIP } = spec;
+  if (clusterIP !== undefined && ips[0] !== undefined && clusterIP !== ips[0]) {
+    errors.push(invalidField('spec.clusterIPs', ips, 'first value must match `clusterIP`'));
+  }
   if (ips.length > 2) errors.push(tooManyField('spec.clusterIPs', ips.length, 2));
   for (const [i, ip] of ips.entries()) {
     if (ip === 'None') {
@@ -168,6 +190,20 @@ export function validateService(service: Service): FieldError[] {
   return errors;
 }
 
+/** The second family may come and go, but not change; the first one stays. */
+function validateSecondary(now: Service['spec'], before: Service['spec']): FieldError[] {
+  const errors: FieldError[] = [];
+  const [address, had] = [now.clusterIPs?.[1], before.clusterIPs?.[1]];
+  if (address !== undefined && had !== undefined && address !== had) {
+    errors.push(invalidField('spec.clusterIPs[1]', now.clusterIPs, 'may not change once set'));
+  }
+  const [family, first] = [now.ipFamilies?.[0], before.ipFamilies?.[0]];
+  if (family !== undefined && first !== undefined && family !== first) {
+    errors.push(invalidField('spec.ipFamilies[0]', now.ipFamilies, 'may not change once set'));
+  }
+  return errors;
+}
+
 export function validateServiceUpdate(service: Service, previous: Service): FieldError[] {
   const errors: FieldError[] = [];
   const before = previous.spec.clusterIPs?.[0];
@@ -180,6 +216,7 @@ export function validateServiceUpdate(service: Service, previous: Service): Fiel
         : ['may not change once set', service.spec.clusterIPs];
     errors.push(invalidField('spec.clusterIPs[0]', value, reason));
   }
+  if (keepsAddress && before !== 'None') errors.push(...validateSecondary(service.spec, previous.spec));
   if (service.spec.type === 'LoadBalancer' && previous.spec.type === 'LoadBalancer') {
     const { loadBalancerClass } = service.spec;
     if (loadBalancerClass !== previous.spec.loadBalancerClass) {
@@ -250,80 +287,4 @@ export function validateEndpointSlice(slice: EndpointSlice): FieldError[] {
 
 export function validateEndpointSliceUpdate(slice: EndpointSlice, previous: EndpointSlice): FieldError[] {
   return [...validateEndpointSlice(slice), ...unchanged('addressType', slice.addressType, previous.addressType)];
-}
-
-export function validateIngress({ spec }: Ingress): FieldError[] {
-  const errors: FieldError[] = [];
-  if ((spec.rules ?? []).length === 0 && spec.defaultBackend === undefined) {
-    errors.push(invalidField('spec', [], 'either `defaultBackend` or `rules` must be specified'));
-  }
-  for (const [i, rule] of (spec.rules ?? []).entries()) {
-    const at = `spec.rules[${i}]`;
-    if (rule.host && isIP(rule.host) !== 0)
-      errors.push(invalidField(`${at}.host`, rule.host, 'must be a DNS name, not an IP address'));
-    else if (rule.host) errors.push(...syntax(`${at}.host`, rule.host.replace(/^\*\./, ''), dns1123SubdomainFaults));
-    for (const [p, path] of (rule.http?.paths ?? []).entries()) {
-      const place = `${at}.http.paths[${p}]`;
-      const types = ['Exact', 'ImplementationSpecific', 'Prefix'];
-      if (!path.pathType) errors.push(requiredField(`${place}.pathType`, 'pathType must be specified'));
-      else errors.push(...oneOf(`${place}.pathType`, path.pathType, types));
-      if (path.pathType !== 'ImplementationSpecific' && !path.path?.startsWith('/')) {
-        errors.push(invalidField(`${place}.path`, path.path ?? '', 'must be an absolute path'));
-      }
-      const { service, resource } = path.backend;
-      if (service === undefined && resource === undefined) {
-        errors.push(requiredField(`${place}.backend`, 'must specify exactly one of: service, resource'));
-      }
-      if (service !== undefined) {
-        errors.push(...required(`${place}.backend.service.name`, service.name));
-        if (!service.port?.name && !service.port?.number) {
-          errors.push(requiredField(`${place}.backend`, 'port name or number is required'));
-        }
-      }
-    }
-  }
-  return errors;
-}
-
-export function validateNetworkPolicy({ spec }: NetworkPolicy): FieldError[] {
-  const errors = labelSelector('spec.podSelector', spec.podSelector);
-  const sides = [
-    ...(spec.ingress ?? []).map((rule, i) => ({
-      at: `spec.ingress[${i}]`,
-      ports: rule.ports,
-      peers: rule.from,
-      word: 'from',
-    })),
-    ...(spec.egress ?? []).map((rule, i) => ({
-      at: `spec.egress[${i}]`,
-      ports: rule.ports,
-      peers: rule.to,
-      word: 'to',
-    })),
-  ];
-  for (const { at, ports, peers, word } of sides) {
-    for (const [p, port] of (ports ?? []).entries()) {
-      errors.push(...oneOf(`${at}.ports[${p}].protocol`, port.protocol, protocols));
-      if (port.port !== undefined) errors.push(...portNumberOrName(`${at}.ports[${p}].port`, port.port));
-    }
-    for (const [p, peer] of (peers ?? []).entries()) {
-      const place = `${at}.${word}[${p}]`;
-      const given = [peer.podSelector, peer.namespaceSelector, peer.ipBlock].filter((value) => value !== undefined);
-      if (given.length === 0) errors.push(requiredField(place, 'must specify a peer'));
-      if (peer.ipBlock !== undefined) {
-        if (given.length > 1) errors.push(forbiddenField(place, 'may not specify both ipBlock and another peer'));
-        errors.push(...cidr(`${place}.ipBlock.cidr`, peer.ipBlock.cidr));
-        for (const [e, range] of (peer.ipBlock.except ?? []).entries()) {
-          errors.push(...cidr(`${place}.ipBlock.except[${e}]`, range));
-        }
-      }
-      errors.push(...labelSelector(`${place}.podSelector`, peer.podSelector));
-      errors.push(...labelSelector(`${place}.namespaceSelector`, peer.namespaceSelector));
-    }
-  }
-  const types = spec.policyTypes ?? [];
-  if (types.length > 2)
-    errors.push(invalidField('spec.policyTypes', types, 'may not specify more than two policyTypes'));
-  for (const [i, type] of types.entries()) errors.push(...oneOf(`spec.policyTypes[${i}]`, type, ['Egress', 'Ingress']));
-  return errors;
 }

@@ -19,6 +19,7 @@ import {
   immutableText,
   labelSelector,
   oneOf,
+  positiveQuantity,
   quantity,
   required,
   sameValue,
@@ -62,11 +63,7 @@ export function validateClaimSpec(field: string, spec: PersistentVolumeClaimSpec
   const storage = spec.resources?.requests?.['storage'];
   if (storage === undefined) errors.push(requiredField(`${field}.resources[storage]`));
   else {
-    const bad = quantity(`${field}.resources[storage]`, storage);
-    errors.push(...bad);
-    if (bad.length === 0 && parseQuantity(storage).nano === 0n) {
-      errors.push(invalidField(`${field}.resources[storage]`, storage, 'must be greater than zero'));
-    }
+    errors.push(...positiveQuantity(`${field}.resources[storage]`, storage));
   }
   if (spec.storageClassName) {
     errors.push(...syntax(`${field}.storageClassName`, spec.storageClassName, dns1123SubdomainFaults));

@@ -10,14 +10,17 @@ import {
 } from '../custom/validate-definition.ts';
 import type { ValidateCreate, ValidateUpdate } from '../kind-rules.ts';
 import { validateApiService } from './api-service-validation.ts';
+import { validateAutoscaler } from './autoscaler-validation.ts';
 import * as core from './core-validation.ts';
 import * as flow from './flow-validation.ts';
+import * as network from './network-validation.ts';
 import { validateObjectMeta, validateObjectMetaUpdate } from './object-meta-validation.ts';
 import { validatePodResize } from './pod-resize.ts';
 import { validateEphemeralContainersUpdate, validatePodUpdate } from './pod-update.ts';
 import { validatePodCreate } from './pod-validation.ts';
 import * as policy from './policy-validation.ts';
-import * as network from './service-network-validation.ts';
+import * as quota from './quota-validation.ts';
+import * as addresses from './service-network-validation.ts';
 import * as service from './service-validation.ts';
 import * as storage from './storage-validation.ts';
 import * as workload from './workload-validation.ts';
@@ -46,8 +49,8 @@ const tables: Record<string, Rules> = {
   '/ReplicationController': rules(workload.validateReplicationController),
   '/PersistentVolume': rules(storage.validatePersistentVolume, storage.validatePersistentVolumeUpdate),
   '/PersistentVolumeClaim': rules(storage.validateClaim, storage.validateClaimUpdate),
-  '/ResourceQuota': rules(policy.validateResourceQuota),
-  '/LimitRange': rules(policy.validateLimitRange),
+  '/ResourceQuota': rules(quota.validateResourceQuota, quota.validateResourceQuotaUpdate),
+  '/LimitRange': rules(quota.validateLimitRange),
   'apps/Deployment': rules(workload.validateDeployment, workload.validateDeploymentUpdate),
   'apps/ReplicaSet': rules(workload.validateReplicaSet, workload.validateReplicaSetUpdate),
   'apps/StatefulSet': rules(workload.validateStatefulSet, workload.validateStatefulSetUpdate),
@@ -55,16 +58,17 @@ const tables: Record<string, Rules> = {
   'batch/Job': rules(workload.validateJob, workload.validateJobUpdate),
   'batch/CronJob': rules(workload.validateCronJob),
   'discovery.k8s.io/EndpointSlice': rules(service.validateEndpointSlice, service.validateEndpointSliceUpdate),
-  'networking.k8s.io/IPAddress': rules(network.validateIpAddress, network.validateIpAddressUpdate),
-  'networking.k8s.io/ServiceCIDR': rules(network.validateServiceCidr, network.validateServiceCidrUpdate),
-  'networking.k8s.io/Ingress': rules(service.validateIngress),
-  'networking.k8s.io/NetworkPolicy': rules(service.validateNetworkPolicy),
+  'networking.k8s.io/IPAddress': rules(addresses.validateIpAddress, addresses.validateIpAddressUpdate),
+  'networking.k8s.io/ServiceCIDR': rules(addresses.validateServiceCidr, addresses.validateServiceCidrUpdate),
+  'networking.k8s.io/Ingress': rules(network.validateIngress),
+  'networking.k8s.io/IngressClass': rules(network.validateIngressClass, network.validateIngressClassUpdate),
+  'networking.k8s.io/NetworkPolicy': rules(network.validateNetworkPolicy),
   'rbac.authorization.k8s.io/Role': rules(policy.validateRole),
   'rbac.authorization.k8s.io/ClusterRole': rules(policy.validateClusterRole),
   'rbac.authorization.k8s.io/RoleBinding': rules(policy.validateBinding, policy.validateBindingUpdate),
   'rbac.authorization.k8s.io/ClusterRoleBinding': rules(policy.validateBinding, policy.validateBindingUpdate),
   'policy/PodDisruptionBudget': rules(policy.validateDisruptionBudget),
-  'autoscaling/v2/HorizontalPodAutoscaler': rules(policy.validateAutoscaler),
+  'autoscaling/v2/HorizontalPodAutoscaler': rules(validateAutoscaler),
   'coordination.k8s.io/Lease': rules(policy.validateLease),
   'scheduling.k8s.io/PriorityClass': rules(policy.validatePriorityClass, policy.validatePriorityClassUpdate),
   'node.k8s.io/RuntimeClass': rules(policy.validateRuntimeClass, policy.validateRuntimeClassUpdate),
