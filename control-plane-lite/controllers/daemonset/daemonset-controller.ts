@@ -125,6 +125,13 @@ export function createDaemonSetController(context: ControllerContext): Controlle
     return { due, waitMs };
   }
 
+  /** The informer may be behind: a pod that has become ready meanwhile counts against the limit of the update. */
+  async function isReadyAfterAll({ metadata: { namespace, name, uid } }: Pod): Promise<boolean> {
+    // The controller's role has no get.
+    const { items } = await client.list(podResource, { namespace, fieldSelector: `metadata.name=${name}` });
+    return items.some((now) => now.metadata.uid === uid && isPodReady(now));
+  }
+
   async function revisionFor(daemonSet: DaemonSet): Promise<string> {
     const revisions = informers.controllerrevisions.byIndex(byController, daemonSet.metadata.uid ?? '');
     try {
@@ -150,6 +157,7 @@ export function createDaemonSetController(context: ControllerContext): Controlle
     const { due, waitMs } = dueFailures(daemonSet, plan.failed);
     for (const pod of plan.delete) {
       if (plan.failed.includes(pod) && !due.has(pod)) continue;
+      if (plan.unready.includes(pod) && (await isReadyAfterAll(pod))) continue;
       await deletePod(daemonSet, pod);
     }
     const error = await createPods(daemonSet, plan.create, hash);

@@ -16,6 +16,8 @@ export interface DaemonPlan {
   delete: Pod[];
   /** Failed pods among those to delete, for the event. */
   failed: Pod[];
+  /** Pods among those to delete that may go because they are not ready: whoever deletes them looks again first. */
+  unready: Pod[];
 }
 
 function byNode(pods: readonly Pod[]): Map<string, Pod[]> {
@@ -45,7 +47,7 @@ function planPlacement(
   grouped: Map<string, Pod[]>,
   surging: boolean,
 ): DaemonPlan {
-  const plan: DaemonPlan = { create: [], delete: [], failed: [] };
+  const plan: DaemonPlan = { create: [], delete: [], failed: [], unready: [] };
   const known = new Set(nodes.map(({ metadata }) => metadata.name));
   for (const node of nodes) {
     const { name } = node.metadata;
@@ -79,7 +81,7 @@ function planUpdate(
   hash: string,
   nowMs: number,
 ): DaemonPlan {
-  const plan: DaemonPlan = { create: [], delete: [], failed: [] };
+  const plan: DaemonPlan = { create: [], delete: [], failed: [], unready: [] };
   const targets = nodes.filter((node) => daemonFit(daemonSet, node).shouldRun);
   const { surge, unavailable } = updateBounds(daemonSet, targets.length);
   const minReadySeconds = daemonSet.spec.minReadySeconds ?? 0;
@@ -98,8 +100,10 @@ function planUpdate(
       if (available(fresh) || !available(old)) plan.delete.push(old);
       else surged += 1;
     } else if (fresh === undefined && old !== undefined) {
-      if (!available(old) && surge === 0) plan.delete.push(old);
-      else if (surge > 0) surgeable.push(metadata.name);
+      if (!available(old) && surge === 0) {
+        plan.delete.push(old);
+        plan.unready.push(old);
+      } else if (surge > 0) surgeable.push(metadata.name);
       else replaceable.push(old);
     }
   }
@@ -116,7 +120,7 @@ export function planDaemonSet(
   hash: string,
   nowMs: number,
 ): DaemonPlan {
-  if (daemonSet.metadata.deletionTimestamp !== undefined) return { create: [], delete: [], failed: [] };
+  if (daemonSet.metadata.deletionTimestamp !== undefined) return { create: [], delete: [], failed: [], unready: [] };
   const grouped = byNode(pods);
   const rolling = (daemonSet.spec.updateStrategy?.type ?? 'RollingUpdate') === 'RollingUpdate';
   const surging = rolling && updateBounds(daemonSet, nodes.length).surge > 0;
@@ -127,6 +131,7 @@ export function planDaemonSet(
     create: [...placement.create, ...(update?.create ?? [])].slice(0, maxPerSync),
     delete: [...placement.delete, ...(update?.delete ?? [])].slice(0, maxPerSync),
     failed: placement.failed,
+    unready: update?.unready ?? [],
   };
 }
 
