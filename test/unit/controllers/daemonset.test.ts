@@ -93,6 +93,7 @@ test('a surging update starts the new pod first and takes the old one away when 
     create: [],
     delete: [],
     failed: [],
+    unready: [],
   });
   const next = planDaemonSet(set, nodes, [...all, on('n1', 'new')], 'new', nowMs);
   assert.deepEqual([next.create, names(next.delete)], [['n2'], ['n1-old']]);
