@@ -1,12 +1,15 @@
 // Sets of completion indexes in their written form: `0-3,5`. Pure.
 
+/** More than any job has; what is written beyond must not keep anybody busy. */
+const maxIndex = 1_000_000;
+
 /** Reads `1,3-5`; anything that is not such a list counts as empty. */
 export function parseIndexes(text: string | undefined): Set<number> {
   const indexes = new Set<number>();
   for (const part of (text ?? '').split(',')) {
     const match = /^(\d+)(?:-(\d+))?$/.exec(part);
     if (match === null) continue;
-    const last = Number(match[2] ?? match[1]);
+    const last = Math.min(Number(match[2] ?? match[1]), maxIndex);
     for (let index = Number(match[1]); index <= last; index += 1) indexes.add(index);
   }
   return indexes;

@@ -14,6 +14,7 @@ import {
   unsupportedField,
 } from '#kube/errors/field-error.ts';
 import { intOrPercent, labelSelector, labels, nonNegative, oneOf, sameValue, unchanged } from './field-checks.ts';
+import { validateJobPolicies } from './job-validation.ts';
 import { validatePodSpec } from './pod-validation.ts';
 
 const maxCronJobName = 52;
@@ -246,30 +247,7 @@ export function validateDaemonSetUpdate(set: DaemonSet, previous: DaemonSet): Fi
 }
 
 function validateJobSpec(spec: JobSpec): FieldError[] {
-  const errors: FieldError[] = [];
-  for (const key of [
-    'parallelism',
-    'completions',
-    'activeDeadlineSeconds',
-    'backoffLimit',
-    'ttlSecondsAfterFinished',
-  ] as const) {
-    errors.push(...nonNegative(`spec.${key}`, spec[key]));
-  }
-  errors.push(...oneOf('spec.completionMode', spec.completionMode, ['NonIndexed', 'Indexed']));
-  if (spec.completionMode === 'Indexed' && spec.completions === undefined) {
-    errors.push(requiredField('spec.completions', 'when completion mode is Indexed'));
-  }
-  if (spec.completionMode !== 'Indexed') {
-    for (const key of ['backoffLimitPerIndex', 'maxFailedIndexes', 'successPolicy'] as const) {
-      if (spec[key] !== undefined)
-        errors.push(invalidField(`spec.${key}`, spec[key], 'requires indexed completion mode'));
-    }
-  }
-  if (spec.podFailurePolicy !== undefined && spec.template.spec?.restartPolicy !== 'Never') {
-    const text = `only "Never" is supported when podFailurePolicy is specified`;
-    errors.push(invalidField('spec.template.spec.restartPolicy', spec.template.spec?.restartPolicy, text));
-  }
+  const errors = validateJobPolicies(spec);
   const policy = spec.template.spec?.restartPolicy;
   if (policy === 'Always') {
     errors.push(requiredField('spec.template.spec.restartPolicy', 'valid values: "OnFailure", "Never"'));

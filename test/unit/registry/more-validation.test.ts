@@ -6,6 +6,7 @@ import {
   horizontalpodautoscalers,
   ingressclasses,
   ingresses,
+  jobs,
   limitranges,
   networkpolicies,
   poddisruptionbudgets,
@@ -21,6 +22,12 @@ const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'd' };
 const cpu = (target: object) => ({ type: 'Resource', resource: { name: 'cpu', target } });
 const http = (...paths: object[]) => ({ rules: [{ http: { paths } }] });
 const toService = (name: string, port: object) => ({ service: { name, port } });
+
+const podDefaults = { dnsPolicy: 'ClusterFirst', terminationGracePeriodSeconds: 30 };
+const containerDefaults = {
+  ...{ name: 'c', image: 'i', imagePullPolicy: 'Always', terminationMessagePolicy: 'File' },
+  terminationMessagePath: '/dev/termination-log',
+};
 
 const table: [string, Resource, object, string[]][] = [
   [
@@ -107,6 +114,43 @@ const table: [string, Resource, object, string[]][] = [
       'spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1',
       'spec.limits[1].type: Duplicate value: "Container"',
       'spec.limits[2].limits: Required value: either minimum or maximum storage value is required, but neither was provided',
+    ],
+  ],
+  [
+    'indexes and policies of a job',
+    jobs,
+    {
+      ...{ completionMode: 'Indexed', completions: 3, backoffLimitPerIndex: 1, maxFailedIndexes: 5, managedBy: 'me' },
+      selector: { matchLabels: { a: 'b' } },
+      podReplacementPolicy: 'TerminatingOrFailed',
+      successPolicy: {
+        rules: [{ succeededIndexes: '0-999999999999' }, { succeededIndexes: '2-1' }, { succeededCount: 4 }, {}],
+      },
+      podFailurePolicy: {
+        rules: [
+          { action: 'Foo', onExitCodes: { operator: 'In', values: [2, 0, 2], containerName: 'x' } },
+          { action: 'Ignore' },
+        ],
+      },
+      template: {
+        metadata: { labels: { a: 'b' } },
+        spec: { ...podDefaults, restartPolicy: 'Never', containers: [containerDefaults] },
+      },
+    },
+    [
+      'spec.managedBy: Invalid value: "me": must be a domain-prefixed path (such as "acme.io/foo")',
+      'spec.maxFailedIndexes: Invalid value: 5: must be less than or equal to completions',
+      'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "0-999999999999": error parsing succeededIndexes: too large index: "999999999999"',
+      'spec.successPolicy.rules[1].succeededIndexes: Invalid value: "2-1": error parsing succeededIndexes: non-increasing order, previous: 2, current: 1',
+      'spec.successPolicy.rules[2].succeededCount: Invalid value: 4: must be less than or equal to 3 (the number of specified completions)',
+      'spec.successPolicy.rules[3]: Required value: at least one of succeededCount or succeededIndexes must be specified',
+      'spec.podFailurePolicy.rules[0].action: Unsupported value: "Foo": supported values: "Count", "FailIndex", "FailJob", "Ignore"',
+      'spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: "x": must be one of the container or initContainer names in the pod template',
+      'spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Invalid value: 0: must not be 0 for the In operator',
+      'spec.podFailurePolicy.rules[0].onExitCodes.values[2]: Duplicate value: 2',
+      'spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [2,0,2]: must be ordered',
+      'spec.podFailurePolicy.rules[1]: Invalid value: "": specifying one of OnExitCodes and OnPodConditions is required',
+      'spec.podReplacementPolicy: Unsupported value: "TerminatingOrFailed": supported values: "Failed"',
     ],
   ],
   [
