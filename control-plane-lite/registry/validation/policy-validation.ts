@@ -1,3 +1,4 @@
+// Rules of roles and bindings, disruption budgets, leases, priority and runtime classes, certificate requests.
 import type { CertificateSigningRequest } from '#kube/api/generated/certificates-v1.ts';
 import type { Lease } from '#kube/api/generated/coordination-v1.ts';
 import type { RuntimeClass } from '#kube/api/generated/node-v1.ts';

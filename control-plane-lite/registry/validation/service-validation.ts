@@ -1,4 +1,4 @@
-// Rules of services, endpoints, endpoint slices, ingresses and network policies.
+// Rules of services, endpoints and endpoint slices.
 import { isIP } from 'node:net';
 import type { Endpoints, Service, ServicePort } from '#kube/api/generated/core-v1.ts';
 import type { EndpointSlice } from '#kube/api/generated/discovery-v1.ts';
