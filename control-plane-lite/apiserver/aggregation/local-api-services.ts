@@ -50,7 +50,7 @@ export async function syncLocalApiServices(
       apiVersion: 'apiregistration.k8s.io/v1',
       kind: 'APIService',
       metadata: { name, labels: { [label]: labels.get(name) ?? 'true' } },
-      spec: { group, version, groupPriorityMinimum: 1000, versionPriority: 100 },
+      spec: { group, version, groupPriorityMinimum: labels.get(name) === 'true' ? 1000 : 100, versionPriority: 100 },
     } as KubeObject & APIService;
     try {
       await createObject(registry, served, '', object, context);
