@@ -16,6 +16,7 @@ import {
 import { isNotFound } from '#kube/errors/status-error.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startControlPlane, type TestControlPlane } from '../../support/start-control-plane.ts';
+import { addUsableNodes } from '../../support/usable-nodes.ts';
 
 const namespace = 'default';
 const patienceMs = 60_000;
@@ -30,18 +31,7 @@ async function addRoom(name: string, amount: string): Promise<void> {
 
 before(async () => {
   plane = await startControlPlane();
-  for (const name of ['n1', 'n2']) await plane.addNode(name);
-  await eventually(
-    'usable nodes',
-    async () => {
-      const { items } = await plane.client.list(nodes);
-      const usable = items.filter(
-        ({ spec, status }) => (spec?.taints ?? []).length === 0 && status?.allocatable?.['cpu'] !== undefined,
-      );
-      return usable.length === 2 ? true : undefined;
-    },
-    patienceMs,
-  );
+  await addUsableNodes(plane, ['n1', 'n2']);
   await addRoom('n1', '1000');
   await addRoom('n2', '1000');
   for (const [name, value] of [

@@ -4,7 +4,6 @@ import { after, before, test } from 'node:test';
 import { findCondition } from '#kube/api/conditions.ts';
 import {
   deviceclasses,
-  nodes,
   pods,
   resourceclaims,
   resourceclaimtemplates,
@@ -12,6 +11,7 @@ import {
 } from '#kube/api/generated/resources.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startControlPlane, type TestControlPlane } from '../../support/start-control-plane.ts';
+import { addUsableNodes } from '../../support/usable-nodes.ts';
 
 const namespace = 'default';
 const patienceMs = 60_000;
@@ -21,18 +21,7 @@ let plane: TestControlPlane;
 
 before(async () => {
   plane = await startControlPlane();
-  for (const name of ['n1', 'n2']) await plane.addNode(name);
-  await eventually(
-    'usable nodes',
-    async () => {
-      const { items } = await plane.client.list(nodes);
-      const usable = items.filter(
-        ({ spec, status }) => (spec?.taints ?? []).length === 0 && status?.allocatable?.['cpu'] !== undefined,
-      );
-      return usable.length === 2 ? true : undefined;
-    },
-    patienceMs,
-  );
+  await addUsableNodes(plane, ['n1', 'n2']);
   await plane.client.create(resourceslices, undefined, {
     metadata: { name: 'n2-gpus' },
     spec: {

@@ -6,9 +6,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { events, leases, nodes, pods } from '#kube/api/generated/resources.ts';
+import { events, leases, pods } from '#kube/api/generated/resources.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startControlPlane, type TestControlPlane } from '../../support/start-control-plane.ts';
+import { addUsableNodes } from '../../support/usable-nodes.ts';
 
 const namespace = 'default';
 const patienceMs = 60_000;
@@ -47,18 +48,7 @@ function file(name: string, text: string): string {
 
 before(async () => {
   plane = await startControlPlane([`--scheduler-config=${file('config.yaml', config)}`]);
-  for (const name of ['n1', 'n2', 'n3']) await plane.addNode(name);
-  await eventually(
-    'usable nodes',
-    async () => {
-      const { items } = await plane.client.list(nodes);
-      const usable = items.filter(
-        ({ spec, status }) => (spec?.taints ?? []).length === 0 && status?.allocatable?.['cpu'] !== undefined,
-      );
-      return usable.length === 3 ? true : undefined;
-    },
-    patienceMs,
-  );
+  await addUsableNodes(plane, ['n1', 'n2', 'n3']);
 }, bound);
 
 after(async () => {
