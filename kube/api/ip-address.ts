@@ -55,6 +55,9 @@ export function parseNetwork(cidr: string): IpNetwork | undefined {
   return { family, base: (value >> hostBits) << hostBits, prefix };
 }
 
+/** True for `ADDRESS/LENGTH` of either family. */
+export const isCidr = (text: string): boolean => parseNetwork(text) !== undefined;
+
 /** A network in its canonical form. */
 export function formatNetwork({ family, base, prefix }: IpNetwork): string {
   return `${numberToAddress(base, family)}/${prefix}`;

@@ -1,8 +1,8 @@
 // What kube-proxy refuses in its configuration, in kube-proxy's words. Pure.
 // (Kubernetes: pkg/proxy/apis/config/validation)
 import { isIP } from 'node:net';
+import { isCidr } from '#kube/api/ip-address.ts';
 import { type FieldError, invalidField, unsupportedField } from '#kube/errors/field-error.ts';
-import { isCidr } from '../model/cidr.ts';
 
 /** The values as they were given or are by default; times are milliseconds. */
 export interface ConfigValues {

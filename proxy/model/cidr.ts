@@ -2,9 +2,6 @@
 import { BlockList, isIP } from 'node:net';
 import { bitsOf, formatNetwork, numberToAddress, parseNetwork } from '#kube/api/ip-address.ts';
 
-/** True for `ADDRESS/LENGTH` of either family. */
-export const isCidr = (text: string): boolean => parseNetwork(text) !== undefined;
-
 /** True when `address` lies in one of the ranges. */
 export function isInRanges(address: string, cidrs: readonly string[]): boolean {
   const list = new BlockList();

@@ -2,8 +2,9 @@
 // and go. Pure.
 
 import type { IPBlock } from '#kube/api/generated/networking-v1.ts';
+import { isCidr } from '#kube/api/ip-address.ts';
 import { formatSelector, type LabelRequirements, type Labels, selectorMatches } from '#kube/api/label-selector.ts';
-import { isCidr, isInRanges } from '../model/cidr.ts';
+import { isInRanges } from '../model/cidr.ts';
 import type { IpFamily } from '../model/service-port.ts';
 import { shortHash } from '../plan/short-hash.ts';
 import type { PolicyPod } from './policy-pod.ts';

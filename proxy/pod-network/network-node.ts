@@ -1,8 +1,8 @@
 // What the pod network takes from a Node: its pod ranges and addresses, checked, because they become arguments.
 import { isIP } from 'node:net';
 import type { Node } from '#kube/api/generated/core-v1.ts';
-import { canonicalAddress } from '#kube/api/ip-address.ts';
-import { isCidr, networkOf } from '../model/cidr.ts';
+import { canonicalAddress, isCidr } from '#kube/api/ip-address.ts';
+import { networkOf } from '../model/cidr.ts';
 import type { IpFamily } from '../model/service-port.ts';
 
 export interface NetworkNode {

@@ -1,6 +1,7 @@
 // Checks of single values that many kinds share. Each answers the errors it found, with upstream's texts.
 import { isIP } from 'node:net';
 import type { LabelSelector } from '#kube/api/generated/meta-v1.ts';
+import { isCidr } from '#kube/api/ip-address.ts';
 import { labelValueFaults, portNameFaults, portNumberFaults, qualifiedNameFaults } from '#kube/api/names.ts';
 import { compareQuantities, parseQuantity, QuantityError, zeroQuantity } from '#kube/api/quantity.ts';
 import {
@@ -74,13 +75,6 @@ export function sameValue(a: unknown, b: unknown): boolean {
 export function ipAddress(field: string, value: string): FieldError[] {
   if (isIP(value) !== 0) return [];
   return [invalidField(field, value, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')];
-}
-
-/** True for `ADDRESS/LENGTH` of either family. */
-export function isCidr(value: string): boolean {
-  const match = /^(.+)\/(\d{1,3})$/.exec(value);
-  const family = match === null ? 0 : isIP(match[1] ?? '');
-  return family !== 0 && Number(match?.[2]) <= (family === 4 ? 32 : 128);
 }
 
 export function cidr(field: string, value: string): FieldError[] {
