@@ -2,7 +2,14 @@
 import { isIP } from 'node:net';
 import type { LabelSelector } from '#kube/api/generated/meta-v1.ts';
 import { isCidr } from '#kube/api/ip-address.ts';
-import { labelValueFaults, portNameFaults, portNumberFaults, qualifiedNameFaults } from '#kube/api/names.ts';
+import {
+  dns1123SubdomainFaults,
+  labelValueFaults,
+  portNameFaults,
+  portNumberFaults,
+  qualifiedNameFaults,
+  regexFault,
+} from '#kube/api/names.ts';
 import { compareQuantities, parseQuantity, QuantityError, zeroQuantity } from '#kube/api/quantity.ts';
 import {
   type FieldError,
@@ -14,6 +21,10 @@ import {
 
 export const immutableText = 'field is immutable';
 export const nonNegativeText = 'must be greater than or equal to 0';
+
+/** What RFC 3986 lets the path of a URL consist of. */
+const pathPattern = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+const pathRegex = new RegExp(`^${pathPattern}$`);
 
 /** Turns the faults of a syntax check into errors of a field. */
 export function syntax(field: string, value: string, faults: (value: string) => string[]): FieldError[] {
@@ -28,6 +39,20 @@ export function requiredSyntax(
 ): FieldError[] {
   if (value === undefined || value === '') return [requiredField(field)];
   return syntax(field, value, faults);
+}
+
+/** Names of software, such as `acme.io/foo`: a subdomain and a path. */
+export function domainPrefixedPath(field: string, value: string): FieldError[] {
+  if (value === '') return [requiredField(field)];
+  const cut = value.indexOf('/');
+  const path = value.slice(cut + 1);
+  if (cut <= 0 || path === '') {
+    return [invalidField(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  }
+  const errors = syntax(field, value.slice(0, cut), dns1123SubdomainFaults);
+  return pathRegex.test(path)
+    ? errors
+    : [...errors, invalidField(field, path, regexFault('Invalid path', pathPattern))];
 }
 
 export function required(field: string, value: string | undefined, detail = ''): FieldError[] {

@@ -6,7 +6,7 @@ import type {
   PodFailurePolicyRule,
   SuccessPolicyRule,
 } from '#kube/api/generated/batch-v1.ts';
-import { dns1123SubdomainFaults, qualifiedNameFaults } from '#kube/api/names.ts';
+import { qualifiedNameFaults } from '#kube/api/names.ts';
 import {
   duplicateField,
   type FieldError,
@@ -16,7 +16,7 @@ import {
   tooManyField,
   unsupportedField,
 } from '#kube/errors/field-error.ts';
-import { nonNegative, oneOf, positive, requiredOneOf, syntax } from './field-checks.ts';
+import { domainPrefixedPath, nonNegative, oneOf, positive, requiredOneOf, syntax } from './field-checks.ts';
 
 const numbers = [
   ...['parallelism', 'completions', 'activeDeadlineSeconds', 'backoffLimit', 'ttlSecondsAfterFinished'],
@@ -198,11 +198,7 @@ function validateSuccessPolicy({ successPolicy, completions = 0 }: JobSpec): Fie
 function validateManager(manager: string | undefined): FieldError[] {
   if (manager === undefined) return [];
   const field = 'spec.managedBy';
-  const cut = manager.indexOf('/');
-  if (cut <= 0 || cut === manager.length - 1) {
-    return [invalidField(field, manager, 'must be a domain-prefixed path (such as "acme.io/foo")')];
-  }
-  const errors = syntax(field, manager.slice(0, cut), dns1123SubdomainFaults);
+  const errors = domainPrefixedPath(field, manager);
   return manager.length > maxManagedBy ? [...errors, tooLongField(field, maxManagedBy)] : errors;
 }
 

@@ -20,6 +20,7 @@ import {
 import { type FieldError, forbiddenField, invalidField, requiredField } from '#kube/errors/field-error.ts';
 import {
   cidr,
+  domainPrefixedPath,
   labelSelector,
   oneOf,
   portNumber,
@@ -113,16 +114,7 @@ export function validateIngress({ spec }: Ingress): FieldError[] {
 }
 
 export function validateIngressClass({ spec }: IngressClass): FieldError[] {
-  const errors: FieldError[] = [];
-  const controller = spec?.controller ?? '';
-  if (controller === '') errors.push(requiredField('spec.controller'));
-  else {
-    const cut = controller.indexOf('/');
-    if (cut <= 0 || cut === controller.length - 1) {
-      const text = 'must be a domain-prefixed path (such as "acme.io/foo")';
-      errors.push(invalidField('spec.controller', controller, text));
-    } else errors.push(...syntax('spec.controller', controller.slice(0, cut), dns1123SubdomainFaults));
-  }
+  const errors = domainPrefixedPath('spec.controller', spec?.controller ?? '');
   const { parameters } = spec ?? {};
   if (parameters === undefined) return errors;
   const at = 'spec.parameters';

@@ -187,6 +187,15 @@ const table: [string, Resource, object, string[]][] = [
     ],
   ],
   [
+    'a class of ingresses of a host and a path that cannot be',
+    ingressclasses,
+    { controller: 'Example/a b' },
+    [
+      `spec.controller: Invalid value: "Example": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`,
+      `spec.controller: Invalid value: "a b": Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')`,
+    ],
+  ],
+  [
     'ports and peers of no use',
     networkpolicies,
     {
